@@ -443,15 +443,15 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
     dw_model *model = NULL;
     char path[DW_CLI_PATH_MAX];
     const char *args[] = {session->guest};
-    bool needs_model = false;
     char *source = NULL;
     dw_status status = open_guest(actors, session->guest, &module, err);
     if (status == DW_OK && dw_cli_find_guest(path, sizeof path, session->guest, NULL) == DW_OK) {
         dw_cli_session_tell_idle(session, module, path);
     }
-    if (status == DW_OK && (session->model != NULL || dw_module_imports_any(module, "model_"))) {
+    bool needs_model =
+        session->model != NULL || (status == DW_OK && dw_module_imports_any(module, "model_"));
+    if (status == DW_OK && needs_model) {
         status = dw_cli_find_model(path, sizeof path, session->model, err);
-        needs_model = true;
         if (status == DW_OK && actors->remote == NULL) {
             status = keep_model(actors, path, &model, err);
         }
@@ -463,12 +463,10 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
         return status;
     }
     if (actors->remote != NULL) {
-        status = spawn_there(
-            actors, session, terms,
-            body_of(needs_model ? path : NULL, source != NULL ? source : session->chat_template),
-            id, err);
+        const char *given = source != NULL ? source : session->chat_template;
+        json_t *body = body_of(needs_model ? path : NULL, given);
         free(source);
-        return status;
+        return spawn_there(actors, session, terms, body, id, err);
     }
     dw_instance_options instance = {.struct_bytes = sizeof instance,
                                     .models = &model,

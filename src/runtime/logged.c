@@ -32,6 +32,15 @@ static void add_error(dw_event_log_note *note, const dw_error *error)
     (void)snprintf(note->text, sizeof note->text, "%s", error->message);
 }
 
+/* What it works on. */
+static void add_message(dw_event_log_note *note, const dw__record *record)
+{
+    if (record->current != NULL) {
+        note->message = record->current->number;
+        note->context = record->current->context;
+    }
+}
+
 static void add_field(dw_event_log_note *note, const char *name, uint64_t value)
 {
     DW_ASSERT(note->field_count < DW_EVENT_LOG_FIELDS);
@@ -93,6 +102,9 @@ void dw__log_happening(dw_runtime *runtime, const dw__record *record, uint64_t i
     if (happening->error != NULL && happening->error->code != DW_OK) {
         add_error(&note, happening->error);
     }
+    if (happening->context != NULL) {
+        note.context = *happening->context;
+    }
     if (is_of_message(happening->kind)) {
         note.message = happening->number;
     } else if (happening->number != 0) {
@@ -120,6 +132,7 @@ void dw__log_failed_try(dw_runtime *runtime, const dw__record *record, const dw_
     dw_event_log_note note = note_of(record, DW_LOG_WARN, "message-failed");
     add_error(&note, &mail->error);
     note.message = mail->number;
+    note.context = mail->context;
     add_field(&note, "attempts", mail->attempts);
     dw_event_log_put(runtime->log, &note);
 }
@@ -145,7 +158,7 @@ void dw__log_refused(dw_runtime *runtime, dw__record *record, const dw_error *er
     record->refused_ns = now_ns;
     dw_event_log_note note = note_of(record, DW_LOG_WARN, limit ? "limit-reached" : "refused");
     add_error(&note, error);
-    note.message = record->current != NULL ? record->current->number : 0;
+    add_message(&note, record);
     dw_event_log_put(runtime->log, &note);
 }
 
@@ -158,7 +171,7 @@ void dw__log_slow(dw_runtime *runtime, const dw__record *record, uint64_t took_n
     }
     const dw__sums *before = &record->began_with;
     dw_event_log_note note = note_of(record, DW_LOG_WARN, "message-slow");
-    note.message = record->current != NULL ? record->current->number : 0;
+    add_message(&note, record);
     add_field(&note, "work_ns", took_ns);
     add_field(&note, "guest_ns", record->sums.guest_ns - before->guest_ns);
     add_field(&note, "device_ns", record->sums.device_ns - before->device_ns);

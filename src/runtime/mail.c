@@ -125,9 +125,11 @@ void dw__mail_accepted(dw_runtime *runtime, dw__record *record, dw__mail *mail)
     dw__trace_queued(runtime, record, mail);
     runtime->counts.accepted++;
     runtime->counts.waiting++;
-    dw__happened(
-        runtime, record,
-        &(dw__happening){.kind = DW_EVENT_ACCEPTED, .other = mail->from, .number = mail->number});
+    dw__happened(runtime, record,
+                 &(dw__happening){.kind = DW_EVENT_ACCEPTED,
+                                  .other = mail->from,
+                                  .number = mail->number,
+                                  .context = &mail->context});
     dw__rouse(runtime, record);
 }
 
@@ -211,6 +213,7 @@ static void fill_request(dw__mail *mail, const dw_request *request)
     mail->on_answered = request->on_answered;
     mail->on_end = request->on_end;
     mail->user = request->user;
+    mail->context = dw_trace_context_read(request->traceparent);
     mail->awaited = true;
 }
 
@@ -280,10 +283,12 @@ void dw__mail_end(dw_runtime *runtime, dw__mail *mail, const dw_error *error)
     }
     runtime->counts.ended++;
     runtime->counts.failed += error->code != DW_OK;
-    dw__happened_to(
-        runtime, mail->to,
-        &(dw__happening){
-            .kind = DW_EVENT_ENDED, .other = mail->from, .number = mail->number, .error = error});
+    dw__happened_to(runtime, mail->to,
+                    &(dw__happening){.kind = DW_EVENT_ENDED,
+                                     .other = mail->from,
+                                     .number = mail->number,
+                                     .error = error,
+                                     .context = &mail->context});
     dw__alarm_clear(runtime, &mail->alarm);
     if (!mail->begun) {
         dw__trace_left(runtime, mail);

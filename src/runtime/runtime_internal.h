@@ -80,7 +80,8 @@ typedef struct dw__mail {
     dw__alarm alarm; /* timeout_ms */
     uint64_t timeout_ms;
     uint64_t queued_ns; /* since when it waits */
-    dw_error error;     /* its code is the status */
+    dw_trace_context context;
+    dw_error error; /* its code is the status */
     size_t bytes;
     unsigned char content[]; /* [bytes] */
 } dw__mail;
@@ -262,7 +263,8 @@ typedef struct dw__record {
     size_t inside; /* messages that wait in the body: of timers */
     dw__mailbox mail;
     dw__mailbox aside;
-    dw__mail *current; /* while it works; NULL: on a message from inside */
+    dw__mail *current;        /* while it works; NULL: on a message from inside */
+    dw_trace_context context; /* of what it began with last */
     uint64_t began_ns;
     uint64_t due_ns;      /* of `current`: its timeout; 0: none */
     uint32_t work_weight; /* its tenant's, when it began to work */
@@ -913,7 +915,8 @@ struct dw__happening {
     dw_event_kind kind;
     dw__sender other;
     uint64_t number;
-    const dw_error *error; /* may be NULL */
+    const dw_error *error;           /* may be NULL */
+    const dw_trace_context *context; /* likewise */
     const void *bytes;
     size_t byte_count;
 };

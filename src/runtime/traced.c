@@ -100,6 +100,7 @@ void dw__trace_ended(dw_runtime *runtime, const dw__record *record, uint64_t num
     note.values[1] = record->sums.generated_tokens - before->generated_tokens;
     note.names[2] = "failed";
     note.values[2] = status != DW_OK;
+    note.context = record->context;
     dw_tracer_put(runtime->trace, &note);
 }
 

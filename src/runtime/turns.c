@@ -275,9 +275,12 @@ static bool choose(dw_runtime *runtime, dw__record *record)
     }
     record->began_ns = runtime->platform.clock_ns(runtime->platform.user);
     dw__happening began = {.kind = DW_EVENT_BEGAN};
+    record->context = (dw_trace_context){.trace_id = ""};
     if (record->current != NULL) {
         began.number = record->current->number;
         began.other = record->current->from;
+        began.context = &record->current->context;
+        record->context = record->current->context;
         dw__sum(runtime, record,
                 &(dw__sums){.queue_ns = record->began_ns - record->current->queued_ns});
     }

@@ -153,6 +153,10 @@ static void write_line(dw_event_log *log, const dw_log_entry *entry)
     if (entry->message != 0) {
         dw_json_add_whole(&json, "message", entry->message);
     }
+    if (entry->trace_id[0] != '\0') {
+        dw_json_add_string(&json, "trace_id", entry->trace_id);
+        dw_json_add_string(&json, "span_id", entry->span_id);
+    }
     if (entry->status != DW_OK) {
         dw_json_add_string(&json, "status", dw_status_name(entry->status));
     }
@@ -192,7 +196,9 @@ static void hand_on(dw_event_log *log, const kept *one)
                           .text = note->text,
                           .fields = note->fields,
                           .field_count = note->field_count,
-                          .lost = one->lost};
+                          .lost = one->lost,
+                          .trace_id = note->context.trace_id,
+                          .span_id = note->context.span_id};
     if (note->has_actor) {
         dw_actor_id_write(actor, note->actor);
     }

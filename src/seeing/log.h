@@ -6,6 +6,7 @@
 #define DW_SEEING_LOG_H
 
 #include "base/status.h"
+#include "seeing/context.h"
 
 #define DW_EVENT_LOG_FIELDS 6u
 
@@ -19,6 +20,7 @@ typedef struct dw_event_log_note {
     uint64_t actor;
     const char *tenant; /* NULL: none */
     uint64_t message;   /* 0: none */
+    dw_trace_context context;
     dw_status status;
     const char *limit; /* "": none */
     char text[248];

@@ -217,6 +217,10 @@ static void add_values(dw_json_text *json, const dw_tracer_note *note)
             dw_json_add_whole(json, note->names[i], note->values[i]);
         }
     }
+    if (note->context.trace_id[0] != '\0') {
+        dw_json_add_string(json, "trace_id", note->context.trace_id);
+        dw_json_add_string(json, "span_id", note->context.span_id);
+    }
     dw_json_close(json, '}');
 }
 

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/status.h"
+#include "seeing/context.h"
 
 #define DW_TRACER_TENANTS_MAX 1024u
 
@@ -34,6 +35,7 @@ typedef struct dw_tracer_note {
     uint64_t number;
     const char *names[3];
     uint64_t values[3];
+    dw_trace_context context;
 } dw_tracer_note;
 
 typedef struct dw_tracer dw_tracer;

@@ -530,7 +530,10 @@ void dw_reply_ask(dw_reply *reply, const json_t *chat, const json_t *message)
     dw_reply_part *part = &reply->parts[reply->part_count];
     char *text = chat != NULL ? json_dumps(chat, JSON_COMPACT) : NULL;
     char *rest = dw__members_of(message);
+    const char *traceparent =
+        reply->exchange != NULL ? dw_exchange_header(reply->exchange, "traceparent") : NULL;
     dw_task_request request = {.tenant = reply->tenant,
+                               .traceparent = traceparent,
                                .model = reply->model,
                                .chat = text,
                                .rest = rest,

@@ -23,6 +23,7 @@ struct dw_task {
     const dw_task_ops *ops; /* NULL: nobody waits for it */
     void *user;
     char tenant[DW_TENANT_NAME_MAX + 1];
+    char traceparent[64];
     char scope[DW_SCOPE_BYTES + DW_TENANT_NAME_MAX + 1]; /* what its conversations are kept apart
                                                              by */
     char *chat;                                          /* with the time in it; NULL: it is none */
@@ -132,6 +133,8 @@ dw_status dw_task_begin(dw_task **out, dw_server *server, const dw_task_request 
     task->server = server;
     task->model = model;
     (void)snprintf(task->tenant, sizeof task->tenant, "%s", request->tenant);
+    (void)snprintf(task->traceparent, sizeof task->traceparent, "%s",
+                   request->traceparent != NULL ? request->traceparent : "");
     task->ops = request->ops;
     task->user = request->user;
     task->n = request->n;
@@ -357,7 +360,8 @@ static void send_message(dw_task *task)
                           .message_bytes = message.count,
                           .on_answer = on_answer,
                           .on_end = on_message_end,
-                          .user = task};
+                          .user = task,
+                          .traceparent = task->traceparent};
     dw_status status =
         made ? choose_actor(task, &error) : dw_fail(&error, DW_E_MEMORY, "no memory for a message");
     if (status == DW_OK) {

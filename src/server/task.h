@@ -37,7 +37,8 @@ typedef struct dw_task_request {
     const char *chat;   /* a request as dw_chat_render reads it; NULL: it is none */
     const char *rest;   /* members of the guest's message behind it, "\"max\":5,\"n\":1" */
     uint32_t n;
-    const dw_terms *terms; /* NULL: none */
+    const dw_terms *terms;   /* NULL: none */
+    const char *traceparent; /* as dw_request has it; NULL: none */
     const dw_task_ops *ops;
     void *user;
 } dw_task_request;

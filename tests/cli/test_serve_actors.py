@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -457,6 +458,22 @@ class Actors(Base):
         actor = self.good("POST", "/v1/actors", {"guest": "actor_echo"}, 201)["id"]
         self.assertEqual(self.send(actor, "x")[2], b"x")
 
+    def test_ids_of_traces(self):
+        """What a client calls its trace is in the log; what is no such name is not."""
+        actor = self.spawn("actor_hostile")
+        trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+        for given in (f"00-{trace}-{span}-01", f"00-{'0' * 32}-{span}-01", f"00-{trace}-{span}",
+                      f"ff-{trace}-{span}-01", f"00-{trace}-{span}-01x", "x" * 200):
+            self.send(actor, b"!", headers={"traceparent": given})
+        until = time.monotonic() + 60
+        failed = []
+        while len(failed) < 6 and time.monotonic() < until:
+            logged = self.good("GET", f"/v1/actors/{actor}/logs")["data"]
+            failed = [entry for entry in logged if entry["event"] == "message-failed"]
+            time.sleep(0.02)
+        self.assertEqual([entry.get("trace_id") for entry in failed], [trace] + [None] * 5)
+        self.assertEqual(failed[0]["span_id"], span)
+
     def metrics(self):
         """-> {name with labels: value}, and the types; the text is as Prometheus reads it"""
         status, headers, data = self.server.raw("GET", "/metrics")
@@ -634,6 +651,25 @@ class Tenants(Base):
         self.refused(403, None, "POST", "/v1/actors", {"module": module, "may": ["spawn"]}, key=key)
         actor = self.good("POST", "/v1/actors", {"module": module}, 201, key=key)["id"]
         self.assertEqual(self.good("GET", "/v1/actors/" + actor, key=key)["may"], [])
+
+
+class Unit(unittest.TestCase):
+    @unittest.skipUnless(shutil.which("systemd-analyze"), "there is no systemd")
+    def test_systemd_reads_it(self):
+        """The unit is good, and what it starts takes its options."""
+        with open(os.path.join(SOURCE, "examples/driftwood.service"), encoding="utf-8") as file:
+            unit = file.read().replace("/usr/local/bin/driftwood", PROGRAM)
+        with tempfile.TemporaryDirectory() as place:
+            path = os.path.join(place, "driftwood.service")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(unit)
+            done = subprocess.run(["systemd-analyze", "verify", "--man=no", path], check=False,
+                                  capture_output=True, text=True, timeout=120)
+            self.assertNotIn("driftwood.service", done.stderr)
+        told = subprocess.run([PROGRAM, "serve", "--help"], check=True, capture_output=True,
+                              text=True, timeout=60).stdout
+        for option in re.findall(r"--[a-z-]+", re.search("^ExecStart=.*$", unit, re.M)[0]):
+            self.assertIn(f" {option} ", told)
 
 
 class Restarts(Base):

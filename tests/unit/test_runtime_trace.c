@@ -171,12 +171,23 @@ static void assert_one_process(const json_t *events, const char *name)
     assert_int_equal(named, 1);
 }
 
+#define TRACEPARENT "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+/* -> event */
+static const json_t *assert_context(const json_t *event)
+{
+    const json_t *args = json_object_get(event, "args");
+    assert_string_equal(text(args, "trace_id"), "0af7651916cd43dd8448eb211c80319c");
+    assert_string_equal(text(args, "span_id"), "b7ad6b7169203331");
+    return event;
+}
+
 static void test_trace_follows_messages(void **state)
 {
     runtime_fixture *f = *state;
     runtime_answer answer;
     dw_error error;
-    uint64_t number = 0;
+    uint64_t number;
     FILE *file = tmpfile();
     dw_runtime *runtime = open_traced(f, file, 0);
     const dw_trace_options again = {.struct_bytes = sizeof again, .fd = fileno(file)};
@@ -190,8 +201,11 @@ static void test_trace_follows_messages(void **state)
     char peer[DW_ACTOR_ID_CHARS + 2];
     (void)snprintf(peer, sizeof peer, "I%s", other.text);
     assert_int_equal(runtime_tell(f, &one, peer, &answer, &error), DW_OK);
-    const dw_request request = {
-        .struct_bytes = sizeof request, .message = "D+1", .message_bytes = 3};
+    const dw_request request = {.struct_bytes = sizeof request,
+                                .message = "D+1",
+                                .message_bytes = 3,
+                                .traceparent =
+                                    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"};
     assert_int_equal(dw_runtime_send(runtime, one.text, &request, &number, &error), DW_OK);
     runtime_await(f);
     assert_int_equal(dw_runtime_freeze(runtime, one.text, NULL, &error), DW_OK);
@@ -214,9 +228,11 @@ static void test_trace_follows_messages(void **state)
     /* What the second message caused: an arrow from within it to the third. */
     const json_t *causes = find(events, "s", "causes", number + 1);
     const json_t *caused = find(events, "f", "causes", number + 1);
-    assert_true(lies_in(causes, find(events, "X", "message", number)));
+    assert_true(lies_in(causes, assert_context(find(events, "X", "message", number))));
     assert_true(lies_in(caused, find(events, "X", "message", number + 1)));
     assert_int_equal(whole(causes, "id"), whole(caused, "id"));
+    assert_null(
+        json_object_get(json_object_get(find(events, "X", "message", 4), "args"), "span_id"));
     assert_string_equal(text(caused, "bp"), "e");
     assert_int_equal(arg(find(events, "X", "message", 4), "failed"), 1);
     assert_non_null(find(events, "X", "freeze", 0));
