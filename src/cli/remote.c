@@ -92,7 +92,7 @@ static dw_status send_request(int fd, const dw_cli_asked *what, unsigned char *r
     }
     uint64_t bytes = what->fd >= 0 ? (uint64_t)about.st_size : what->bytes;
     int length = snprintf(head, sizeof head,
-                          "%s %s HTTP/1.1\r\nHost: driftwood\r\nConnection: close\r\n"
+                          "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                           "Accept: %s\r\nContent-Type: %s\r\nContent-Length: %llu\r\n\r\n",
                           what->method, what->path, what->accept != NULL ? what->accept : "*/*",
                           what->type != NULL ? what->type : "application/octet-stream",
