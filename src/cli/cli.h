@@ -21,6 +21,7 @@ int dw_cli_chat(int argc, char **argv);
 int dw_cli_doctor(int argc, char **argv);
 int dw_cli_devices(int argc, char **argv);
 int dw_cli_models(int argc, char **argv);
+int dw_cli_pull(int argc, char **argv);
 int dw_cli_inspect(int argc, char **argv);
 int dw_cli_eval(int argc, char **argv);
 int dw_cli_actor(int argc, char **argv);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/fetch.h"
 
 #define GUEST_FOLDERS 2
 
@@ -125,6 +126,9 @@ static dw_status find_in_folder(char *path, size_t capacity, const char *folder,
 dw_status dw_cli_find_model(char *path, size_t capacity, const char *name, dw_error *err)
 {
     char folder[DW_CLI_PATH_MAX];
+    if (name != NULL && strncmp(name, "hf:", 3) == 0) {
+        return dw_cli_pull_model(name, path, capacity, err);
+    }
     if (name != NULL && (strchr(name, '/') != NULL || access(name, F_OK) == 0)) {
         return copy_path(path, capacity, name, err);
     }

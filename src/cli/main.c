@@ -19,6 +19,7 @@ static const command commands[] = {
     {"doctor", dw_cli_doctor, "check the chain from guest memory to the device"},
     {"devices", dw_cli_devices, "list the devices there are"},
     {"models", dw_cli_models, "list the models in the cache"},
+    {"pull", dw_cli_pull, "fetch a model into the cache"},
     {"inspect", dw_cli_inspect, "tell what a model file holds and whether it runs here"},
     {"eval", dw_cli_eval, "tell how well a model predicts a text"},
     {"limits", dw_cli_limits, "list the limits that guests meet, with their defaults"},

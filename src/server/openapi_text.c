@@ -28,6 +28,7 @@ static const dw__route_text texts[] = {
     {DW_HTTP_POST, "/v1/conversations/{conversation}", "Change it", "Object", NULL, NULL},
     {DW_HTTP_DELETE, "/v1/conversations/{conversation}", "Forget it", NULL, NULL, NULL},
     {DW_HTTP_GET, "/v1/conversations/{conversation}/items", "What it holds", NULL, NULL, NULL},
+    {DW_HTTP_DELETE, "/v1/streams/{stream}", "End it", NULL, NULL, NULL},
     {DW_HTTP_GET, "/v1/streams/{stream}", "A stream that broke off, taken up again", NULL, NULL,
      NULL},
     {DW_HTTP_POST, "/v1/messages", "A chat, as Anthropic has it", "Message", NULL, NULL},

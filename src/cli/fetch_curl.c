@@ -1,0 +1,165 @@
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "cli/fetch.h"
+
+#define REDIRECTS_MAX 10L
+#define STALLED_S 60L
+
+typedef struct transfer {
+    const dw_cli_fetch *what;
+    dw_cli_fetched *result;
+    CURL *curl;
+    bool is_body; /* of the last answer, not of a redirect */
+    bool refused; /* on_bytes said so */
+} transfer;
+
+bool dw_cli_can_fetch(void)
+{
+    return true;
+}
+
+/* "\"HEX\"" of 64 digits. */
+static void take_hash(dw_cli_fetched *result, const char *value, size_t length)
+{
+    const char *quote = memchr(value, '"', length);
+    size_t left = quote != NULL ? length - (size_t)(quote + 1 - value) : 0;
+    if (left >= 65 && quote[65] == '"' && strspn(quote + 1, "0123456789abcdef") == 64) {
+        memcpy(result->sha256, quote + 1, 64);
+        result->sha256[64] = '\0';
+    }
+}
+
+/* "<URL>; rel=\"next\"" */
+static void take_next(dw_cli_fetched *result, const char *value, size_t length)
+{
+    char text[1280];
+    (void)snprintf(text, sizeof text, "%.*s", (int)(length < 1200 ? length : 1200), value);
+    char *begin = strchr(text, '<');
+    char *end = begin != NULL ? strchr(begin, '>') : NULL;
+    if (end != NULL && strstr(end, "rel=\"next\"") != NULL) {
+        *end = '\0';
+        (void)snprintf(result->next, sizeof result->next, "%.1023s", begin + 1);
+    }
+}
+
+static size_t on_header(char *line, size_t size, size_t count, void *user)
+{
+    static const char etag[] = "x-linked-etag:";
+    static const char link[] = "link:";
+    transfer *t = user;
+    size_t bytes = size * count;
+    if (bytes > sizeof etag && strncasecmp(line, etag, sizeof etag - 1) == 0) {
+        take_hash(t->result, line + sizeof etag - 1, bytes - (sizeof etag - 1));
+    } else if (bytes > sizeof link && strncasecmp(line, link, sizeof link - 1) == 0) {
+        take_next(t->result, line + sizeof link - 1, bytes - (sizeof link - 1));
+    }
+    return bytes;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *user)
+{
+    transfer *t = user;
+    long status = 0;
+    size_t length = size * count;
+    (void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status != 200 && status != 206) {
+        return length; /* what a failure says of itself */
+    }
+    uint64_t first = status == 206 ? t->what->from : 0;
+    if (t->what->on_bytes(t->what->user, first, (const unsigned char *)bytes, length) < 0) {
+        t->refused = true;
+        return 0;
+    }
+    return length;
+}
+
+static int on_progress(void *user, curl_off_t total, curl_off_t done, curl_off_t up_total,
+                       curl_off_t up)
+{
+    const transfer *t = user;
+    (void)up_total;
+    (void)up;
+    if (t->what->on_progress != NULL) {
+        uint64_t from = t->what->from;
+        t->what->on_progress(t->what->user, from + (uint64_t)done,
+                             total > 0 ? from + (uint64_t)total : 0);
+    }
+    return 0;
+}
+
+static void set_up(transfer *t, char *problem)
+{
+    CURL *curl = t->curl;
+    (void)curl_easy_setopt(curl, CURLOPT_URL, t->what->url);
+    (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
+    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR,
+                           strncmp(t->what->url, "https:", 6) == 0 ? "https" : "http,https");
+    (void)curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_MAXREDIRS, REDIRECTS_MAX);
+    (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "driftwood/" DW_VERSION);
+    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 30L);
+    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L); /* nothing for a minute ends it */
+    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STALLED_S);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, t);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
+    (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    if (t->what->token != NULL) { /* libcurl gives it to no other host (UNRESTRICTED_AUTH is off) */
+        (void)curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+        (void)curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, t->what->token);
+    }
+    if (t->what->from > 0) {
+        (void)curl_easy_setopt(curl, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)t->what->from);
+    }
+}
+
+static dw_status judge(const transfer *t, CURLcode code, const char *problem, dw_error *err)
+{
+    const char *url = t->what->url;
+    long status = t->result->status;
+    if (status == 401 || status == 403) {
+        return dw_fail(err, DW_E_DENIED,
+                       "%.150s: refused (%ld); HF_TOKEN is for what is not public", url, status);
+    }
+    if (status == 404) {
+        return dw_fail(err, DW_E_NOT_FOUND, "%.150s: there is no such thing", url);
+    }
+    if (status == 416) { /* it has no more than what is here */
+        return DW_OK;
+    }
+    if (code == CURLE_RANGE_ERROR && !t->refused) {
+        return dw_fail(err, DW_E_RANGE, "%.150s: it gives no parts", url);
+    }
+    if (code != CURLE_OK) {
+        return dw_fail(err, DW_E_IO, "%.120s: %.100s", url,
+                       t->refused           ? "it could not be kept"
+                       : problem[0] != '\0' ? problem
+                                            : curl_easy_strerror(code));
+    }
+    return status == 200 || status == 206
+               ? DW_OK
+               : dw_fail(err, DW_E_IO, "%.150s: answered %ld", url, status);
+}
+
+dw_status dw_cli_fetch_url(const dw_cli_fetch *what, dw_cli_fetched *result, dw_error *err)
+{
+    char problem[CURL_ERROR_SIZE] = "";
+    transfer t = {.what = what, .result = result, .curl = curl_easy_init()};
+    *result = (dw_cli_fetched){.status = 0};
+    if (t.curl == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a transfer");
+    }
+    set_up(&t, problem);
+    CURLcode code = curl_easy_perform(t.curl);
+    (void)curl_easy_getinfo(t.curl, CURLINFO_RESPONSE_CODE, &result->status);
+    curl_easy_cleanup(t.curl);
+    return judge(&t, code, problem, err);
+}
