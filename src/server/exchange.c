@@ -194,8 +194,8 @@ void dw_exchange_break_off(dw_exchange *exchange)
 void dw_exchange_write(dw_exchange *exchange, const void *piece, size_t bytes)
 {
     dw__connection *c = exchange->connection;
-    if (bytes == 0) {
-        return; /* an empty chunk would be the last */
+    if (bytes == 0 || exchange->method == HTTP_HEAD) {
+        return; /* an empty chunk would be the last; and of HEAD the head is all */
     }
     if (!exchange->chunked) {
         dw__connection_send(c, piece, bytes, false);
@@ -216,7 +216,9 @@ void dw_exchange_write(dw_exchange *exchange, const void *piece, size_t bytes)
 void dw_exchange_end(dw_exchange *exchange)
 {
     dw__connection *c = exchange->connection;
-    if (exchange->chunked) {
+    if (exchange->method == HTTP_HEAD) {
+        dw__connection_send(c, "", 0, !c->keep_alive);
+    } else if (exchange->chunked) {
         dw__connection_send(c, "0\r\n\r\n", 5, !c->keep_alive);
     } else {
         dw__connection_send(c, "", 0, !exchange->sized || !c->keep_alive);

@@ -179,6 +179,9 @@ static void begin(dw_exchange *exchange, dw__op *op)
 {
     dw_fault fault = {.status = 0};
     op->number = dw__query_truth(exchange, "content", &fault); /* of answers */
+    if (dw_exchange_is_head(exchange)) {
+        dw_fault_set(&fault, 405, NULL, "a stream without an end has no head alone");
+    }
     if (dw_fault_is_set(&fault)) {
         dw__op_refuse(op, &fault);
         return;

@@ -231,6 +231,9 @@ static void begin(dw_exchange *exchange, dw__op *op)
     dw_fault fault = {.status = 0};
     op->number = dw__query_whole(exchange, "limit", ENTRIES_MAX, 100, &fault);
     bool follows = dw__query_truth(exchange, "follow", &fault);
+    if (follows && dw_exchange_is_head(exchange)) {
+        dw_fault_set(&fault, 405, NULL, "a stream without an end has no head alone");
+    }
     if (dw_fault_is_set(&fault)) {
         dw__op_refuse(op, &fault);
         return;

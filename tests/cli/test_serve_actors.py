@@ -270,6 +270,20 @@ class Actors(Base):
         status, headers, _ = self.server.raw("PUT", "/v1/actors/" + actor)
         self.assertEqual((status, headers["Allow"]), (405, "GET, HEAD, POST, DELETE"))
 
+    def test_heads(self):
+        """Of HEAD the head is all there is, and the connection goes on."""
+        actor = self.spawn("actor_echo")
+        connection = self.server.connect()
+        for path, status in ((f"/v1/actors/{actor}", 200), (f"/v1/actors/{actor}/export", 200),
+                             ("/v1/events", 405), ("/v1/logs?follow=true", 405), ("/v1/logs", 200),
+                             ("/metrics", 200), ("/openapi.json", 200)):
+            connection.request("HEAD", path)
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, answer.read()), (status, b""), path)
+        connection.request("GET", "/health")
+        self.assertEqual(connection.getresponse().read(), b'{"status":"ok"}')
+        connection.close()
+
     def test_pages(self):
         made = sorted(self.spawn("actor_echo") for _ in range(5))
         seen, after = [], ""
