@@ -118,6 +118,23 @@ void runtime_close(runtime_fixture *f)
     f->working_max = 0;
 }
 
+int runtime_test_end(void **state)
+{
+    runtime_fixture *f = *state;
+    char command[1024];
+    if (f->runtime != NULL) {
+        runtime_close(f);
+    }
+    if (f->path != NULL) {
+        (void)snprintf(command, sizeof command, "rm -rf '%s'", f->path);
+        assert_int_equal(system(command), 0);
+    }
+    f->path = f->manifest = NULL;
+    f->durability = DW_DURABLE_DEFAULT;
+    f->works_on_request = f->read_only = f->accept_older = false;
+    return 0;
+}
+
 runtime_id runtime_spawned(runtime_fixture *f, dw_module *module, const dw_spawn_options *options)
 {
     runtime_id id;

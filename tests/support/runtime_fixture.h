@@ -31,6 +31,9 @@ typedef struct runtime_fixture {
 /* cmocka's set-up and tear-down of a group: *state is the fixture. */
 int runtime_fixture_open(void **state);
 int runtime_fixture_close(void **state);
+/* A test that failed leaves its runtime open, and its folder full: neither is the next one's. */
+int runtime_test_end(void **state);
+#define runtime_test(test) cmocka_unit_test_teardown(test, runtime_test_end)
 
 typedef struct runtime_id {
     char text[DW_ACTOR_ID_CHARS + 1];

@@ -481,15 +481,15 @@ static void test_runtime_upgrade_under_load(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_actor_upgrade_goes_on),
-        cmocka_unit_test(test_actor_upgrade_thaws),
-        cmocka_unit_test(test_actor_upgrade_refused),
-        cmocka_unit_test(test_actor_upgrade_hands_over_badly),
-        cmocka_unit_test(test_actor_upgrade_of_nothing_declared),
-        cmocka_unit_test(test_actor_upgrade_without_memory),
-        cmocka_unit_test(test_runtime_upgrade),
-        cmocka_unit_test(test_runtime_upgrade_in_a_folder),
-        cmocka_unit_test(test_runtime_upgrade_under_load),
+        runtime_test(test_actor_upgrade_goes_on),
+        runtime_test(test_actor_upgrade_thaws),
+        runtime_test(test_actor_upgrade_refused),
+        runtime_test(test_actor_upgrade_hands_over_badly),
+        runtime_test(test_actor_upgrade_of_nothing_declared),
+        runtime_test(test_actor_upgrade_without_memory),
+        runtime_test(test_runtime_upgrade),
+        runtime_test(test_runtime_upgrade_in_a_folder),
+        runtime_test(test_runtime_upgrade_under_load),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, runtime_fixture_open, runtime_fixture_close);

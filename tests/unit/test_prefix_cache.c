@@ -343,23 +343,38 @@ static uint64_t memory_file_bytes(void)
     return bytes;
 }
 
+enum { MANY = 64, MANY_SHARED = 1000, MANY_OWN = 20 };
+
+/* Prompts [MANY], behind the rows that are wanted: in the steps' view, as a device has to find
+ * them. */
+static int32_t (*many_prompts(model_fixture *fixture))[MANY_SHARED + MANY_OWN]
+{
+    float *free_rows = fixture->logits + (size_t)MANY * fixture->vocab_count;
+    int32_t(*prompts)[MANY_SHARED + MANY_OWN] = (void *)free_rows;
+    assert_true(sizeof(int32_t[MANY][MANY_SHARED + MANY_OWN]) <=
+                (size_t)(FIXTURE_ROWS - MANY) * fixture->vocab_count * sizeof(float));
+    for (uint32_t i = 0; i < MANY; i++) {
+        for (uint32_t t = 0; t < MANY_SHARED + MANY_OWN; t++) {
+            prompts[i][t] = t < MANY_SHARED ? fixture->tokens[t]
+                                            : (int32_t)((t * 7 + i * 13) % fixture->vocab_count);
+        }
+    }
+    return prompts;
+}
+
 /* 64 prompts of 1,000 equal tokens and 20 of their own, all at once: those are computed once, and
  * stand in memory once. */
 static void test_prefix_of_many_at_once(void **state)
 {
-    enum { COUNT = 64, SHARED = 1000, OWN = 20 };
+    enum { COUNT = MANY, SHARED = MANY_SHARED, OWN = MANY_OWN };
     model_fixture *fixture = *state;
     dw_prefix_cache *cache = cache_of(PLENTY);
     static dw_batch_item items[COUNT];
     dw_context *alone[COUNT];
     float *wanted[COUNT];
-    int32_t prompts[COUNT][SHARED + OWN];
+    int32_t(*prompts)[SHARED + OWN] = many_prompts(fixture);
     memset(items, 0, sizeof items);
     for (uint32_t i = 0; i < COUNT; i++) {
-        for (uint32_t t = 0; t < SHARED + OWN; t++) {
-            prompts[i][t] = t < SHARED ? fixture->tokens[t]
-                                       : (int32_t)((t * 7 + i * 13) % fixture->vocab_count);
-        }
         alone[i] = context_of(fixture, NULL, NULL);
         items[i].context = alone[i];
         items[i].step = step_of(fixture, 0, SHARED + OWN, 0);

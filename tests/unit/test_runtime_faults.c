@@ -311,9 +311,11 @@ static int open_group(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_faults_kills),      cmocka_unit_test(test_faults_disk),
-        cmocka_unit_test(test_faults_spawn),      cmocka_unit_test(test_faults_descriptors),
-        cmocka_unit_test(test_faults_unreadable),
+        runtime_test(test_faults_kills),
+        runtime_test(test_faults_disk),
+        runtime_test(test_faults_spawn),
+        runtime_test(test_faults_descriptors),
+        runtime_test(test_faults_unreadable),
     };
     if (argc == 5 && strcmp(argv[1], "--work") == 0) {
         return work(argv + 2);

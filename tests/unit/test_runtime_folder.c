@@ -330,14 +330,14 @@ static int open_group(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_folder_timers_of_what_cannot_be_read),
-        cmocka_unit_test(test_folder_answers_go_on),
-        cmocka_unit_test(test_folder_effects),
-        cmocka_unit_test(test_folder_failures),
-        cmocka_unit_test(test_folder_does_again),
-        cmocka_unit_test(test_folder_has_one_owner),
-        cmocka_unit_test(test_folder_freezes),
-        cmocka_unit_test(test_folder_durability),
+        runtime_test(test_folder_timers_of_what_cannot_be_read),
+        runtime_test(test_folder_answers_go_on),
+        runtime_test(test_folder_effects),
+        runtime_test(test_folder_failures),
+        runtime_test(test_folder_does_again),
+        runtime_test(test_folder_has_one_owner),
+        runtime_test(test_folder_freezes),
+        runtime_test(test_folder_durability),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_group, runtime_fixture_close);

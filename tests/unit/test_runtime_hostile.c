@@ -173,7 +173,7 @@ int main(void)
 {
     wasm_signals_save();
     (void)setenv("DW_TEST_THREADS", "1", 0);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_runtime_good_beside_hostile),
-                                       cmocka_unit_test(test_runtime_loops_make_way)};
+    const struct CMUnitTest tests[] = {runtime_test(test_runtime_good_beside_hostile),
+                                       runtime_test(test_runtime_loops_make_way)};
     return cmocka_run_group_tests(tests, runtime_fixture_open, runtime_fixture_close);
 }

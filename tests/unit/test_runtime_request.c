@@ -289,9 +289,9 @@ static int open_group(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_request_turns),    cmocka_unit_test(test_request_effects),
-        cmocka_unit_test(test_request_failures), cmocka_unit_test(test_request_unheard),
-        cmocka_unit_test(test_request_finds),    cmocka_unit_test(test_request_mail),
+        runtime_test(test_request_turns),    runtime_test(test_request_effects),
+        runtime_test(test_request_failures), runtime_test(test_request_unheard),
+        runtime_test(test_request_finds),    runtime_test(test_request_mail),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_group, runtime_fixture_close);

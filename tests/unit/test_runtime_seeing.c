@@ -294,10 +294,10 @@ int main(void)
 {
     wasm_signals_save();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_runtime_counts),
-        cmocka_unit_test(test_runtime_counts_meanwhile),
-        cmocka_unit_test(test_runtime_overview_is_bounded),
-        cmocka_unit_test(test_runtime_shares_device_time),
+        runtime_test(test_runtime_counts),
+        runtime_test(test_runtime_counts_meanwhile),
+        runtime_test(test_runtime_overview_is_bounded),
+        runtime_test(test_runtime_shares_device_time),
     };
     return cmocka_run_group_tests(tests, runtime_fixture_open, runtime_fixture_close);
 }

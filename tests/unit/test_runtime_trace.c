@@ -490,9 +490,9 @@ int main(void)
 {
     wasm_signals_save();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_trace_follows_messages),  cmocka_unit_test(test_trace_has_steps),
-        cmocka_unit_test(test_trace_has_writes),        cmocka_unit_test(test_trace_is_bounded),
-        cmocka_unit_test(test_trace_from_many_threads),
+        runtime_test(test_trace_follows_messages),  runtime_test(test_trace_has_steps),
+        runtime_test(test_trace_has_writes),        runtime_test(test_trace_is_bounded),
+        runtime_test(test_trace_from_many_threads),
     };
     return cmocka_run_group_tests(tests, runtime_fixture_open, runtime_fixture_close);
 }
