@@ -1,5 +1,7 @@
 /* The chat guest in many actors at once, on the default model: each gives the bytes that it gives
- * alone, whoever comes, goes or is forked meanwhile (docs/numerics.md: weights in blocks of 32). */
+ * alone, whoever comes, leaves, is parked or forked meanwhile (docs/numerics.md: weights in blocks
+ * of 32). DW_TEST_SEED chooses who is parked and who leaves. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 
 #define ACTORS 64
 #define TALKS 2 /* messages to each */
+#define LEAVERS 8
 #define MODEL "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 typedef struct talker {
@@ -32,7 +35,11 @@ typedef struct crowd {
     talker alone[ACTORS];
     talker together[ACTORS];
     talker forks[ACTORS];
-    unsigned failed;
+    talker leavers[LEAVERS]; /* are stopped in the middle */
+    char folder[32];
+    uint64_t seed;
+    _Atomic unsigned failed;
+    _Atomic unsigned talking;
     unsigned count; /* of actors: ACTORS, or fewer where there is little time (DW_TEST_SHORT) */
 } crowd;
 
@@ -98,6 +105,9 @@ static void on_end(void *user, const dw_runtime_end *end)
 {
     talker *t = user;
     crowd *c = t->of;
+    if (t >= c->leavers && t < c->leavers + LEAVERS) {
+        return;
+    }
     c->failed += end->status != DW_OK;
     t->told++;
     if (t->told == 1 && t->number % 4 == 0 && !t->forked) {
@@ -105,10 +115,13 @@ static void on_end(void *user, const dw_runtime_end *end)
         *child = *t;
         child->forked = true;
         c->failed += dw_runtime_begin_fork(c->runtime, t->id, child->id, NULL, NULL, NULL) != DW_OK;
+        (void)atomic_fetch_add(&c->talking, 1);
         say(child);
     }
     if (t->told < TALKS) {
         say(t);
+    } else {
+        (void)atomic_fetch_sub(&c->talking, 1);
     }
 }
 
@@ -146,6 +159,32 @@ static void assert_same(const talker *a, const talker *b)
     assert_memory_equal(a->text, b->text, a->bytes);
 }
 
+static uint32_t next_random(crowd *c, uint32_t below)
+{
+    c->seed = c->seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(c->seed >> 33) % below;
+}
+
+/* Until all have talked: one after the other is parked, where it rests, and some are stopped. */
+static void disturb(crowd *c)
+{
+    unsigned left = 0;
+    dw_error error = {.message = ""};
+    while (atomic_load(&c->talking) > 0) {
+        (void)usleep(1000 + next_random(c, 4000));
+        if (left < LEAVERS && next_random(c, 8) == 0) {
+            assert_int_equal(dw_runtime_stop(c->runtime, c->leavers[left++].id, &error), DW_OK);
+            continue;
+        }
+        dw_status status =
+            dw_runtime_park(c->runtime, c->together[next_random(c, c->count)].id, &error);
+        assert_true(status == DW_OK || status == DW_E_STATE || status == DW_E_BUSY);
+    }
+    for (; left < LEAVERS; left++) {
+        assert_int_equal(dw_runtime_stop(c->runtime, c->leavers[left].id, &error), DW_OK);
+    }
+}
+
 static void test_runtime_chats_as_alone(void **state)
 {
     crowd *c = *state;
@@ -157,10 +196,17 @@ static void test_runtime_chats_as_alone(void **state)
         talk_alone(c, i, NULL, NULL);
     }
     dw_engine_forget_prefixes(c->engine, NULL);
+    atomic_store(&c->talking, c->count);
     for (unsigned i = 0; i < c->count; i++) { /* they join while others are at work */
         spawn(c, &c->together[i], i, NULL, NULL);
         say(&c->together[i]);
+        if (i % (c->count / LEAVERS) == 0) {
+            talker *leaver = &c->leavers[i / (c->count / LEAVERS)];
+            spawn(c, leaver, i, NULL, NULL);
+            say(leaver);
+        }
     }
+    disturb(c);
     assert_int_equal(dw_runtime_wait(c->runtime, 0, &error), DW_OK);
     assert_int_equal(c->failed, 0);
     for (unsigned i = 0; i < c->count; i++) {
@@ -172,6 +218,9 @@ static void test_runtime_chats_as_alone(void **state)
     dw_scheduler_stats stats = {.struct_bytes = sizeof stats};
     assert_int_equal(dw_runtime_get_scheduler_stats(c->runtime, &stats), DW_OK);
     assert_true(stats.most_step_sequences > 8);
+    dw_runtime_stats counts = {.struct_bytes = sizeof counts};
+    assert_int_equal(dw_runtime_get_stats(c->runtime, &counts), DW_OK);
+    assert_true(counts.thaws > 0); /* some were parked between their messages, or before */
 }
 
 /* Actors with one system prompt: it is computed once a tenant, and each says what it says where it
@@ -215,6 +264,16 @@ static void test_runtime_chats_with_one_system_prompt(void **state)
     assert_true(after.hit_tokens - before.hit_tokens >= (COUNT - 1) * BLOCKS);
 }
 
+static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err)
+{
+    (void)name;
+    (void)fingerprint;
+    (void)err;
+    *model = ((const crowd *)user)->model;
+    return DW_OK;
+}
+
 static int open_crowd(void **state)
 {
     crowd *c = dw_alloc(1, sizeof *c);
@@ -234,7 +293,17 @@ static int open_crowd(void **state)
     (void)snprintf(path, sizeof path, "%s/chat.wasm", DW_TEST_GUESTS_DIR);
     assert_int_equal(dw_module_open(&c->chat, c->engine, path, &error), DW_OK);
     const dw_scheduler_options scheduling = runtime_scheduling();
-    const dw_runtime_options own = {.struct_bytes = sizeof own, .scheduler = &scheduling};
+    const char *given = getenv("DW_TEST_SEED");
+    c->seed = given != NULL ? strtoull(given, NULL, 10) : dw_os_clock_ns();
+    print_message("DW_TEST_SEED=%llu\n", (unsigned long long)c->seed);
+    (void)snprintf(c->folder, sizeof c->folder, "/tmp/dw-chats-XXXXXX");
+    assert_non_null(mkdtemp(c->folder));
+    const dw_runtime_options own = {.struct_bytes = sizeof own,
+                                    .scheduler = &scheduling,
+                                    .path = c->folder,
+                                    .find_model = find_model,
+                                    .durability = DW_DURABLE_PARK,
+                                    .user = c};
     assert_int_equal(dw_runtime_open(&c->runtime, c->engine, &own, &error), DW_OK);
     return 0;
 }
@@ -242,7 +311,10 @@ static int open_crowd(void **state)
 static int close_crowd(void **state)
 {
     crowd *c = *state;
+    char command[64];
     dw_runtime_close(c->runtime);
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", c->folder);
+    assert_int_equal(system(command), 0);
     dw_module_unref(c->chat);
     dw_model_unref(c->model);
     dw_engine_destroy(c->engine);
