@@ -1489,7 +1489,8 @@ typedef struct dw_scheduler_stats {
     uint64_t jobs;                /* embeddings, tensor graphs, context shifts: one at a time */
     uint64_t device_ns;           /* spent in runs and jobs */
     uint64_t guest_ns;            /* spent in guests and in going from one to the next */
-    uint64_t device_idle_ns;      /* between runs of the device, while there was something to do */
+    /* Between runs of the device, while there was something to do; by its own clock, on CUDA. */
+    uint64_t device_idle_ns;
     uint64_t device_idle_times;   /* how many such times there were */
     uint64_t device_idle_median_ns; /* how long the most usual of them was, to a fifth */
 } dw_scheduler_stats;

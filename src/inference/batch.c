@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/os.h"
+#include "inference/batch_internal.h"
 #include "inference/context_internal.h"
 #include "inference/step.h"
 
@@ -65,6 +66,9 @@ static bool is_sound(const dw_batch *batch)
 {
     const dw_batch_queue *queues[] = {&batch->decoding, &batch->prompts};
     uint32_t count = amid_count(batch);
+    if (dw_batch_flies(batch)) {
+        return true; /* who flies is in no queue */
+    }
     bool sound =
         batch->waiting_count > 0 || (batch->parked.first == NULL && batch->following.first == NULL);
     for (int i = 0; i < 2; i++) {
@@ -126,7 +130,7 @@ static dw_batch_item *find_leader(const dw_batch *batch, const dw_batch_item *it
 
 /* Let it wait for its turn: with what it needs, or, where others' steps hold or compute that, until
  * some of them are further. So `parked` and `following` are empty when nobody else waits. */
-static void begin_item(dw_batch *batch, dw_batch_item *item)
+void dw__batch_begin(dw_batch *batch, dw_batch_item *item)
 {
     dw_batch_item *leader = find_leader(batch, item);
     item->followed = false;
@@ -199,6 +203,7 @@ dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_e
     for (uint32_t i = 0; dw_batch_is_amid(batch) && i < batch->long_run.count; i++) {
         other = other == NULL ? batch->long_run.owners[i] : other;
     }
+    other = other == NULL ? dw__ahead_any(batch) : other;
     return other == NULL ? DW_OK : check_alike(context, other->context, err);
 }
 
@@ -211,7 +216,11 @@ void dw_batch_add(dw_batch *batch, dw_batch_item *item)
     item->done = item->found = 0;
     item->started_ns = dw_os_clock_ns();
     item->before = dw_context_length(item->context);
-    begin_item(batch, item);
+    if (item->row > 0) {
+        dw__ahead_add(batch, item);
+        return;
+    }
+    dw__batch_begin(batch, item);
     DW_DCHECK(is_sound(batch));
 }
 
@@ -255,8 +264,8 @@ static void put_back(dw_batch *batch, dw_batch_item *item)
 }
 
 /* The result of a run for one of its slices. */
-static void conclude(dw_batch *batch, dw_batch_item *item, const dw_step_slice *slice,
-                     dw_status status, const dw_error *run_error)
+void dw__batch_conclude(dw_batch *batch, dw_batch_item *item, const dw_step_slice *slice,
+                        dw_status status, const dw_error *run_error)
 {
     dw_error error = *run_error;
     if (status == DW_OK) {
@@ -304,6 +313,16 @@ static void count_time(const dw_batch *batch, const dw__batch_run *now, const dw
     }
 }
 
+void dw__batch_note_idle(dw_batch *batch, const dw_step_slice *first)
+{
+    bool known = first->ended_ns != 0;
+    if (known && batch->ended_ns != 0 && batch->idle_ns == UINT64_MAX) {
+        uint32_t gap = first->began_ns - batch->ended_ns;
+        batch->idle_ns = gap <= INT32_MAX ? gap : 0; /* begun before that was noted */
+    }
+    batch->ended_ns = known ? first->ended_ns : 0;
+}
+
 static uint64_t tokens_together(const dw__batch_run *now)
 {
     uint64_t tokens = 0;
@@ -332,8 +351,9 @@ static void run_alone(dw_batch *batch, dw__batch_run *now, dw_batch_item *item,
     dw_status status = dw__step_run(item->context->model, slice, leavers(batch, now), &error);
     now->took_ns = dw_os_clock_ns() - now->started_ns;
     count_time(batch, now, item, slice->token_count, slice->token_count);
+    dw__batch_note_idle(batch, slice);
     if (status != DW_E_CANCELLED) {
-        conclude(batch, item, slice, status, &error);
+        dw__batch_conclude(batch, item, slice, status, &error);
     } else if (!drop_stopped(batch, item)) { /* for others */
         now->left = true;
         now->back = item;
@@ -449,7 +469,7 @@ static void conclude_all(dw_batch *batch, const dw__batch_run *now, dw_status st
 {
     for (uint32_t i = 0; i < now->count; i++) {
         if (now->owners[i] != NULL) {
-            conclude(batch, now->owners[i], &now->slices[i], status, error);
+            dw__batch_conclude(batch, now->owners[i], &now->slices[i], status, error);
         }
     }
 }
@@ -490,6 +510,7 @@ static void run_together(dw_batch *batch, dw__batch_run *now)
         (void)nanosleep(&soon, NULL);
     } else {
         share_time(batch, now);
+        dw__batch_note_idle(batch, &now->slices[0]);
         if (status == DW_E_CANCELLED) {
             put_all_back(batch, now);
         } else {
@@ -563,7 +584,7 @@ static void begin_parked(dw_batch *batch)
             continue;
         }
         batch->parked = (dw_batch_queue){NULL, NULL};
-        begin_item(batch, item);
+        dw__batch_begin(batch, item);
         if (batch->parked.first != NULL) { /* again: it stays the first */
             item->next = behind.first;
             batch->parked.last = behind.first != NULL ? behind.last : item;
@@ -582,7 +603,7 @@ static void begin_following(dw_batch *batch)
     for (dw_batch_item *item = dw_batch_queue_take(&before); item != NULL;
          item = dw_batch_queue_take(&before)) {
         if (!drop_stopped(batch, item)) {
-            begin_item(batch, item);
+            dw__batch_begin(batch, item);
         }
     }
 }
@@ -642,16 +663,21 @@ void dw_batch_drop_stopped(dw_batch *batch)
     begin_following(batch);
 }
 
-static void count_run(dw_batch *batch, const dw__batch_run *now)
+void dw__batch_count_run(dw_batch *batch, uint32_t tokens, uint32_t sequences, uint64_t from_ns)
 {
     dw_batch_stats *counts = &batch->counts;
+    counts->runs++;
+    counts->tokens += tokens;
+    counts->sequences += sequences;
+    counts->most_sequences =
+        sequences > counts->most_sequences ? sequences : counts->most_sequences;
+    counts->from_ns = from_ns;
+}
+
+static void count_run(dw_batch *batch, const dw__batch_run *now)
+{
     if (now->sequences > 0 && !now->refused) {
-        counts->runs++;
-        counts->tokens += now->tokens;
-        counts->sequences += now->sequences;
-        counts->most_sequences =
-            now->sequences > counts->most_sequences ? now->sequences : counts->most_sequences;
-        counts->from_ns = now->started_ns;
+        dw__batch_count_run(batch, now->tokens, now->sequences, now->started_ns);
     }
 }
 
@@ -672,11 +698,17 @@ static void begin_new(dw_batch *batch)
     now->started_ns = dw_os_clock_ns();
     const uint64_t started = now->started_ns;
     compose_both(batch, now);
+    batch->owed_ns = 0;
+    if (now->count > 0 && now->count == now->sequences &&
+        dw__ahead_may_begin(batch, now->owners, now->count)) {
+        batch->to_end = false;
+        dw__ahead_begin(batch, now->owners, now->slices, now->count);
+        return;
+    }
     if (now->count > 0) {
         run_together(batch, now);
     }
     batch->counts.device_ns += dw_os_clock_ns() - started;
-    batch->owed_ns = 0;
     batch->to_end = now->left;
     if (now->step.graph == NULL) {
         note_time(batch, now, dw_os_clock_ns() - started);
@@ -725,12 +757,9 @@ static void run_part(dw_batch *batch)
     conclude_all(batch, now, status, &error);
 }
 
-void dw_batch_run(dw_batch *batch)
+/* What is under way in parts, or a run. */
+static void run_or_go_on(dw_batch *batch)
 {
-    uint32_t waiting = batch->waiting_count;
-    if (waiting == 0) {
-        return;
-    }
     if (dw_batch_is_amid(batch)) {
         drop_amid(batch);
     } else {
@@ -740,6 +769,19 @@ void dw_batch_run(dw_batch *batch)
         run_between(batch);
     } else if (dw_batch_is_amid(batch)) {
         run_part(batch);
+    }
+}
+
+void dw_batch_run(dw_batch *batch)
+{
+    uint32_t waiting = batch->waiting_count;
+    batch->idle_ns = UINT64_MAX;
+    if (dw_batch_flies(batch)) {
+        dw__ahead_go_on(batch);
+    } else if (waiting > 0) {
+        run_or_go_on(batch);
+    } else {
+        return;
     }
     if (batch->waiting_count < waiting) { /* some are through, and hold nothing now */
         begin_parked(batch);

@@ -15,6 +15,15 @@
 #include "inference/batch_run.h"
 #include "inference/context.h"
 
+/* What comes behind a step of whoever gives it. */
+typedef enum dw_batch_follows {
+    DW_BATCH_FOLLOWS_ANYTHING, /* that is not known */
+    /* Its choice is the likeliest, whatever the logits are, and... */
+    DW_BATCH_FOLLOWS_NOTHING,   /* it ends with this step */
+    DW_BATCH_FOLLOWS_LIKELIEST, /* if anything, a step of that token follows, which has room in the
+                                 * context */
+} dw_batch_follows;
+
 typedef struct dw_batch_item {
     dw_context *context; /* in one batch at a time, once */
     dw_step step;        /* its stop ends this item alone */
@@ -22,6 +31,7 @@ typedef struct dw_batch_item {
     dw_error error;      /* out, where status is not DW_OK: the context is then as it was */
     void *user;          /* the caller's, as the next */
     void *owner;
+    dw_batch_follows follows;
     _Atomic bool leaves; /* from any thread: it is to end before its next run, DW_E_CANCELLED */
     /* For places in runs that cannot take all. */
     dw_batch_share *share; /* whose it is; NULL: of those who have none, together */
@@ -36,6 +46,10 @@ typedef struct dw_batch_item {
     uint32_t found;  /* of these, those that others had computed */
     bool followed;   /* another waits for what it computes */
     uint64_t started_ns;
+    uint32_t row;  /* until it lands, its row of the run that began ahead, from 1; 0: it has none */
+    bool flies;    /* that run is its step's */
+    bool leaving;  /* it does not come again */
+    bool has_room; /* its log is kept in a step for one that may not come */
 } dw_batch_item;
 
 static inline void dw_batch_queue_put(dw_batch_queue *queue, dw_batch_item *item)
@@ -79,14 +93,15 @@ typedef struct dw_batch_stats {
     uint64_t tokens;
     uint64_t sequences; /* summed over the runs */
     uint64_t most_sequences;
+    uint64_t ahead;     /* of the runs: begun before the last one's results were looked at */
     uint64_t device_ns; /* taken by the runs */
     uint64_t parts;     /* of runs that went in parts, those that are not over as well */
     uint64_t from_ns;   /* when the last of the runs began, by dw_os_clock_ns */
 } dw_batch_stats;
 
-/* Plain data that holds nothing of its own (but for the graph of a run under way, which is over
- * before the last item is taken out): items are the caller's, and stay where they are while they
- * are in it. So does the batch while a run is under way. */
+/* Plain data that holds nothing of its own but `flights` (and the graph of a run under way, which is
+ * over before the last item is taken out): items are the caller's, and stay where they are while
+ * they are in it. So does the batch while a run is under way. */
 typedef struct dw_batch {
     dw_batch_limits limits;
     dw_batch_queue decoding;  /* with one token left */
@@ -94,9 +109,13 @@ typedef struct dw_batch {
     dw_batch_queue parked;    /* deferred until steps of others free memory */
     dw_batch_queue following; /* prompts that begin like one under way, and wait for its records */
     dw_batch_queue finished;
-    dw__batch_run long_run;  /* under way in parts, where its step has a graph */
-    uint64_t owed_ns;        /* taken by tokens alone between its parts, of which it has its turn */
-    uint32_t waiting_count;  /* in `decoding`, `prompts` and long_run; with none, no other waits */
+    dw_batch_queue held;              /* until what flies has landed */
+    dw_batch_queue left;              /* of dw_batch_leave */
+    struct dw_batch_flights *flights; /* NULL: no run begins ahead of the last one's results */
+    dw__batch_run long_run;           /* under way in parts, where its step has a graph */
+    uint64_t owed_ns; /* taken by tokens alone between its parts, of which it has its turn */
+    /* In `decoding`, `prompts` and long_run, and those that fly; with none, no other waits. */
+    uint32_t waiting_count;
     dw_batch_share unshared; /* of items that have no share */
     uint64_t turn;           /* of the item that began to wait last */
     uint64_t pass;           /* of the share that had the last place that others wanted */
@@ -112,10 +131,25 @@ typedef struct dw_batch {
     bool (*relieve)(void *user);
     void *relieve_user;
     dw_batch_stats counts;
+    /* By the device's clock, where it tells: between the last run of one dw_batch_run, and the
+     * first of the next, it had nothing to do for so long. UINT64_MAX: not known. */
+    uint64_t idle_ns;
+    uint32_t ended_ns; /* the last run, by that clock; 0: not known */
 } dw_batch;
 
 /* `limits` may be NULL: all zero. */
 void dw_batch_init(dw_batch *batch, const dw_batch_limits *limits);
+
+/* Let runs begin before the results of the last one are looked at, on devices that go on by
+ * themselves (step_flight.h): where all that wait say what follows, and nobody else waits. Then who
+ * has been taken, and does not come again at once, has to leave. Errors: DW_E_MEMORY. */
+dw_status dw_batch_look_ahead(dw_batch *batch, dw_error *err);
+/* Nothing is in it. */
+void dw_batch_release(dw_batch *batch);
+/* A run was begun ahead, and has not landed. */
+bool dw_batch_flies(const dw_batch *batch);
+/* Whether anything waits, is under way, or is to be taken. */
+bool dw_batch_is_busy(const dw_batch *batch);
 
 /* Whether a step of `context` can go with those that wait: it has their model, their type of keys
  * and values, and their rope factors. Anything goes with none. Errors: DW_E_ARG (what differs). */
@@ -140,6 +174,11 @@ void dw_batch_drop_stopped(dw_batch *batch);
 /* Take out one whose step is complete, or failed: item->status says so, with the errors of
  * dw_context_forward. NULL: there is none. */
 dw_batch_item *dw_batch_take(dw_batch *batch);
+
+/* Whoever was taken does not come again: dw_batch_take_left gives the item back once the device has
+ * let go of its context, which may be at once. NULL: there is none. */
+void dw_batch_leave(dw_batch *batch, dw_batch_item *item);
+dw_batch_item *dw_batch_take_left(dw_batch *batch);
 
 /* Run all items' steps to their ends, those that can go together in the same runs, as a scheduler
  * has them: also one alone. No context is there twice; items' `user` becomes whatever. Each item

@@ -128,7 +128,7 @@ static void fill_tokens(dw_step_graph *graph, const dw_step_work *work)
     int32_t *positions = dw__input_is_used(input) ? input->data : NULL;
     uint32_t token = 0;
     for (uint32_t i = 0; i < work->count; i++) {
-        const dw_step_slice *slice = &work->slices[i];
+        dw_step_slice *slice = &work->slices[i];
         const int32_t *tokens = dw__step_slice_tokens(slice);
         for (uint32_t k = 0; k < slice->token_count; k++, token++) {
             own->token_gather.tokens[token] = tokens + k;

@@ -2,12 +2,14 @@
  * in one run, or a slice of one context. A table says of each token where it stands, where its log
  * is and where its logits go, so that a graph serves every length and set of contexts, and what
  * ggml records of it as a CUDA graph stays valid. Prompts go through ggml's attention. */
+#include <stddef.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "device/device_memory.h"
 #include "device/device_view.h"
 #include "inference/choice.h"
+#include "inference/step_flight.h"
 #include "inference/step_plan.h"
 
 #define ALIGN_BYTES 256u
@@ -16,13 +18,19 @@
  * And all do with heads that ggml's kernels do not have. */
 #define FEW_TOKENS 16u
 
-/* A graph's own. */
+/* What goes to a run, and comes of it. */
+typedef struct places {
+    dw_cuda_token *table;      /* [tokens] */
+    int32_t *ids;              /* [tokens]: of tokens that the device cannot reach */
+    unsigned char *candidates; /* dw_top_k [rows], each of candidate_bytes; NULL: none */
+} places;
+
+/* A graph's own. The table goes to the device with a run, and the candidates come back, so that the
+ * next can be made ready meanwhile; of ids the device reads where they are. */
 typedef struct cuda_graph {
-    ggml_backend_buffer_t locked;  /* page-locked: the table, ids, then the candidates */
-    ggml_backend_buffer_t scratch; /* attention's, in device memory */
-    dw_cuda_token *table;          /* [tokens], in `locked` */
-    int32_t *ids;                  /* [tokens], there too: of tokens that the device cannot reach */
-    dw_top_k *candidates;          /* [rows], there too; NULL: none */
+    ggml_backend_buffer_t locked;  /* page-locked: the places */
+    ggml_backend_buffer_t scratch; /* attention's, the table, and candidates: in device memory */
+    places places[2];              /* by a run's turn */
 } cuda_graph;
 
 static bool accepts(const dw_step_work *work)
@@ -150,18 +158,37 @@ static void place_input(struct ggml_tensor *tensor, ggml_backend_buffer_t buffer
     }
 }
 
+static void place_all(cuda_graph *own, dw_forward_graph *forward, size_t table, size_t ids,
+                      size_t candidates)
+{
+    unsigned char *base = ggml_backend_buffer_get_base(own->locked);
+    memset(base, 0, 2 * (table + ids + candidates));
+    for (int i = 0; i < 2; i++) {
+        own->places[i] =
+            (places){.table = (void *)base,
+                     .ids = (void *)(base + table),
+                     .candidates = candidates > 0 ? (void *)(base + table + ids) : NULL};
+        base += table + ids + candidates;
+    }
+    unsigned char *device = ggml_backend_buffer_get_base(own->scratch);
+    place_input(forward->table, own->scratch, device);
+    place_input(forward->candidates, own->scratch, device + table);
+    place_input(forward->scratch, own->scratch, device + table + candidates);
+}
+
 /* Page-locked and device memory of a graph. */
 static dw_status make_memory(dw_step_graph *graph, cuda_graph *own, dw_error *err)
 {
     dw_forward_graph *forward = &graph->forward;
     size_t table = rounded(ggml_nbytes(forward->table));
-    size_t ids = rounded(graph->size.token_count * sizeof *own->ids);
-    size_t candidates = forward->candidates != NULL ? ggml_nbytes(forward->candidates) : 0;
+    size_t ids = rounded(graph->size.token_count * sizeof(int32_t));
+    size_t candidates = forward->candidates != NULL ? rounded(ggml_nbytes(forward->candidates)) : 0;
     size_t scratch = forward->scratch != NULL ? ggml_nbytes(forward->scratch) : ALIGN_BYTES;
     dw_status status =
-        dw_device_locked_create(&own->locked, graph->device, table + ids + candidates, err);
+        dw_device_locked_create(&own->locked, graph->device, 2 * (table + ids + candidates), err);
     if (status == DW_OK) {
-        status = dw_device_buffer_create(&own->scratch, graph->device, DW_USE_WORK, scratch, err);
+        status = dw_device_buffer_create(&own->scratch, graph->device, DW_USE_WORK,
+                                         table + candidates + scratch, err);
     }
     if (status == DW_OK) {
         status = dw_device_buffer_fill(graph->device, own->scratch, 0, err);
@@ -169,14 +196,7 @@ static dw_status make_memory(dw_step_graph *graph, cuda_graph *own, dw_error *er
     if (status != DW_OK) {
         return dw_fail_within(err, status, "a step of %u tokens", graph->size.token_count);
     }
-    unsigned char *base = ggml_backend_buffer_get_base(own->locked);
-    memset(base, 0, table + ids + candidates);
-    own->table = (void *)base;
-    own->ids = (void *)(base + table);
-    own->candidates = candidates > 0 ? (void *)(base + table + ids) : NULL;
-    place_input(forward->table, own->scratch, base);
-    place_input(forward->candidates, own->scratch, base + table + ids);
-    place_input(forward->scratch, own->scratch, ggml_backend_buffer_get_base(own->scratch));
+    place_all(own, forward, table, ids, candidates);
     return DW_OK;
 }
 
@@ -218,41 +238,73 @@ static dw_status prepare(dw_step_graph *graph, const dw_step_work *work, dw_erro
     return dw__step_graph_place_rows(graph, slice->step->view, slice->rows, err);
 }
 
+static const places *places_of(const dw_step_graph *graph, const dw_step_work *work)
+{
+    return &((const cuda_graph *)graph->own)->places[work->turn];
+}
+
+static size_t candidate_bytes(const dw_step_graph *graph)
+{
+    return DW_TOP_K_BYTES(graph->size.top_k_count);
+}
+
+/* What came of row `row`. */
+static const dw_top_k *candidates_of(const dw_step_graph *graph, const dw_step_work *work,
+                                     uint32_t row)
+{
+    const unsigned char *first = places_of(graph, work)->candidates;
+    DW_ASSERT(first != NULL && row < graph->size.row_count);
+    return (const void *)(first + row * candidate_bytes(graph));
+}
+
+/* Where the device finds the likeliest of a row, once a flight that is under way has it. */
+static uint64_t likeliest_address(const dw_step_flight *behind, uint32_t row)
+{
+    const struct ggml_tensor *candidates = behind->graph->forward.candidates;
+    DW_ASSERT(candidates != NULL && row < behind->count);
+    return (uint64_t)(uintptr_t)candidates->data + row * candidate_bytes(behind->graph) +
+           offsetof(dw_top_k, list) + offsetof(dw_top_k_entry, token);
+}
+
 /* The device's address of a slice's tokens, of which the first is the graph's `at`-th. In a staged
  * view, and in the host's own memory, they have none: they are copied to `ids`. */
-static dw_status token_address(dw_step_graph *graph, const dw_step_slice *slice, uint32_t at,
-                               uint64_t *address, dw_error *err)
+static dw_status token_address(dw_step_graph *graph, const dw_step_work *work, dw_step_slice *slice,
+                               uint32_t at, uint64_t *address, dw_error *err)
 {
-    const cuda_graph *own = graph->own;
+    int32_t *ids = places_of(graph, work)->ids;
     dw_device_view *view = slice->step->view;
     const int32_t *tokens = dw__step_slice_tokens(slice);
     size_t bytes = slice->token_count * sizeof *tokens;
+    if (slice->behind > 0) {
+        *address = likeliest_address(work->behind, slice->behind - 1);
+        return DW_OK;
+    }
     if (view != NULL && !dw_device_view_is_staged(view)) {
         return dw_device_view_address(view, tokens, bytes, address, err);
     }
-    memcpy(own->ids + at, tokens, bytes);
+    memcpy(ids + at, tokens, bytes);
     if (view != NULL) {
         dw_device_view_note_staged(view, bytes);
     }
-    *address = (uint64_t)(uintptr_t)(own->ids + at);
+    *address = (uint64_t)(uintptr_t)(ids + at);
     return DW_OK;
 }
 
 /* Rows [at, at + token_count) of the table. */
-static dw_status fill_table(dw_step_graph *graph, const dw_step_slice *slice, uint32_t at,
-                            dw_error *err)
+static dw_status fill_table(dw_step_graph *graph, const dw_step_work *work, dw_step_slice *slice,
+                            uint32_t at, dw_error *err)
 {
-    const cuda_graph *own = graph->own;
+    dw_cuda_token *table = places_of(graph, work)->table;
     uint64_t records = (uint64_t)(uintptr_t)dw_kv_log_base(slice->log);
     uint32_t past = dw__step_slice_past(slice);
     uint64_t tokens = 0;
     DW_ASSERT(at + slice->token_count <= graph->size.token_count);
-    dw_status status = token_address(graph, slice, at, &tokens, err);
+    dw_status status = token_address(graph, work, slice, at, &tokens, err);
     if (status != DW_OK) {
         return status;
     }
     for (uint32_t i = 0; i < slice->token_count; i++) {
-        own->table[at + i] = (dw_cuda_token){
+        table[at + i] = (dw_cuda_token){
             .records = records, .token = tokens + i * sizeof(int32_t), .position = past + i};
     }
     return DW_OK;
@@ -266,35 +318,42 @@ static size_t row_bytes(const dw_step_work *work)
 /* One token of each context; rows behind them are padding. */
 static dw_status fill_batch(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
-    const cuda_graph *own = graph->own;
+    dw_cuda_token *table = places_of(graph, work)->table;
     for (uint32_t i = 0; i < work->count; i++) {
-        const dw_step_slice *slice = &work->slices[i];
+        dw_step_slice *slice = &work->slices[i];
         dw_device_view *view = slice->step->view;
-        dw_status status = fill_table(graph, slice, i, err);
+        dw_status status = fill_table(graph, work, slice, i, err);
         if (status != DW_OK) {
             return status;
         }
         if (slice->rows == NULL || dw_device_view_is_staged(view)) {
             continue; /* none wanted, or fetched when they are there */
         }
-        status =
-            dw_device_view_address(view, slice->rows, row_bytes(work), &own->table[i].logits, err);
+        status = dw_device_view_address(view, slice->rows, row_bytes(work), &table[i].logits, err);
         if (status != DW_OK) {
             return status;
         }
     }
     for (uint32_t i = work->count; i < graph->size.token_count; i++) {
-        own->table[i] = (dw_cuda_token){0};
+        table[i] = (dw_cuda_token){0};
     }
     return DW_OK;
 }
 
 static dw_status fill(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
+    const places *own = places_of(graph, work);
+    const dw_forward_graph *forward = &graph->forward;
+    graph->before = (dw_device_copy){forward->table, own->table, ggml_nbytes(forward->table)};
+    graph->after = (dw_device_copy){NULL, NULL, 0};
+    if (forward->candidates != NULL) {
+        graph->after = (dw_device_copy){forward->candidates, own->candidates,
+                                        ggml_nbytes(forward->candidates)};
+    }
     if (work->in_batch) {
         return fill_batch(graph, work, err);
     }
-    dw_status status = fill_table(graph, &work->slices[0], 0, err);
+    dw_status status = fill_table(graph, work, &work->slices[0], 0, err);
     return status == DW_OK ? dw__plan_fill_weights(graph, &work->slices[0], err) : status;
 }
 
@@ -312,9 +371,8 @@ static dw_status fetch_row(const dw_step_graph *graph, uint32_t row, size_t byte
 static void choose(dw_step_graph *graph, const dw_step_work *work, const dw_step_slice *slice,
                    uint32_t row)
 {
-    const cuda_graph *own = graph->own;
     dw_choice *choice = slice->choice;
-    if (dw__choice_from_top_k(choice, &own->candidates[row])) {
+    if (dw__choice_from_top_k(choice, candidates_of(graph, work, row))) {
         return;
     }
     dw_device_view *view;
@@ -332,13 +390,12 @@ static void choose(dw_step_graph *graph, const dw_step_work *work, const dw_step
 
 /* NaN among logits of the slice, whose rows are the graph's from `row` on: counted with the
  * candidates. */
-static bool rows_have_nan(const dw_step_graph *graph, const dw_step_slice *slice, uint32_t row)
+static bool rows_have_nan(const dw_step_graph *graph, const dw_step_work *work,
+                          const dw_step_slice *slice, uint32_t row)
 {
-    const cuda_graph *own = graph->own;
     bool nan = false;
-    DW_ASSERT(slice->row_count == 0 || own->candidates != NULL);
     for (uint32_t i = 0; i < slice->row_count; i++) {
-        nan = nan || own->candidates[row + i].nan_count > 0;
+        nan = nan || candidates_of(graph, work, row + i)->nan_count > 0;
     }
     return nan;
 }
@@ -361,20 +418,32 @@ static dw_status deliver_row(dw_step_graph *graph, const dw_step_work *work,
     return status;
 }
 
+/* By the device's clock; all rows are done with at about the same time. */
+static void note_times(const dw_step_graph *graph, const dw_step_work *work)
+{
+    if (places_of(graph, work)->candidates != NULL && graph->size.row_count > 0) {
+        const dw_top_k *last = candidates_of(graph, work, graph->size.row_count - 1);
+        work->slices[0].began_ns = last->began_ns;
+        work->slices[0].ended_ns = last->ended_ns;
+    }
+}
+
 static dw_status finish(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
+    note_times(graph, work);
     for (uint32_t i = 0; i < work->count; i++) {
         dw_step_slice *slice = &work->slices[i];
         if (slice->step->result != DW_RESULT_LOGITS) { /* of one, and in the caller's memory */
             dw__step_slice_conclude(slice, dw_model_shape_of(work->model));
             continue;
         }
-        slice->nan = rows_have_nan(graph, slice, i);
+        slice->nan = rows_have_nan(graph, work, slice, i);
         dw_status status = work->in_batch ? deliver_row(graph, work, slice, i, err) : DW_OK;
         if (status != DW_OK) {
             return status;
         }
         if (slice->choice != NULL && !slice->nan) {
+            slice->likeliest = candidates_of(graph, work, i)->list[0].token;
             choose(graph, work, slice, i);
         }
     }
@@ -386,5 +455,6 @@ const dw_step_plan dw__cuda_plan = {.name = "cuda",
                                     .size = size_of,
                                     .graphs = {.build = build, .release = release},
                                     .prepare = prepare,
+                                    .flies = true,
                                     .fill = fill,
                                     .finish = finish};

@@ -191,9 +191,23 @@ static dw_status copy_all(dw_generation *generation, const dw_generation_options
     return status;
 }
 
+/* What is known of the step behind one of `count` tokens. */
+static dw_batch_follows what_follows(const dw_generation *generation, uint32_t count)
+{
+    const dw_context *context = generation->context;
+    if (!dw_sampler_takes_likeliest(generation->sampler)) {
+        return DW_BATCH_FOLLOWS_ANYTHING;
+    }
+    return generation->token_count + 1 >= generation->tokens_max ||
+                   count >= dw_context_capacity(context) - dw_context_length(context)
+               ? DW_BATCH_FOLLOWS_NOTHING
+               : DW_BATCH_FOLLOWS_LIKELIEST;
+}
+
 static void set_step(dw_generation *generation, int32_t *tokens, uint32_t count)
 {
     dw_step *step = &generation->item.step;
+    generation->item.follows = what_follows(generation, count);
     generation->choice = (dw_choice){.sampler = generation->sampler, .status = DW_OK};
     step->tokens = tokens;
     step->token_count = count;

@@ -64,7 +64,7 @@ dw_status dw__graph_cache_open(dw_graph_cache **out, dw_model_extra *extra, dw_e
     return DW_OK;
 }
 
-static bool same_size(const dw_forward_size *a, const dw_forward_size *b)
+bool dw__forward_size_same(const dw_forward_size *a, const dw_forward_size *b)
 {
     return a->token_count == b->token_count && a->kv_count == b->kv_count &&
            a->row_count == b->row_count && a->kv_type == b->kv_type && a->result == b->result &&
@@ -92,7 +92,7 @@ dw_status dw__graph_cache_find(dw_step_graph **out, dw_graph_cache *cache, dw_mo
         if (is_taken(graph)) {
             continue;
         }
-        if (graph != NULL && graph->kind == kind && same_size(&graph->size, size)) {
+        if (graph != NULL && graph->kind == kind && dw__forward_size_same(&graph->size, size)) {
             graph->used_at = cache->clock;
             *out = graph;
             return DW_OK;
@@ -138,6 +138,11 @@ void dw__graph_cache_give(dw_step_graph *graph, dw_scratch *scratch)
 {
     __atomic_store_n(&scratch->taken, false, __ATOMIC_RELEASE);
     __atomic_store_n(&graph->taken, false, __ATOMIC_RELEASE);
+}
+
+void dw__scratch_take(dw_scratch *scratch, bool taken)
+{
+    __atomic_store_n(&scratch->taken, taken, __ATOMIC_RELEASE);
 }
 
 dw_scratch *dw__graph_cache_scratch(dw_graph_cache *cache)

@@ -15,6 +15,7 @@ typedef struct dw_scratch dw_scratch;
 /* The model's cache, made at the first call; `extra` is what dw_model_lock gave, and owns it.
  * Errors: DW_E_MEMORY. */
 dw_status dw__graph_cache_open(dw_graph_cache **out, dw_model_extra *extra, dw_error *err);
+bool dw__forward_size_same(const dw_forward_size *a, const dw_forward_size *b);
 /* The graph of `kind` and `size`: one that is kept, or a new one in the place of the longest
  * unused; none that is taken. The cache's, until it is asked for another; a taken one the taker's.
  * Errors: dw__step_graph_create's, DW_E_BUSY (all places are taken). */
@@ -32,6 +33,8 @@ void dw__graph_cache_give(dw_step_graph *graph, dw_scratch *scratch);
 /* Scratch that no run has; it is the caller's while it has the lock, and that of a run that takes
  * it beyond. */
 dw_scratch *dw__graph_cache_scratch(dw_graph_cache *cache);
+/* It is a run's that gives the lock up, and not the next one's; or is nobody's again. */
+void dw__scratch_take(dw_scratch *scratch, bool taken);
 /* Rows [count][vocab_count] of logits in it, for the run; `*view` is of their region, which the
  * host reads too; NULL where no graph writes there (CUDA) and pages cannot be locked.
  * Errors: DW_E_MEMORY, DW_E_DEVICE. */

@@ -4,19 +4,6 @@
 
 #include "device/device_run.h"
 
-/* In the order in which they are asked; the last takes whatever goes alone. */
-static const dw_step_plan *const plans[] = {&dw__cuda_plan, &dw__cpu_plan, &dw__ggml_plan};
-
-static const dw_step_plan *plan_for(const dw_step_work *work)
-{
-    for (size_t i = 0; i < sizeof plans / sizeof plans[0]; i++) {
-        if (plans[i]->accepts(work)) {
-            return plans[i];
-        }
-    }
-    return NULL;
-}
-
 /* Multiplications of one product that nobody leaves: a core does 25 to 90 thousand millions of them
  * a second, with weights of F32 and of BF16. Tokens cost the same, 64 or 512 at a time (2048 x 8192
  * of F16: 0.366 ms each). */
@@ -47,7 +34,7 @@ uint32_t dw__slice_tokens_max(dw_model *model)
 bool dw__step_takes_in_batch(dw_model *model, dw_step_slice *slice)
 {
     dw_step_work work = {.model = model, .slices = slice, .count = 1, .in_batch = true};
-    return plan_for(&work) != NULL;
+    return dw__plan_for(&work) != NULL;
 }
 
 static void check_slices(const dw_step_work *work)
@@ -73,15 +60,7 @@ static dw_status ready_graph(dw_step_graph **out, dw_graph_cache *cache, const d
     if (status != DW_OK) {
         return status;
     }
-    dw_step_graph *graph = *out;
-    status = plan->prepare(graph, &run->work, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    if (graph->allocator == NULL) {
-        status = dw__step_graph_allocate(graph, err);
-    }
-    return status == DW_OK ? plan->fill(graph, &run->work, err) : status;
+    return dw__plan_ready(plan, *out, &run->work, err);
 }
 
 /* A batch's plans see to staged views. */
@@ -94,7 +73,9 @@ static dw_device_run_options options_of(const dw_step_run *run)
 /* All of it at once, whose own operations ask the stops as well. */
 static dw_status run_graph(dw_step_graph *graph, const dw_step_run *run, dw_error *err)
 {
-    const dw_device_run_options options = options_of(run);
+    dw_device_run_options options = options_of(run);
+    options.before = graph->before;
+    options.after = graph->after;
     dw_matmul_set_stops(graph->matmul, run->stops);
     dw_attention_set_stops(graph->attention, run->stops);
     dw_status status = dw_device_run(graph->device, graph->forward.graph, &options, err);
@@ -175,7 +156,7 @@ dw_status dw__step_begin(dw_step_run *run, const dw_stops *stops, dw_error *err)
     run->graph = NULL;
     run->at = (dw_step_at){.node = 0};
     run->stops = stops;
-    run->plan = plan_for(&run->work);
+    run->plan = dw__plan_for(&run->work);
     DW_ASSERT(run->plan != NULL);
     dw_model_extra *extra = dw_model_lock(run->work.model, alone);
     if (extra == NULL) {

@@ -20,6 +20,9 @@ void dw__step_graph_destroy(dw_step_graph *graph)
     }
     dw_matmul_destroy(graph->matmul);
     dw__step_parts_destroy(graph->parts);
+    for (int i = 0; i < 2; i++) {
+        dw_device_mark_destroy(graph->marks[i]);
+    }
     dw_free(graph->kv_views);
     dw_free(graph->staging);
     dw_free(graph);

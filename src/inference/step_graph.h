@@ -6,7 +6,7 @@
 
 #include <ggml-alloc.h>
 
-#include "device/device_view.h"
+#include "device/device_run.h"
 #include "kv/kv_log.h"
 #include "model/forward_graph.h"
 #include "model/model.h"
@@ -38,6 +38,10 @@ struct dw_step_graph {
     void *staging; /* [the largest input], for devices whose inputs are not in host memory */
     void *own;     /* the kind's; NULL: nothing */
     struct dw_step_parts *parts; /* for runs in parts; NULL: none yet */
+    dw_device_copy before;       /* what goes with its next run, by its kind's `fill` */
+    dw_device_copy after;
+    dw_device_mark *marks[2]; /* of flights, by turn; NULL: none yet */
+    uint32_t flights;         /* under way; it is taken while there are any */
     bool taken; /* atomic: a run goes on that gives the model's lock up meanwhile: it is that run's
                    alone */
 };

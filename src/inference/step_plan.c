@@ -5,6 +5,32 @@
 
 #include "device/device_view.h"
 
+/* In the order in which they are asked; the last takes whatever goes alone. */
+static const dw_step_plan *const plans[] = {&dw__cuda_plan, &dw__cpu_plan, &dw__ggml_plan};
+
+const dw_step_plan *dw__plan_for(const dw_step_work *work)
+{
+    for (size_t i = 0; i < sizeof plans / sizeof plans[0]; i++) {
+        if (plans[i]->accepts(work)) {
+            return plans[i];
+        }
+    }
+    return NULL;
+}
+
+dw_status dw__plan_ready(const dw_step_plan *plan, dw_step_graph *graph, const dw_step_work *work,
+                         dw_error *err)
+{
+    dw_status status = plan->prepare(graph, work, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (graph->allocator == NULL) {
+        status = dw__step_graph_allocate(graph, err);
+    }
+    return status == DW_OK ? plan->fill(graph, work, err) : status;
+}
+
 uint32_t dw__plan_row_count(const dw_step_slice *slice)
 {
     return slice->step->result == DW_RESULT_POOLED ? slice->token_count : slice->row_count;
@@ -14,7 +40,7 @@ uint32_t dw__plan_row_count(const dw_step_slice *slice)
  * device reads from regions alone. */
 static dw_status place_tokens(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
-    const dw_step_slice *slice = &work->slices[0];
+    dw_step_slice *slice = &work->slices[0];
     dw_device_view *view = slice->step->view;
     int32_t *tokens = dw__step_slice_tokens(slice);
     if (view == NULL) {

@@ -14,6 +14,10 @@ typedef struct dw_step_work {
     dw_step_slice *slices; /* [count] */
     uint32_t count;        /* 1 unless in_batch */
     bool in_batch;         /* see dw__step_run */
+    /* Of a flight (step_flight.h): which of the graph's two places for what goes to and fro is its
+     * own; what it flies behind, NULL: nothing. */
+    uint32_t turn;
+    const struct dw_step_flight *behind;
 } dw_step_work;
 
 typedef struct dw_step_plan {
@@ -26,6 +30,9 @@ typedef struct dw_step_plan {
     /* Point the graph at the work's memory; what then has no address gets work memory, once.
      * Errors: dw_device_view_place's, dw_kv_log_place's, DW_E_MEMORY. */
     dw_status (*prepare)(dw_step_graph *graph, const dw_step_work *work, dw_error *err);
+    /* Whether a run's tokens may be others' that have not landed: then prepare, fill and finish
+     * go by work->turn, of which a graph has two, and by work->behind. */
+    bool flies;
     /* Write the inputs of the host's making. Errors: DW_E_RANGE, DW_E_MEMORY, DW_E_DEVICE. */
     dw_status (*fill)(dw_step_graph *graph, const dw_step_work *work, dw_error *err);
     /* After the run: bring rows to where they are still to go, look for NaN in each slice's, and
@@ -43,6 +50,12 @@ extern const dw_step_plan dw__cpu_plan;
 /* Everywhere, with ggml's operations alone (on the CPU our matrix products too): one slice. */
 extern const dw_step_plan dw__ggml_plan;
 
+/* The first that accepts the work: in a batch none may. */
+const dw_step_plan *dw__plan_for(const dw_step_work *work);
+/* All in its place for a run of the graph, which is of the work's size. Errors: prepare's, fill's,
+ * dw__step_graph_allocate's. */
+dw_status dw__plan_ready(const dw_step_plan *plan, dw_step_graph *graph, const dw_step_work *work,
+                         dw_error *err);
 /* Rows that a graph computes of a slice: with DW_RESULT_POOLED all, though they become one. */
 uint32_t dw__plan_row_count(const dw_step_slice *slice);
 /* What plans for one slice do alike: place tokens and rows (in scratch, with a choice), and write

@@ -34,12 +34,13 @@ dw_step_slice dw__step_slice_cut(const dw_step *step, const dw_model_shape *shap
 
 uint32_t dw__step_slice_past(const dw_step_slice *slice)
 {
-    return slice->log != NULL ? dw_kv_log_length(slice->log) : 0;
+    uint32_t on_their_way = slice->behind > 0 ? 1 : 0;
+    return slice->log != NULL ? dw_kv_log_length(slice->log) + on_their_way : 0;
 }
 
-int32_t *dw__step_slice_tokens(const dw_step_slice *slice)
+int32_t *dw__step_slice_tokens(dw_step_slice *slice)
 {
-    return slice->step->tokens + slice->first;
+    return slice->behind > 0 ? &slice->token : slice->step->tokens + slice->first;
 }
 
 bool dw__step_slice_is_long(const dw_step_slice *slice, const dw_model_shape *shape)
@@ -105,5 +106,6 @@ void dw__step_slice_conclude(dw_step_slice *slice, const dw_model_shape *shape)
     slice->nan = has_nan(slice->rows, slice->row_count * length);
     if (choice != NULL && !slice->nan) {
         dw__choice_from_row(choice, slice->rows, shape->vocab_count);
+        slice->likeliest = choice->token;
     }
 }

@@ -30,6 +30,15 @@ typedef struct dw_step_slice {
     uint32_t row_count;
     dw_choice *choice; /* from the last token's logits: then one row, of scratch; NULL: none */
     bool nan;          /* out: its rows hold NaN, and no choice was made */
+    /* One token, behind a run that has not landed (step_flight.h): the likeliest of that run's
+     * slice `behind` - 1; 0: its step says which. */
+    uint32_t behind;
+    int32_t token;     /* where the host is told it: that token */
+    int32_t likeliest; /* out, of a slice that flies with a choice: what the next would append */
+    /* Out, of a run's first slice: when it began and ended by the device's clock, modulo 2^32; both
+     * 0: not known. */
+    uint32_t began_ns;
+    uint32_t ended_ns;
 } dw_step_slice;
 
 /* Floats in a row of a result. */
@@ -41,7 +50,7 @@ dw_step_slice dw__step_slice_cut(const dw_step *step, const dw_model_shape *shap
 /* Records before the slice's own. */
 uint32_t dw__step_slice_past(const dw_step_slice *slice);
 /* Where its tokens stand: [token_count], in the step's view. */
-int32_t *dw__step_slice_tokens(const dw_step_slice *slice);
+int32_t *dw__step_slice_tokens(dw_step_slice *slice);
 /* Whether its context may grow beyond the length that the model's rope factors change at. */
 bool dw__step_slice_is_long(const dw_step_slice *slice, const dw_model_shape *shape);
 /* DW_E_NUMERIC if its rows hold NaN. */

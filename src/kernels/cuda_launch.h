@@ -29,6 +29,10 @@ typedef struct dw_cuda_token {
     uint32_t unused;
 } dw_cuda_token;
 
+/* Bytes of a token in what the table's node makes: the row, its log, token and position apart. When
+ * that began stands behind all, 8 bytes. */
+#define DW_CUDA_TABLE_ROW 48u
+
 typedef struct dw_cuda_attention_params {
     uint32_t part_bytes; /* a layer's keys, or its values, in a record */
     uint32_t window;

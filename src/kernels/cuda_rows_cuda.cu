@@ -11,6 +11,14 @@ extern "C" {
 #define SORT_THREADS 512
 #define PLACE_BLOCKS 32
 
+/* Nanoseconds, of a clock that all kernels share. */
+static __device__ unsigned long long clock_ns()
+{
+    unsigned long long now;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+    return now;
+}
+
 /* ---- the table ---- */
 
 static __global__ void table_kernel(const dw_cuda_token *from, int count, unsigned char *to)
@@ -21,6 +29,9 @@ static __global__ void table_kernel(const dw_cuda_token *from, int count, unsign
     }
     dw_cuda_token row = from[i];
     size_t n = (size_t)count;
+    if (i == 0) {
+        *(unsigned long long *)(to + n * DW_CUDA_TABLE_ROW) = clock_ns();
+    }
     ((dw_cuda_token *)to)[i] = row;
     ((long long *)(to + n * 32))[i] = row.position;
     ((int *)(to + n * 40))[i] = row.token != 0 ? *(const int *)row.token : 0;
@@ -248,14 +259,34 @@ static __global__ void __launch_bounds__(SORT_THREADS)
     }
 }
 
+/* What is known of all of a row, from the summaries of its pieces. */
+static __device__ void note_row(const unsigned long long *pieces, unsigned piece_count,
+                                unsigned long long best, dw_top_k *out)
+{
+    float top = best != 0 ? logit_of(best) : -CUDART_INF_F;
+    double total = 0.0;
+    unsigned nan_count = 0;
+    for (unsigned i = 0; i < piece_count; i++) {
+        const piece_summary *summary = (const piece_summary *)(pieces + (size_t)i * PIECE_ROW);
+        float largest = logit_of(summary->largest);
+        bool counts = summary->largest != 0 && largest > -CUDART_INF_F;
+        total += counts ? (double)summary->total * exp((double)(largest - top)) : 0.0;
+        nan_count += summary->nan_count;
+    }
+    out->total = total;
+    out->largest = top;
+    out->nan_count = nan_count;
+}
+
 /* All pieces of one row: the best so far stay in front while further pieces' are sorted in. */
 static __global__ void __launch_bounds__(SORT_THREADS)
     candidates_kernel(const unsigned long long *best, unsigned piece_count, unsigned count,
-                      long long vocab_count, dw_top_k *to)
+                      long long vocab_count, const unsigned long long *began, unsigned char *to,
+                      long long to_bytes)
 {
     __shared__ unsigned long long keys[DW_CUDA_PIECE];
     const unsigned long long *pieces = best + (size_t)blockIdx.x * piece_count * PIECE_ROW;
-    dw_top_k *out = to + blockIdx.x;
+    dw_top_k *out = (dw_top_k *)(to + blockIdx.x * to_bytes);
     unsigned taken = 0; /* of count * piece_count keys */
     unsigned all = count * piece_count;
     unsigned kept = 0;
@@ -292,20 +323,12 @@ static __global__ void __launch_bounds__(SORT_THREADS)
         out->list[i] = one;
     }
     if (threadIdx.x == 0) {
-        float top = keys[0] != 0 ? logit_of(keys[0]) : -CUDART_INF_F;
-        double total = 0.0;
-        unsigned nan_count = 0;
-        for (unsigned i = 0; i < piece_count; i++) {
-            const piece_summary *summary = (const piece_summary *)(pieces + (size_t)i * PIECE_ROW);
-            float largest = logit_of(summary->largest);
-            bool counts = summary->largest != 0 && largest > -CUDART_INF_F;
-            total += counts ? (double)summary->total * exp((double)(largest - top)) : 0.0;
-            nan_count += summary->nan_count;
+        note_row(pieces, piece_count, keys[0], out);
+        out->count = (unsigned)min((long long)count, vocab_count - out->nan_count);
+        if (began != nullptr) {
+            out->began_ns = (unsigned)*began;
+            out->ended_ns = (unsigned)clock_ns();
         }
-        out->total = total;
-        out->largest = top;
-        out->nan_count = nan_count;
-        out->count = (unsigned)min((long long)count, vocab_count - nan_count);
     }
 }
 
@@ -321,8 +344,11 @@ extern "C" void dw_cuda_launch_pieces(const struct ggml_tensor *node, void *stre
 extern "C" void dw_cuda_launch_top_k(const struct ggml_tensor *node, void *stream)
 {
     const struct ggml_tensor *best = node->src[0];
+    const struct ggml_tensor *table = node->src[3];
+    const unsigned long long *began =
+        table != nullptr ? (const unsigned long long *)table->data + table->ne[0] - 1 : nullptr;
     candidates_kernel<<<(unsigned)best->ne[2], SORT_THREADS, 0, (cudaStream_t)stream>>>(
         (const unsigned long long *)best->data, (unsigned)best->ne[1],
-        *(const uint32_t *)dw_cuda_node_params(node), node->src[2]->ne[0],
-        (dw_top_k *)node->src[1]->data);
+        *(const uint32_t *)dw_cuda_node_params(node), node->src[2]->ne[0], began,
+        (unsigned char *)node->src[1]->data, node->src[1]->ne[0]);
 }

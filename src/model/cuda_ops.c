@@ -28,7 +28,8 @@ void dw_cuda_table_make(dw_cuda_table *out, struct ggml_context *ggml, struct gg
 {
     int64_t count = input->ne[1];
     size_t n = (size_t)count;
-    struct ggml_tensor *all = ggml_new_tensor_1d(ggml, GGML_TYPE_I64, count * 6);
+    struct ggml_tensor *all = ggml_new_tensor_1d(
+        ggml, GGML_TYPE_I64, count * (int64_t)(DW_CUDA_TABLE_ROW / sizeof(int64_t)) + 1);
     (void)dw_cuda_node_make(all, dw_cuda_launch_table, &input, 1, &count, sizeof count);
     *out = (dw_cuda_table){
         .rows = all,
@@ -149,8 +150,9 @@ struct ggml_tensor *dw_cuda_place_rows(struct ggml_context *ggml, const dw_cuda_
                              sources, 2, NULL, 0);
 }
 
-struct ggml_tensor *dw_cuda_top_k(struct ggml_context *ggml, struct ggml_tensor *logits,
-                                  struct ggml_tensor *to, uint32_t count)
+struct ggml_tensor *dw_cuda_top_k(struct ggml_context *ggml, const dw_cuda_table *table,
+                                  struct ggml_tensor *logits, struct ggml_tensor *to,
+                                  uint32_t count)
 {
     DW_ASSERT(count > 0 && count <= DW_TOP_K_MAX);
     /* The best of each piece of a row, then of all pieces. */
@@ -158,7 +160,7 @@ struct ggml_tensor *dw_cuda_top_k(struct ggml_context *ggml, struct ggml_tensor 
     struct ggml_tensor *best = ggml_new_tensor_3d(
         ggml, GGML_TYPE_I64, DW_TOP_K_MAX + DW_CUDA_PIECE_SUMMARY, pieces, logits->ne[1]);
     (void)dw_cuda_node_make(best, dw_cuda_launch_pieces, &logits, 1, &count, sizeof count);
-    struct ggml_tensor *sources[] = {best, to, logits};
+    struct ggml_tensor *sources[] = {best, to, logits, table != NULL ? table->rows : NULL};
     return dw_cuda_node_make(ggml_new_tensor_1d(ggml, GGML_TYPE_I32, 1), dw_cuda_launch_top_k,
-                             sources, 3, &count, sizeof count);
+                             sources, table != NULL ? 4 : 3, &count, sizeof count);
 }

@@ -86,9 +86,11 @@ struct ggml_tensor *dw_cuda_mask(struct ggml_context *ggml, const dw_cuda_table 
 struct ggml_tensor *dw_cuda_place_rows(struct ggml_context *ggml, const dw_cuda_table *table,
                                        struct ggml_tensor *logits);
 /* The `count` largest of each row of logits, and the rest in two numbers: into `to`, an I8 tensor
- * that holds dw_top_k [rows], in page-locked memory. */
-struct ggml_tensor *dw_cuda_top_k(struct ggml_context *ggml, struct ggml_tensor *logits,
-                                  struct ggml_tensor *to, uint32_t count);
+ * of rows for DW_TOP_K_BYTES(count) each. `table`: when its node ran is noted there, and when this
+ * did; may be NULL. */
+struct ggml_tensor *dw_cuda_top_k(struct ggml_context *ggml, const dw_cuda_table *table,
+                                  struct ggml_tensor *logits, struct ggml_tensor *to,
+                                  uint32_t count);
 
 #ifdef __cplusplus
 }

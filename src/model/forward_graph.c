@@ -535,10 +535,11 @@ static void build_deliveries(builder *b, const dw_forward_size *size)
         ggml_build_forward_expand(b->out->graph, dw_cuda_place_rows(b->ggml, &b->table, rows));
     }
     if (size->top_k_count > 0) {
-        b->out->candidates =
-            input(b, GGML_TYPE_I8, "candidates", (int64_t)sizeof(dw_top_k), rows->ne[1]);
+        b->out->candidates = input(b, GGML_TYPE_I8, "candidates",
+                                   (int64_t)DW_TOP_K_BYTES(size->top_k_count), rows->ne[1]);
         ggml_build_forward_expand(
-            b->out->graph, dw_cuda_top_k(b->ggml, rows, b->out->candidates, size->top_k_count));
+            b->out->graph,
+            dw_cuda_top_k(b->ggml, &b->table, rows, b->out->candidates, size->top_k_count));
     }
 }
 

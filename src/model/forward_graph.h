@@ -63,9 +63,9 @@ typedef struct dw_forward_graph {
     struct ggml_tensor *window_mask; /* the same of layers with a window; NULL: there are none */
     struct ggml_tensor *kv;          /* [layers * 2 * kv_heads * head_dim, kv]: the log */
     /* What CUDA operations need; else NULL. Tokens, positions, records and masks come of it. */
-    struct ggml_tensor *table;      /* dw_cuda_token [tokens] as I64, in page-locked memory */
+    struct ggml_tensor *table;      /* dw_cuda_token [tokens] as I64 */
     struct ggml_tensor *scratch;    /* of attention; zero before the first run */
-    struct ggml_tensor *candidates; /* dw_top_k [rows], in page-locked memory */
+    struct ggml_tensor *candidates; /* dw_top_k [rows], of DW_TOP_K_BYTES */
 } dw_forward_graph;
 
 /* Products of a graph at most, for dw_matmul_create. */

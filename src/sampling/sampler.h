@@ -104,6 +104,10 @@ dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *t
 /* How many of a row's likeliest dw_sampler_choose_from_top_k may decide by: 1 where the largest is
  * chosen whatever the others are, or where they never decide. At most DW_TOP_K_MAX. */
 uint32_t dw_sampler_top_k_count(const dw_sampler *sampler);
+/* Whether the next choice is the largest of a row's, whatever the row and whatever was chosen
+ * before, so that a device that finds it need not wait for the choice; and remembering it cannot
+ * fail. */
+bool dw_sampler_takes_likeliest(const dw_sampler *sampler);
 /* The same choice from the row's likeliest alone. `*decided` is false where they do not decide it
  * (what is asked for looks at all logits, or further down); nothing has changed then.
  * Errors: DW_E_NUMERIC, DW_E_LIMIT. */

@@ -36,6 +36,11 @@ uint32_t dw_sampler_top_k_count(const dw_sampler *sampler)
     return dw__sampler_decides_by_likeliest(sampler) ? DW_TOP_K_MAX : 1;
 }
 
+bool dw_sampler_takes_likeliest(const dw_sampler *sampler)
+{
+    return dw__sampler_is_greedy(sampler) && !looks_at_all(sampler) && sampler->grammar == NULL;
+}
+
 /* The candidates that make up `top_p` of all tokens' odds; 0: not known. */
 static size_t cut_by_mass(const dw_top_k *from, double top_p, double margin)
 {

@@ -59,6 +59,11 @@ static dw_status add_batch(dw_scheduler *scheduler, dw_batch **out, dw_error *er
         return dw_fail(err, DW_E_MEMORY, "no memory for a batch");
     }
     dw_batch_init(batch, &scheduler->limits);
+    dw_status status = dw_batch_look_ahead(batch, err);
+    if (status != DW_OK) {
+        dw_free(batch);
+        return status;
+    }
     batch->others = &scheduler->workers[0].others;
     batch->on_part = on_part;
     batch->part_user = scheduler;
@@ -160,7 +165,7 @@ static void settle(dw_scheduler *scheduler, dw_batch *batch)
     for (dw_batch_item *item = dw_batch_take(batch); item != NULL; item = dw_batch_take(batch)) {
         dw_generation *generation = item->user;
         if (generation == NULL || !dw_generation_take(generation)) {
-            dw_batch_queue_put(&done, item);
+            dw_batch_leave(batch, item);
             continue;
         }
         side->feeds_itself = true;
@@ -169,6 +174,10 @@ static void settle(dw_scheduler *scheduler, dw_batch *batch)
         if (dw_generation_has_come(generation)) {
             note(scheduler, generation);
         }
+    }
+    for (dw_batch_item *item = dw_batch_take_left(batch); item != NULL;
+         item = dw_batch_take_left(batch)) {
+        dw_batch_queue_put(&done, item);
     }
     if (done.first == NULL) {
         return;
@@ -236,16 +245,21 @@ uint64_t dw__device_idle_median_ns(const dw_scheduler *scheduler)
     return i < 8 ? i : (uint64_t)(i % 4 + 4) << (i / 4 - 1);
 }
 
-/* What lies between two runs is idle time, unless there was nothing to be done for anybody. */
-static void count_time(dw_scheduler *scheduler, uint64_t started, uint64_t ended)
+/* What lies between two runs is idle time, unless there was nothing to be done for anybody: by the
+ * device's own clock, where it tells and has no runs of others. */
+static void count_time(dw_scheduler *scheduler, const dw_batch *batch, uint64_t started,
+                       uint64_t ended)
 {
     dw__device_side *side = &scheduler->device;
     uint64_t naps = atomic_load_explicit(&side->naps, memory_order_relaxed);
     if (side->ended_ns != 0 && naps == side->naps_seen && !side->amid) {
-        dw__bump(&scheduler->counts.idle_ns, started - side->ended_ns);
+        bool known = batch->idle_ns != UINT64_MAX && scheduler->batch_count == 1;
+        uint64_t idle_ns = known ? batch->idle_ns : side->flies ? 0 : started - side->ended_ns;
+        dw__bump(&scheduler->counts.idle_ns, idle_ns);
         dw__bump(&scheduler->counts.idle_times, 1);
-        dw__bump(&scheduler->counts.idle_counts[idle_class(started - side->ended_ns)], 1);
+        dw__bump(&scheduler->counts.idle_counts[idle_class(idle_ns)], 1);
     }
+    side->flies = dw_batch_flies(batch);
     side->naps_seen = naps;
     side->ended_ns = ended;
     side->last_run_ns = ended - started;
@@ -261,11 +275,11 @@ static void run_batches(dw_scheduler *scheduler)
     for (size_t i = 0; i < scheduler->batch_count; i++) {
         dw_batch *batch = scheduler->batches[i];
         dw_batch_stats before = batch->counts;
-        if (batch->waiting_count > 0) {
+        if (batch->waiting_count > 0 || dw_batch_flies(batch)) {
             uint64_t started = dw_os_clock_ns();
             dw_batch_run(batch);
             uint64_t ended = dw_os_clock_ns();
-            count_time(scheduler, started, ended);
+            count_time(scheduler, batch, started, ended);
             count_run(&scheduler->counts, &before, &batch->counts);
             tell_run(scheduler, &before, &batch->counts, ended);
         }
@@ -289,7 +303,7 @@ static bool any_waits(const dw_scheduler *scheduler)
     bool any = false;
     for (size_t i = 0; i < scheduler->batch_count; i++) {
         const dw_batch *batch = scheduler->batches[i];
-        any = any || batch->waiting_count > 0 || batch->finished.first != NULL;
+        any = any || dw_batch_is_busy(batch);
     }
     return any;
 }
@@ -341,7 +355,7 @@ static void *run_thread(void *arg)
             side->rests = false;
             continue;
         }
-        if (!side->amid) {
+        if (!side->amid && !side->flies) { /* else the device has something to do meanwhile */
             gather(side);
         }
         if (!side->paused) {
@@ -385,7 +399,7 @@ void dw__device_close(dw_scheduler *scheduler)
         (void)pthread_mutex_destroy(&side->lock);
     }
     for (size_t i = 0; i < scheduler->batch_count; i++) {
-        DW_ASSERT(scheduler->batches[i]->waiting_count == 0);
+        dw_batch_release(scheduler->batches[i]);
         dw_free(scheduler->batches[i]);
     }
     dw_free(scheduler->batches);
@@ -394,6 +408,7 @@ void dw__device_close(dw_scheduler *scheduler)
 void dw__device_resume(dw_scheduler *scheduler)
 {
     dw__device_side *side = &scheduler->device;
+    atomic_fetch_add(&side->naps, 1); /* what lies behind it is nobody's time */
     if (side->own_thread) {
         lock(side);
         side->paused = false;

@@ -85,7 +85,8 @@ static void build(const dw_model_shape *shape, const dw_model_weights *weights,
     bool deliveries = size->row_count > 0 && size->result == DW_RESULT_LOGITS;
     assert_int_equal(forward.candidates != NULL, deliveries && size->top_k_count > 0);
     if (forward.candidates != NULL) {
-        assert_int_equal(ggml_nbytes(forward.candidates), size->row_count * sizeof(dw_top_k));
+        assert_int_equal(ggml_nbytes(forward.candidates),
+                         size->row_count * DW_TOP_K_BYTES(size->top_k_count));
     }
     assert_int_equal(forward.scratch != NULL, size->kv_count == 0);
     if (forward.scratch != NULL) {

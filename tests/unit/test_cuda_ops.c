@@ -886,7 +886,7 @@ static void candidates_trial(uint32_t vocab, uint32_t count)
     struct ggml_tensor *logits = ggml_new_tensor_2d(b.ggml, GGML_TYPE_F32, vocab, ROW_KINDS);
     struct ggml_tensor *to = placed(
         &b, ggml_new_tensor_2d(b.ggml, GGML_TYPE_I8, sizeof(dw_top_k), ROW_KINDS), b.candidates);
-    ggml_build_forward_expand(b.graph, dw_cuda_top_k(b.ggml, logits, to, count));
+    ggml_build_forward_expand(b.graph, dw_cuda_top_k(b.ggml, NULL, logits, to, count));
     bench_allocate(&b);
     float *rows = malloc(ggml_nbytes(logits));
     assert_non_null(rows);

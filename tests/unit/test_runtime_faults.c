@@ -311,10 +311,8 @@ static int open_group(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        runtime_test(test_faults_kills),
-        runtime_test(test_faults_disk),
-        runtime_test(test_faults_spawn),
-        runtime_test(test_faults_descriptors),
+        runtime_test(test_faults_kills),      runtime_test(test_faults_disk),
+        runtime_test(test_faults_spawn),      runtime_test(test_faults_descriptors),
         runtime_test(test_faults_unreadable),
     };
     if (argc == 5 && strcmp(argv[1], "--work") == 0) {
