@@ -25,6 +25,7 @@ typedef struct settings {
     uint32_t tokens;
     bool choose; /* guests' steps end with a token, not with logits */
     bool device_thread;
+    uint32_t guest_threads;
     int threads;
     int rounds;
 } settings;
@@ -39,6 +40,7 @@ typedef struct order {
 typedef struct crowd {
     const settings *s;
     uint32_t count;
+    dw_engine *engine;
     dw_scheduler *scheduler;
     dw_actor *actors[GUESTS_MAX];
     struct llama_context *llama;
@@ -67,6 +69,19 @@ static void tell(dw_actor *actor, uint32_t what, uint32_t number, uint32_t depth
     order one = {what, number, depth};
     dw_error error;
     must(dw_actor_send(actor, NULL, &one, sizeof one, &error), &error);
+}
+
+static dw_scheduler *open_scheduler(const settings *s, dw_engine *engine)
+{
+    dw_scheduler *scheduler = NULL;
+    dw_error error;
+    bool own = s->device_thread || s->guest_threads > 1;
+    const dw_scheduler_options options = {.struct_bytes = sizeof options,
+                                          .guest_threads = s->guest_threads,
+                                          .device_thread =
+                                              own ? DW_DEVICE_THREAD_OWN : DW_DEVICE_THREAD_SHARED};
+    must(dw_scheduler_create(&scheduler, engine, &options, &error), &error);
+    return scheduler;
 }
 
 /* All do the same; nanoseconds until the last is through. */
@@ -185,42 +200,63 @@ static void run_crowd(crowd *c)
     bench_figure(name, "ns/token", (double)(after.guest_ns - before.guest_ns) / tokens);
 }
 
+/* What one way of generating came to. */
+typedef struct way {
+    uint32_t what;
+    const char *name;
+    dw_scheduler *scheduler;
+    double best;
+    double idle_ns;
+    double cost; /* of a run: what the device was idle behind it */
+} way;
+
+static void run_way(crowd *c, way *w, bool counts)
+{
+    dw_scheduler_stats before = {.struct_bytes = sizeof before};
+    dw_scheduler_stats after = {.struct_bytes = sizeof after};
+    c->scheduler = w->scheduler;
+    dw_scheduler_get_stats(w->scheduler, &before);
+    double rate = (double)c->count * c->s->tokens * 1e9 / (double)tell_all(c, w->what);
+    dw_scheduler_get_stats(w->scheduler, &after);
+    double times = (double)(after.device_idle_times - before.device_idle_times);
+    double idle_ns = (double)(after.device_idle_ns - before.device_idle_ns);
+    if (counts && rate > w->best && times > 0) {
+        w->best = rate;
+        w->idle_ns = idle_ns / times;
+        w->cost = idle_ns / (double)(after.device_ns - before.device_ns);
+    }
+}
+
 /* The device by itself, against guests that are woken for each token: how fast, and how long the
  * device is idle between two runs, in the best round of each. */
 static void run_ahead(crowd *c)
 {
-    static const char ways[] = {'a', 'c'};
-    static const char *const names[] = {"ahead", "asking"};
-    const settings *s = c->s;
-    double tokens = (double)c->count * s->tokens;
-    double best[2] = {0, 0};
-    double idle_ns[2] = {0, 0};
+    way ways[] = {{.what = 'a', .name = "ahead"}, {.what = 'c', .name = "asking"}};
+    dw_scheduler *own = c->scheduler;
     char name[64];
-    for (int round = 0; round <= s->rounds; round++) { /* the first warms up */
-        for (int way = 0; way < 2; way++) {
-            dw_scheduler_stats before = {.struct_bytes = sizeof before};
-            dw_scheduler_stats after = {.struct_bytes = sizeof after};
-            dw_scheduler_get_stats(c->scheduler, &before);
-            double rate = tokens * 1e9 / (double)tell_all(c, (unsigned char)ways[way]);
-            dw_scheduler_get_stats(c->scheduler, &after);
-            uint64_t times = after.device_idle_times - before.device_idle_times;
-            if (round > 0 && rate > best[way] && times > 0) {
-                best[way] = rate;
-                idle_ns[way] =
-                    (double)(after.device_idle_ns - before.device_idle_ns) / (double)times;
-            }
+    for (int i = 0; i < 2; i++) {
+        ways[i].scheduler = open_scheduler(c->s, c->engine);
+    }
+    for (int round = 0; round <= c->s->rounds; round++) { /* the first warms up */
+        for (int i = 0; i < 2; i++) {
+            run_way(c, &ways[i], round > 0);
         }
     }
+    c->scheduler = own;
     (void)snprintf(name, sizeof name, "guests_%u_ahead_against_asking", c->count);
-    bench_row(name, "tokens/s", best[0], best[1]);
-    for (int way = 0; way < 2; way++) {
-        (void)snprintf(name, sizeof name, "guests_%u_%s_device_idle", c->count, names[way]);
-        bench_figure(name, "ns/run", idle_ns[way]);
+    bench_row(name, "tokens/s", ways[0].best, ways[1].best);
+    for (int i = 0; i < 2; i++) {
+        dw_scheduler_stats all = {.struct_bytes = sizeof all};
+        dw_scheduler_get_stats(ways[i].scheduler, &all);
+        (void)snprintf(name, sizeof name, "guests_%u_%s_device_idle", c->count, ways[i].name);
+        bench_figure(name, "ns/run", ways[i].idle_ns);
+        (void)snprintf(name, sizeof name, "guests_%u_%s_device_idle_median", c->count,
+                       ways[i].name);
+        bench_figure(name, "ns", (double)all.device_idle_median_ns);
+        (void)snprintf(name, sizeof name, "guests_%u_%s_cost_of_a_step", c->count, ways[i].name);
+        bench_figure(name, "%", 100 * ways[i].cost);
+        dw_scheduler_destroy(ways[i].scheduler);
     }
-    dw_scheduler_stats all = {.struct_bytes = sizeof all};
-    dw_scheduler_get_stats(c->scheduler, &all);
-    (void)snprintf(name, sizeof name, "guests_%u_device_idle_median", c->count);
-    bench_figure(name, "ns", (double)all.device_idle_median_ns);
 }
 
 static dw_status leave(void *user, dw_work_fn work, void *arg, dw_error *err)
@@ -287,17 +323,17 @@ static void run(const settings *s)
     static crowd c;
     bench_header();
     for (uint32_t k = 0; k < s->sequence_count; k++) {
-        c = (crowd){
-            .s = s, .count = s->sequences[k], .pool = c.pool, .vocab_count = info.vocab_count};
+        c = (crowd){.s = s,
+                    .count = s->sequences[k],
+                    .engine = engine,
+                    .pool = c.pool,
+                    .vocab_count = info.vocab_count};
         dw_instance_options instance = {.struct_bytes = sizeof instance,
                                         .models = &model,
                                         .model_count = 1,
                                         .context_tokens_max = s->depth + s->tokens + 1};
         dw_actor_options wanted = {.struct_bytes = sizeof wanted, .instance = &instance};
-        dw_scheduler_options scheduling = {
-            .struct_bytes = sizeof scheduling,
-            .device_thread = s->device_thread ? DW_DEVICE_THREAD_OWN : DW_DEVICE_THREAD_SHARED};
-        must(dw_scheduler_create(&c.scheduler, engine, &scheduling, &error), &error);
+        c.scheduler = open_scheduler(s, engine);
         for (uint32_t i = 0; i < c.count; i++) {
             must(dw_actor_spawn(&c.actors[i], module, &wanted, &error), &error);
         }
@@ -355,6 +391,7 @@ static void show_help(const char *program)
                  "  --tokens N        tokens that each decodes a round (default: 16)\n"
                  "  --choose          the guests' steps end with the token instead of logits\n"
                  "  --device-thread   our device runs on a thread of its own\n"
+                 "  --guest-threads N our guests run on so many (default: 1; more: as above)\n"
                  "  --rounds N        rounds, of which the best counts (default: 3)\n"
                  "  --help            this text\n",
                  program, GUESTS_MAX);
@@ -362,17 +399,13 @@ static void show_help(const char *program)
 
 int main(int argc, char **argv)
 {
-    static const struct option known[] = {{"model", required_argument, NULL, 'm'},
-                                          {"device", required_argument, NULL, 'd'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"sequences", required_argument, NULL, 's'},
-                                          {"depth", required_argument, NULL, 'k'},
-                                          {"tokens", required_argument, NULL, 'o'},
-                                          {"choose", no_argument, NULL, 'g'},
-                                          {"rounds", required_argument, NULL, 'n'},
-                                          {"device-thread", no_argument, NULL, 'e'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"model", required_argument, NULL, 'm'},   {"device", required_argument, NULL, 'd'},
+        {"threads", required_argument, NULL, 't'}, {"sequences", required_argument, NULL, 's'},
+        {"depth", required_argument, NULL, 'k'},   {"tokens", required_argument, NULL, 'o'},
+        {"choose", no_argument, NULL, 'g'},        {"rounds", required_argument, NULL, 'n'},
+        {"device-thread", no_argument, NULL, 'e'}, {"guest-threads", required_argument, NULL, 'u'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     settings s = {.model = bench_default_model(),
                   .device = "CPU",
                   .sequences = {8, 32},
@@ -407,6 +440,9 @@ int main(int argc, char **argv)
             break;
         case 'e':
             s.device_thread = true;
+            break;
+        case 'u':
+            s.guest_threads = number_of("guest-threads", optarg, 64);
             break;
         case 'n':
             s.rounds = (int)number_of("rounds", optarg, 1000);

@@ -76,8 +76,9 @@ def plan(long_model):
         ("256 guests", "bench_guests",
          [*on, "--sequences", guests, "--choose", "--device-thread", "--rounds", "2",
           *(["--depth", "32", "--tokens", "8"] if ON_CPU else [])],
-         [shown("guests_256_depth"), at_most("guests_256_cost_of_a_step", 5, "driftwood"),
-          at_most("guests_256_device_idle_median", 20e3, "driftwood")]),
+         [shown("guests_256_depth"), shown("guests_256_cost_of_a_step", "driftwood"),
+          at_most("guests_256_ahead_cost_of_a_step", 5, "driftwood"),
+          at_most("guests_256_ahead_device_idle_median", 20e3, "driftwood")]),
         ("one actor", "bench_one_actor", [*on, "--rounds", "9"],
          [at_least("ratio_median", 0.99, "driftwood"), shown("decode")]),
     ]

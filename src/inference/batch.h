@@ -99,8 +99,8 @@ typedef struct dw_batch_stats {
     uint64_t from_ns;   /* when the last of the runs began, by dw_os_clock_ns */
 } dw_batch_stats;
 
-/* Plain data that holds nothing of its own but `flights` (and the graph of a run under way, which is
- * over before the last item is taken out): items are the caller's, and stay where they are while
+/* Plain data that holds nothing of its own but `flights` (and the graph of a run under way, which
+ * is over before the last item is taken out): items are the caller's, and stay where they are while
  * they are in it. So does the batch while a run is under way. */
 typedef struct dw_batch {
     dw_batch_limits limits;
@@ -146,7 +146,7 @@ void dw_batch_init(dw_batch *batch, const dw_batch_limits *limits);
 dw_status dw_batch_look_ahead(dw_batch *batch, dw_error *err);
 /* Nothing is in it. */
 void dw_batch_release(dw_batch *batch);
-/* A run was begun ahead, and has not landed. */
+/* A run flies: it began before the last one's results were looked at, and has not landed. */
 bool dw_batch_flies(const dw_batch *batch);
 /* Whether anything waits, is under way, or is to be taken. */
 bool dw_batch_is_busy(const dw_batch *batch);

@@ -185,7 +185,7 @@ typedef struct dw__device_side {
 
     /* The device's thread alone. */
     bool feeds_itself; /* steps wait that no guest has asked for */
-    bool flies;        /* a run was begun ahead, when the last one was looked at */
+    bool flies;        /* a run did when the last one was looked at (dw_batch_flies) */
     uint64_t naps_seen;
     uint64_t ended_ns;    /* when the last run did */
     uint64_t last_run_ns; /* of a run in parts, its last part */
