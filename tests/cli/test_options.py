@@ -209,8 +209,9 @@ class Limits(Case):
 
 class Twice(Case):
     def test_the_tables_are_whole(self):
-        for command, more in (("run", {"--timeout", "--prompt", "--raw", "--dir", "--env"}),
-                              ("chat", set()), ("actor", ACTOR | {"--env"})):
+        tools = {"--tool", "--tool-timeout"}  # tests/cli/test_tools.py
+        for command, more in (("run", {"--timeout", "--prompt", "--raw", "--dir", "--env"} | tools),
+                              ("chat", set()), ("actor", ACTOR | {"--env"} | tools)):
             text = run(command, "--help").stdout
             text = text[text.index("\n  --"):]
             told = set(re.findall(r"--[a-z][a-z-]+", text))
