@@ -64,6 +64,11 @@ int dw_exchange_take_body_file(dw_exchange *exchange)
     return fd;
 }
 
+bool dw_exchange_is_unix(const dw_exchange *exchange)
+{
+    return exchange->connection->http->is_unix;
+}
+
 bool dw_exchange_is_own_user(const dw_exchange *exchange)
 {
     return exchange->connection->http->options.own_user_only;

@@ -77,6 +77,7 @@ const char *dw_exchange_body(const dw_exchange *exchange, size_t *bytes);
 int dw_exchange_body_file(const dw_exchange *exchange);
 /* The same; it is the caller's to close from now on. */
 int dw_exchange_take_body_file(dw_exchange *exchange);
+bool dw_exchange_is_unix(const dw_exchange *exchange); /* it came over unix:PATH */
 /* It came over a socket at which only this process's user is answered (own_user_only). */
 bool dw_exchange_is_own_user(const dw_exchange *exchange);
 

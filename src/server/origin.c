@@ -69,7 +69,8 @@ const char *dw__origin_fault(const dw_origins *origins, const dw_exchange *excha
             return "this page's origin is not allowed (--allow-origin)";
         }
     }
-    if (!origins->any_host && host != NULL && !is_known_host(origins, host)) {
+    bool reached = !dw_exchange_is_unix(exchange); /* no name points to a socket file */
+    if (reached && !origins->any_host && host != NULL && !is_known_host(origins, host)) {
         return "Host: a name that this server does not know: use its address, or --allow-origin";
     }
     return NULL;

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -149,6 +150,24 @@ class Origins(Case):
         for host in ("localhost", f"LOCALHOST:{self.port}", "a.localhost", "[::1]:80", "192.168.0.7:8080",
                      "chat.example"):
             self.assertEqual(self.status("/v1/models", Host=host), 200, host)
+
+
+class SocketFiles(unittest.TestCase):
+    def test_any_host(self):
+        """No name can point to a socket file; what a page sends is refused there as well."""
+        with tempfile.TemporaryDirectory(prefix="dw-page-") as place:
+            server = subprocess.Popen(
+                [PROGRAM, "serve", "--listen", f"unix:{place}/s", "--state", place + "/state", "--model",
+                 "m=" + MODEL], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+            server.stdout.readline()
+            for path in ("s", "state/server"):
+                for headers, wanted in (("", 200), ("Origin: https://evil.example\r\n", 403)):
+                    with socket.socket(socket.AF_UNIX) as one:
+                        one.settimeout(60)
+                        one.connect(f"{place}/{path}")
+                        one.sendall(f"GET /v1/models HTTP/1.1\r\nHost: some.name\r\n{headers}\r\n".encode())
+                        self.assertIn(f" {wanted} ".encode(), one.recv(4096), (path, headers))
+            self.assertEqual(end(server), 0)
 
 
 class WithKeys(unittest.TestCase):
