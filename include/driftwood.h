@@ -414,6 +414,11 @@ typedef struct dw_engine_options {
     /* For what it compiles: those of module_bytes to compile_excess_ms; the others are of
      * instances. Borrowed for the call; NULL: the defaults. */
     const dw_limits *limits;
+    /* A folder where compiled modules are kept for later processes, made where it is missing; NULL:
+     * none. It must be its user's alone (DW_E_DENIED), and is refused to guests as a folder that
+     * they may write, as are those above it and in it. Copied. */
+    const char *module_cache;
+    uint64_t module_cache_bytes_max; /* what was not used for longest goes; 0: 512 MiB */
 } dw_engine_options;
 
 /* `options` may be NULL. Errors: DW_E_NOT_FOUND (no such device; the message lists those there
@@ -442,6 +447,8 @@ typedef struct dw_engine_stats {
     uint64_t view_bytes;           /* for guest memory that the device could not be given */
     uint64_t registered_bytes;     /* of host memory, locked for the device */
     uint64_t staged_bytes;         /* so far: copied to and from view_bytes */
+    uint64_t modules_compiled;     /* so far */
+    uint64_t modules_found;        /* so far: compiled before, in the module cache */
 } dw_engine_stats;
 /* Thread: any. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats);

@@ -88,6 +88,8 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
             .own_import_count = own.import_count,
             .counts_fuel = own.counts_fuel,
             .module_limits = &limits,
+            .module_cache = own.module_cache,
+            .module_cache_bytes = own.module_cache_bytes_max,
         };
         status = dw_wasm_host_create(&engine->wasm, &parts, err);
     }
@@ -150,6 +152,7 @@ dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats)
         own.kv_bytes += ranges.device_bytes;
         own.kv_host_bytes += ranges.host_bytes;
     }
+    dw_wasm_host_count(engine->wasm, &own.modules_compiled, &own.modules_found);
     return dw_struct_fill(stats, &own, sizeof own, "dw_engine_stats");
 }
 

@@ -47,6 +47,8 @@ bool dw_os_prefault(const void *address, size_t bytes);
  * descriptors of a program that has closed them are taken for must not be a file of ours. `mode` is
  * for O_CREAT. -1: errno. All that the library opens goes through here. */
 int dw_os_open(const char *path, int flags, unsigned mode);
+/* The same by a name in an open folder. */
+int dw_os_open_at(int folder, const char *name, int flags, unsigned mode);
 /* The same for reading, as a stream; NULL: errno. */
 FILE *dw_os_open_stream(const char *path);
 /* A descriptor that the system gave, moved if it is one of those three. -1 stays -1. */
@@ -111,6 +113,13 @@ void dw_os_begin_sync(int fd, uint64_t offset, uint64_t bytes);
 
 /* The path of this program's own file. Errors: DW_E_NOT_FOUND, DW_E_LIMIT. */
 dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err);
+
+/* The file, a program or a library, that the code or data at `address` came from. Errors:
+ * DW_E_NOT_FOUND, DW_E_IO. */
+dw_status dw_os_identify_code(const void *address, dw_file_identity *identity, dw_error *err);
+#define DW_OS_PROCESSOR_BYTES 256
+/* What the processor is and can do, the same on every core and in every process. */
+void dw_os_processor(char text[DW_OS_PROCESSOR_BYTES]);
 
 /* Resident memory of this process now; 0 where the system does not tell. */
 size_t dw_os_rss_bytes(void);

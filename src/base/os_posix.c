@@ -121,6 +121,11 @@ int dw_os_open(const char *path, int flags, unsigned mode)
     return dw_os_clear_of_standard(open(path, flags | O_CLOEXEC, mode));
 }
 
+int dw_os_open_at(int folder, const char *name, int flags, unsigned mode)
+{
+    return dw_os_clear_of_standard(openat(folder, name, flags | O_CLOEXEC, mode));
+}
+
 FILE *dw_os_open_stream(const char *path)
 {
     int fd = dw_os_open(path, O_RDONLY, 0);

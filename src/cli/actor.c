@@ -694,6 +694,7 @@ static unsigned use_of(int option)
     case OPT_STATE:
     case DW_CLI_OPT_DEVICE:
     case DW_CLI_OPT_THREADS:
+    case DW_CLI_OPT_MODULE_CACHE:
         return 0;
     case DW_CLI_OPT_MODEL:
     case DW_CLI_OPT_KV_MEMORY:

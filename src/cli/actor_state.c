@@ -232,7 +232,7 @@ dw_status dw_cli_actors_open(dw_cli_actors *actors, const dw_cli_opening *how, d
     (void)pthread_mutex_init(&actors->lock, NULL);
     dw_status status = dw_cli_state_folder(how->state, &actors->path, err);
     if (status == DW_OK) {
-        status = dw_engine_create(&actors->engine, &engine, err);
+        status = dw_cli_session_engine(&actors->engine, how->session, &engine, err);
     }
     return status == DW_OK ? open_runtime(actors, how, err) : status;
 }

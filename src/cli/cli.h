@@ -84,6 +84,8 @@ dw_status dw_cli_kv_type(const char *text, dw_kv_type *type, dw_error *err);
 /* The folder in it where fingerprints are kept; NULL: there is no such place. Valid until the
  * process ends. */
 const char *dw_cli_fingerprint_folder(void);
+/* The folder in it where compiled guests are kept. Errors: DW_E_NOT_FOUND, DW_E_LIMIT. */
+dw_status dw_cli_module_folder(char *path, size_t capacity, dw_error *err);
 /* Called while a fingerprint is waited for (dw_model_options.on_fingerprint): a line on the
  * terminal, where it takes long. */
 bool dw_cli_on_fingerprint(void *user, uint64_t done, uint64_t total);

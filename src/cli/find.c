@@ -72,6 +72,13 @@ const char *dw_cli_fingerprint_folder(void)
     return path;
 }
 
+dw_status dw_cli_module_folder(char *path, size_t capacity, dw_error *err)
+{
+    char models[DW_CLI_PATH_MAX];
+    dw_status status = dw_cli_model_folder(models, sizeof models, err);
+    return status == DW_OK ? join(path, capacity, models, "modules", "", err) : status;
+}
+
 /* How well a file's name fits what was asked for: 3 exactly, 2 but for .gguf and case, 1 its
  * start, 0 not at all. */
 static int fit(const char *file, const char *name)

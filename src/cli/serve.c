@@ -48,6 +48,8 @@ static const char usage[] =
     "  --timeout S          end an answer after S seconds; default 3600\n"
     "  --limit NAME=VALUE, --limits FILE\n"
     "                       limits of conversations; `driftwood limits` lists them\n"
+    "  --module-cache DIR   where compiled guests are kept, or off; default\n"
+    "                       $XDG_CACHE_HOME/driftwood/modules or ~/.cache/driftwood/modules\n"
     "  -h, --help           this text\n"
     "\n"
     "Ctrl-C and SIGTERM end it when what is under way has ended, after 30 seconds at most.\n"
@@ -83,6 +85,7 @@ static const struct option options[] = {
     {"timeout", required_argument, NULL, DW_CLI_OPT_TIMEOUT},
     {"limit", required_argument, NULL, DW_CLI_OPT_LIMIT},
     {"limits", required_argument, NULL, DW_CLI_OPT_LIMITS},
+    {"module-cache", required_argument, NULL, DW_CLI_OPT_MODULE_CACHE},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -499,7 +502,7 @@ static dw_status open_all(serving *s, dw_error *err)
         status = dw_cli_state_folder(s->state, &s->folder, err);
     }
     if (status == DW_OK) {
-        status = dw_engine_create(&s->engine, &engine, err);
+        status = dw_cli_session_engine(&s->engine, &s->session, &engine, err);
     }
     if (status == DW_OK) {
         status = open_conversation(s, err);

@@ -154,17 +154,21 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
     dw_instance_stats stats = {.struct_bytes = sizeof stats};
     dw_kv_stats kv = {.struct_bytes = sizeof kv};
     bool has_kv = dw_engine_get_kv_stats(engine, &kv) == DW_OK;
+    dw_engine_stats usage = {.struct_bytes = sizeof usage};
+    dw_engine_get_stats(engine, &usage);
     dw_instance_get_stats(instance, &stats);
     double prompt_speed = per_second(stats.prompt_tokens, stats.prompt_ns);
     double decode_speed = per_second(stats.decoded_tokens, stats.decode_ns);
     size_t rss_bytes = dw_resident_bytes();
     if (how == DW_CLI_STATS_JSON) {
         json_t *line = json_pack(
-            "{s:f, s:I, s:f, s:I, s:f, s:I, s:I}", "load_ms", rounded(load_ms, 0.001),
+            "{s:f, s:I, s:f, s:I, s:f, s:I, s:I, s:I, s:I}", "load_ms", rounded(load_ms, 0.001),
             "prompt_tokens", (json_int_t)stats.prompt_tokens, "prompt_tokens_per_s",
             rounded(prompt_speed, 0.01), "generated_tokens", (json_int_t)stats.generated_tokens,
             "generated_tokens_per_s", rounded(decode_speed, 0.01), "device_staged_bytes",
-            (json_int_t)stats.device_staged_bytes, "rss_bytes", (json_int_t)rss_bytes);
+            (json_int_t)stats.device_staged_bytes, "rss_bytes", (json_int_t)rss_bytes,
+            "modules_compiled", (json_int_t)usage.modules_compiled, "modules_found",
+            (json_int_t)usage.modules_found);
         if (has_kv) {
             (void)json_object_set_new(line, "kv_memory", kv_memory_json(&kv));
         }
@@ -299,6 +303,30 @@ static int run_instance(dw_cli_session *session, dw_engine *engine, dw_instance 
     return status == DW_OK ? exit_code : dw_cli_fail_with(&error);
 }
 
+dw_status dw_cli_session_engine(dw_engine **engine, const dw_cli_session *session,
+                                dw_engine_options *options, dw_error *err)
+{
+    char usual[DW_CLI_PATH_MAX];
+    options->module_cache = session->module_cache;
+    if (session->module_cache != NULL && strcmp(session->module_cache, "off") == 0) {
+        options->module_cache = NULL;
+    }
+    if (session->module_cache != NULL || dw_cli_module_folder(usual, sizeof usual, NULL) != DW_OK) {
+        return dw_engine_create(engine, options, err);
+    }
+    options->module_cache = usual;
+    dw_error local;
+    dw_status status = dw_engine_create(engine, options, &local);
+    options->module_cache = NULL;
+    if (status == DW_OK || strncmp(local.message, "module cache", 12) != 0) {
+        return status == DW_OK ? status : dw_fail(err, status, "%s", local.message);
+    }
+    if (status == DW_E_DENIED) {
+        dw_cli_note("%s", local.message);
+    }
+    return dw_engine_create(engine, options, err);
+}
+
 int dw_cli_session_run(dw_cli_session *session)
 {
     dw_error error;
@@ -319,7 +347,7 @@ int dw_cli_session_run(dw_cli_session *session)
 
     dw_status status = dw_cli_find_guest(path, sizeof path, session->guest, &error);
     if (status == DW_OK) {
-        status = dw_engine_create(&engine, &options, &error);
+        status = dw_cli_session_engine(&engine, session, &options, &error);
     }
     if (status == DW_OK) {
         status = dw_module_open(&module, engine, path, &error);

@@ -41,7 +41,8 @@ typedef struct dw_cli_session {
     dw_kv_type kv_type;
     bool kv_type_given;
     uint64_t kv_bytes_max;
-    uint64_t timeout_ms; /* 0: none was given; so the next two */
+    const char *module_cache; /* a folder, or "off"; NULL: the usual one */
+    uint64_t timeout_ms;      /* 0: none was given; so the next two */
     uint64_t cpu_timeout_ms;
     uint64_t fuel;
     const char *limits_path;                    /* --limits; NULL: none */
@@ -104,6 +105,7 @@ enum {
     DW_CLI_OPT_CPU_TIME,
     DW_CLI_OPT_FUEL,
     DW_CLI_OPT_STATS,
+    DW_CLI_OPT_MODULE_CACHE,
     DW_CLI_OPT_OWN, /* a command's own follow */
 };
 #define DW_CLI_SESSION_OPTIONS                                                                     \
@@ -155,6 +157,7 @@ enum {
         {"timeout", required_argument, NULL, DW_CLI_OPT_TIMEOUT},                                  \
         {"cpu-time", required_argument, NULL, DW_CLI_OPT_CPU_TIME},                                \
         {"fuel", required_argument, NULL, DW_CLI_OPT_FUEL},                                        \
+        {"module-cache", required_argument, NULL, DW_CLI_OPT_MODULE_CACHE},                        \
     {                                                                                              \
         "stats", optional_argument, NULL, DW_CLI_OPT_STATS                                         \
     }
@@ -167,7 +170,9 @@ enum {
     "  --limit NAME=VALUE   set a limit, as texts_bytes=64M or timers=8; may be repeated;\n"       \
     "                       `driftwood limits` lists them\n"                                       \
     "  --limits FILE        set limits from a file, a JSON object of names to values; what\n"      \
-    "                       other options say counts\n"
+    "                       other options say counts\n"                                            \
+    "  --module-cache DIR   where compiled guests are kept, or off; default\n"                     \
+    "                       $XDG_CACHE_HOME/driftwood/modules or ~/.cache/driftwood/modules\n"
 #define DW_CLI_SESSION_HELP                                                                        \
     "  --model M            a GGUF file, or a name in the cache (`driftwood models`)\n"            \
     "  --system TEXT        what the model is told before anything else\n"                         \
@@ -249,6 +254,11 @@ void dw_cli_session_tell_idle(const dw_cli_session *session, const dw_module *mo
 dw_status dw_cli_session_env_text(dw_cli_session *session, const char *text, dw_error *err);
 /* HOST[::GUEST][:ro] */
 dw_status dw_cli_session_dir(dw_cli_session *session, const char *text, dw_error *err);
+
+/* dw_engine_create with the session's module cache. Where the usual one cannot be used there is
+ * none, and a note where others can write it. */
+dw_status dw_cli_session_engine(dw_engine **engine, const dw_cli_session *session,
+                                dw_engine_options *options, dw_error *err);
 
 /* Load what is needed and run the guest; the exit code of the command. */
 int dw_cli_session_run(dw_cli_session *session);

@@ -385,6 +385,9 @@ static dw_status take_bound(dw_cli_session *session, int option, const char *val
     case DW_CLI_OPT_LIMITS:
         session->limits_path = value;
         return DW_OK;
+    case DW_CLI_OPT_MODULE_CACHE:
+        session->module_cache = value;
+        return DW_OK;
     case DW_CLI_OPT_TIMEOUT:
         return take_time("--timeout", value, &session->timeout_ms, err);
     case DW_CLI_OPT_CPU_TIME:

@@ -58,6 +58,19 @@ static dw_status set_env(wasi_config_t *wasi, const dw_instance_options *options
     return good ? DW_OK : dw_fail(err, DW_E_ARG, "an environment value is not UTF-8");
 }
 
+/* What lies in the module cache is run as the host's own code. */
+static dw_status check_dir(const dw_wasm_host *host, const dw_dir *dir, dw_error *err)
+{
+    if (host->modules == NULL || !dir->writable ||
+        !dw_module_cache_is_reached(host->modules, dir->host_path)) {
+        return DW_OK;
+    }
+    return dw_fail(err, DW_E_DENIED,
+                   "folder %.80s: through it a guest could write in the module cache %.80s: grant "
+                   "it read-only, or keep the cache elsewhere",
+                   dir->host_path, dw_module_cache_path(host->modules));
+}
+
 static dw_status fill_wasi(dw_instance *instance, wasi_config_t *wasi,
                            const dw_instance_options *options, dw_error *err)
 {
@@ -72,6 +85,10 @@ static dw_status fill_wasi(dw_instance *instance, wasi_config_t *wasi,
         const dw_dir *dir = &options->dirs[i];
         if (dir->host_path == NULL) { /* not granted: nothing is run in it */
             continue;
+        }
+        status = check_dir(instance->host, dir, err);
+        if (status != DW_OK) {
+            return status;
         }
         if (!wasi_config_preopen_dir(wasi, dir->host_path, dir->guest_path, dir->writable)) {
             return dw_fail(err, DW_E_NOT_FOUND, "%.160s: not a folder that can be granted",

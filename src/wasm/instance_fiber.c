@@ -37,7 +37,7 @@ static dw_status prepare(void *arg, dw_error *err)
     wasmtime_error_t *error = NULL;
     (void)pthread_mutex_lock(&host->lock);
     if (host->yield == NULL) {
-        error = wasmtime_module_new(host->engine, yield_wasm, sizeof yield_wasm, &host->yield);
+        error = dw__host_compile(host, yield_wasm, sizeof yield_wasm, &host->yield);
     }
     (void)pthread_mutex_unlock(&host->lock);
     return error == NULL ? DW_OK : dw__wasm_error(err, DW_E_MEMORY, "fibers", error);

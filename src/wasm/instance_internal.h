@@ -10,6 +10,7 @@
 #include "wasm/instance_fiber.h"
 #include "wasm/instance_wait.h"
 #include "wasm/module.h"
+#include "wasm/module_cache.h"
 #include "wasm/wasm_host.h"
 #include "wasm/wasm_memory.h"
 
@@ -37,8 +38,11 @@ struct dw_wasm_host {
     dw__own_import *own_imports; /* [own_import_count]; do not move: the linker refers to them */
     size_t own_import_count;
     bool counts_fuel;
-    dw_limits module_limits; /* for what is compiled */
-    bool fibers_fail;        /* for tests: dw_fibers_set_failing */
+    dw_limits module_limits;  /* for what is compiled */
+    dw_module_cache *modules; /* NULL: nothing compiled is kept */
+    _Atomic uint64_t compiled_count;
+    _Atomic uint64_t found_count;
+    bool fibers_fail; /* for tests: dw_fibers_set_failing */
 
     /* The ticker advances the epoch while guests run, so that those that only loop can be
      * stopped. It sleeps while none does. */
@@ -159,6 +163,9 @@ struct dw_instance {
 /* "what: first line of the error", as `code`; takes `error`. */
 dw_status dw__wasm_error(dw_error *err, dw_status code, const char *what, wasmtime_error_t *error);
 
+/* Compile a module of ours, or find it compiled. */
+wasmtime_error_t *dw__host_compile(dw_wasm_host *host, const void *wasm, size_t bytes,
+                                   wasmtime_module_t **module);
 /* Why `module` cannot be linked: what it imports that is not given, with a hint. Takes `error`. */
 dw_status dw__link_failed(dw_wasm_host *host, const wasmtime_module_t *module,
                           wasmtime_error_t *error, dw_error *err);

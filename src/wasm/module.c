@@ -93,49 +93,145 @@ static dw_status check_exports(dw_module *module, dw_error *err)
     return DW_OK;
 }
 
-/* An actor's state must be reachable from outside, and its module kept for its snapshots.
- * `*wasm` becomes what is to be compiled, `*rewritten` the caller's to free. */
-static dw_status prepare_actor(dw_module *module, const void **wasm, size_t *wasm_bytes,
-                               unsigned char **rewritten, dw_error *err)
+/* ---- compiled before ---------------------------------------------------------------------- */
+
+/* false: nothing compiled is kept. */
+static bool key_of(const dw_wasm_host *host, const uint8_t hash[DW_SHA256_BYTES],
+                   uint8_t key[DW_SHA256_BYTES])
+{
+    const dw_limits *l = &host->module_limits;
+    const uint64_t limits[] = {
+        l->module_bytes,    l->module_types,   l->module_imports,      l->module_functions,
+        l->module_globals,  l->module_exports, l->module_segments,     l->function_bytes,
+        l->function_locals, l->compile_ms,     l->function_compile_ms, l->compile_excess_ms,
+    };
+    if (host->modules != NULL) {
+        dw_module_cache_key(host->modules, hash, limits, sizeof limits / sizeof limits[0], key);
+    }
+    return host->modules != NULL;
+}
+
+/* Where an actor's state lies is kept beside its module: finding it takes longer than loading. */
+static bool find_compiled(dw_module *module, const uint8_t key[DW_SHA256_BYTES], bool is_actor)
+{
+    unsigned char *beside;
+    size_t bytes;
+    dw_wasm_host *host = module->host;
+    if (!dw_module_cache_find(host->modules, key, host->engine, &module->module, &beside, &bytes)) {
+        return false;
+    }
+    if (is_actor) {
+        module->layout = dw_wasm_layout_unpack(beside, bytes);
+    }
+    if ((module->layout != NULL) != is_actor) {
+        wasmtime_module_delete(module->module);
+        module->module = NULL;
+        dw_module_cache_drop(host->modules, key, "no layout in it");
+    }
+    dw_free(beside);
+    return module->module != NULL;
+}
+
+static void keep_compiled(const dw_module *module, const uint8_t key[DW_SHA256_BYTES])
 {
     size_t bytes = 0;
-    dw_status status =
-        dw_wasm_layout_read(&module->layout, *wasm, *wasm_bytes, rewritten, &bytes, err);
-    if (status != DW_OK) {
-        return status;
+    unsigned char *beside =
+        module->layout != NULL ? dw_wasm_layout_pack(module->layout, &bytes) : NULL;
+    if (beside != NULL || module->layout == NULL) {
+        dw_module_cache_keep(module->host->modules, key, module->module, beside, bytes);
     }
-    module->wasm = dw_alloc(*wasm_bytes, 1);
+    dw_free(beside);
+}
+
+wasmtime_error_t *dw__host_compile(dw_wasm_host *host, const void *wasm, size_t bytes,
+                                   wasmtime_module_t **out)
+{
+    dw_module module = {.host = host};
+    uint8_t hash[DW_SHA256_BYTES];
+    uint8_t key[DW_SHA256_BYTES];
+    dw_sha256(hash, wasm, bytes);
+    bool kept = key_of(host, hash, key);
+    if (!kept || !find_compiled(&module, key, false)) {
+        wasmtime_error_t *error = wasmtime_module_new(host->engine, wasm, bytes, &module.module);
+        if (error != NULL) {
+            return error;
+        }
+        if (kept) {
+            keep_compiled(&module, key);
+        }
+    }
+    *out = module.module;
+    return NULL;
+}
+
+/* ---- compiling ---------------------------------------------------------------------------- */
+
+/* An actor's module is kept for its snapshots. */
+static dw_status keep_wasm(dw_module *module, const void *wasm, size_t wasm_bytes,
+                           const uint8_t hash[DW_SHA256_BYTES], dw_error *err)
+{
+    module->wasm = dw_alloc(wasm_bytes, 1);
     if (module->wasm == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a module's %zu bytes", *wasm_bytes);
+        return dw_fail(err, DW_E_MEMORY, "no memory for a module's %zu bytes", wasm_bytes);
     }
-    memcpy(module->wasm, *wasm, *wasm_bytes);
-    module->wasm_bytes = *wasm_bytes;
-    dw_sha256_text(module->wasm_hash, module->wasm, module->wasm_bytes);
-    if (*rewritten != NULL) {
-        *wasm = *rewritten;
-        *wasm_bytes = bytes;
-    }
+    memcpy(module->wasm, wasm, wasm_bytes);
+    module->wasm_bytes = wasm_bytes;
+    dw_hex(module->wasm_hash, hash, DW_SHA256_BYTES);
     return DW_OK;
+}
+
+static dw_status compile_anew(dw_module *module, const void *wasm, size_t wasm_bytes, bool is_actor,
+                              dw_error *err)
+{
+    unsigned char *rewritten = NULL;
+    size_t bytes = 0;
+    dw_status status = dw_wasm_work_check(wasm, wasm_bytes, &module->host->module_limits, err);
+    if (status == DW_OK && is_actor) { /* its state must be reachable from outside */
+        status = dw_wasm_layout_read(&module->layout, wasm, wasm_bytes, &rewritten, &bytes, err);
+    }
+    if (status == DW_OK) {
+        wasmtime_error_t *error =
+            wasmtime_module_new(module->host->engine, rewritten != NULL ? rewritten : wasm,
+                                rewritten != NULL ? bytes : wasm_bytes, &module->module);
+        if (error != NULL) {
+            module->module = NULL;
+            status = compile_failed(error, err);
+        }
+    }
+    dw_free(rewritten);
+    return status;
 }
 
 static dw_status compile(dw_module *module, const void *wasm, size_t wasm_bytes, dw_error *err)
 {
-    unsigned char *rewritten = NULL;
+    uint8_t hash[DW_SHA256_BYTES] = {0};
+    uint8_t key[DW_SHA256_BYTES];
+    bool is_actor = dw_wasm_exports_function(wasm, wasm_bytes, DW_ACTOR_EXPORT);
     dw_status status = DW_OK;
-    if (dw_wasm_exports_function(wasm, wasm_bytes, DW_ACTOR_EXPORT)) {
-        status = prepare_actor(module, &wasm, &wasm_bytes, &rewritten, err);
+    if (is_actor || module->host->modules != NULL) {
+        dw_sha256(hash, wasm, wasm_bytes);
     }
-    if (status == DW_OK) {
-        wasmtime_error_t *error =
-            wasmtime_module_new(module->host->engine, wasm, wasm_bytes, &module->module);
-        if (error != NULL) {
-            module->module = NULL;
-            status = compile_failed(error, err);
-        } else { /* the validator has been through it */
-            dw_wasm_needs_read(&module->needs, wasm, wasm_bytes);
+    if (is_actor) {
+        status = keep_wasm(module, wasm, wasm_bytes, hash, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    bool kept = key_of(module->host, hash, key);
+    if (kept && find_compiled(module, key, is_actor)) {
+        atomic_fetch_add(&module->host->found_count, 1);
+    } else {
+        status = compile_anew(module, wasm, wasm_bytes, is_actor, err);
+        if (status == DW_OK) {
+            atomic_fetch_add(&module->host->compiled_count, 1);
+        }
+        if (status == DW_OK && kept) {
+            keep_compiled(module, key);
         }
     }
-    dw_free(rewritten);
+    if (status == DW_OK) { /* the validator has been through it */
+        dw_wasm_needs_read(&module->needs, wasm, wasm_bytes);
+    }
     return status;
 }
 
@@ -151,10 +247,6 @@ static dw_status compile_here(void *arg, dw_error *err)
     compiling *c = arg;
     dw_wasm_host *host = c->host;
     dw_status status = check_header(c->wasm, c->wasm_bytes, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw_wasm_work_check(c->wasm, c->wasm_bytes, &host->module_limits, err);
     if (status != DW_OK) {
         return status;
     }

@@ -177,7 +177,7 @@ static dw_status make_module_here(void *arg, dw_error *err)
         put_imports(&w);
         put_exports(&w);
         put_code(&w);
-        error = wasmtime_module_new(host->engine, w.bytes, w.count, &host->through);
+        error = dw__host_compile(host, w.bytes, w.count, &host->through);
     }
     if (error == NULL && host->wasi == NULL) {
         host->wasi = wasmtime_linker_new(host->engine);

@@ -73,6 +73,10 @@ typedef struct dw_wasm_layout {
 dw_status dw_wasm_layout_read(dw_wasm_layout **out, const void *wasm, size_t wasm_bytes,
                               unsigned char **rewritten, size_t *rewritten_bytes, dw_error *err);
 void dw_wasm_layout_destroy(dw_wasm_layout *layout);
+/* A layout as bytes, for the same build of this program, and back. *out [*bytes] is the caller's to
+ * dw_free; NULL: no memory. Unpacking answers NULL for what is no layout, or without memory. */
+unsigned char *dw_wasm_layout_pack(const dw_wasm_layout *layout, size_t *bytes);
+dw_wasm_layout *dw_wasm_layout_unpack(const unsigned char *bytes, size_t count);
 
 #define DW_WASM_TABLES_TOLD 16
 typedef struct dw_wasm_table_size {

@@ -192,6 +192,19 @@ static dw_status make_linker(dw_wasm_host *host, const dw_host_parts *parts, dw_
     return status == DW_OK ? dw__wasi_output_define(host, err) : status;
 }
 
+/* All of make_config's that is not the same in every process of this build; Wasmtime refuses what
+ * was compiled with other settings of its own. */
+static dw_status open_modules(dw_wasm_host *host, const dw_host_parts *parts, dw_error *err)
+{
+    if (parts->module_cache == NULL) {
+        return DW_OK;
+    }
+    return dw_module_cache_open(&host->modules, parts->module_cache,
+                                parts->module_cache_bytes > 0 ? parts->module_cache_bytes
+                                                              : DW_MODULE_CACHE_BYTES,
+                                parts->counts_fuel ? "fuel" : "", err);
+}
+
 dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw_error *err)
 {
     *out = NULL;
@@ -206,7 +219,10 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
     DW_ASSERT(pthread_mutex_init(&host->lock, NULL) == 0);
     dw_os_cond_init(&host->changed);
     DW_ASSERT(pthread_mutex_init(&host->stream_lock, NULL) == 0);
-    dw_status status = dw_wasm_memories_create(&host->memories, err);
+    dw_status status = open_modules(host, parts, err);
+    if (status == DW_OK) {
+        status = dw_wasm_memories_create(&host->memories, err);
+    }
     if (status != DW_OK) {
         goto out;
     }
@@ -230,6 +246,12 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
 out:
     dw_wasm_host_destroy(host);
     return status;
+}
+
+void dw_wasm_host_count(const dw_wasm_host *host, uint64_t *compiled, uint64_t *found)
+{
+    *compiled = atomic_load(&host->compiled_count);
+    *found = atomic_load(&host->found_count);
 }
 
 bool dw_wasm_host_is_in_use(dw_wasm_host *host)
@@ -266,6 +288,7 @@ void dw_wasm_host_destroy(dw_wasm_host *host)
     }
     dw__own_imports_release(host); /* the linker's functions refer to them */
     dw_wasm_memories_destroy(host->memories);
+    dw_module_cache_close(host->modules);
     (void)pthread_cond_destroy(&host->changed);
     (void)pthread_mutex_destroy(&host->stream_lock);
     (void)pthread_mutex_destroy(&host->lock);

@@ -33,10 +33,12 @@ typedef struct dw_host_parts {
     size_t own_import_count;
     bool counts_fuel;               /* instructions of guests are counted */
     const dw_limits *module_limits; /* all set; for what it compiles; NULL: the defaults */
+    const char *module_cache;       /* a folder (wasm/module_cache.h); NULL: none */
+    uint64_t module_cache_bytes;    /* 0: DW_MODULE_CACHE_BYTES */
 } dw_host_parts;
 
 /* `parts` is borrowed for the call. Errors: DW_E_MEMORY, DW_E_STATE (Wasmtime's refusal), DW_E_ARG
- * and DW_E_LIMIT (an own import: which, and why). */
+ * and DW_E_LIMIT (an own import: which, and why), those of dw_module_cache_open. */
 dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw_error *err);
 /* Every module and instance of it must be gone. */
 /* Whether there are guests of it. Thread: any. */
@@ -45,5 +47,8 @@ void dw_wasm_host_destroy(dw_wasm_host *host);
 /* Guests that run look, at their next loop or call, whether they should stop; those on fibers are
  * left, as when a time slice is over. Thread: any. */
 void dw_wasm_host_end_turns(dw_wasm_host *host);
+
+/* How many modules it has compiled, and found compiled. Thread: any. */
+void dw_wasm_host_count(const dw_wasm_host *host, uint64_t *compiled, uint64_t *found);
 
 #endif

@@ -26,7 +26,8 @@ MODEL = os.path.join(MODEL_DIR, "SmolLM2-135M-Instruct.Q4_1.gguf")
 # other tests makes two of them thirty times slower than one.
 WITH_MODEL = ["--model", MODEL, "--threads", "1"]
 STATS_KEYS = ["load_ms", "prompt_tokens", "prompt_tokens_per_s", "generated_tokens",
-              "generated_tokens_per_s", "device_staged_bytes", "rss_bytes", "account"]
+              "generated_tokens_per_s", "device_staged_bytes", "rss_bytes", "modules_compiled",
+              "modules_found", "account"]
 
 
 # ---- modules, written byte by byte (WebAssembly core specification, chapter 5) ----------------
@@ -734,6 +735,62 @@ class Grants(Case):
                                  capture_output=True, text=True, timeout=300)
         self.assertEqual(refused.returncode, 1)
         self.assertIn("none.gguf", refused.stderr)
+
+
+class ModuleCache(Case):
+    def counts(self, *args, **environment):
+        """What a run says of its modules: [compiled, found]."""
+        result = run("run", self.guest, "--stats=json", *args, DRIFTWOOD_LOG="warn", **environment)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        lines = result.stderr.splitlines()
+        stats = json.loads(lines[-1])
+        return [stats["modules_compiled"], stats["modules_found"]], lines[:-1]
+
+    def setUp(self):
+        super().setUp()
+        self.guest = os.path.join(BUILD, "guests", "print_env.wasm")
+        self.cache = os.path.join(self.folder, "driftwood", "modules")
+
+    def test_where_it_is(self):
+        self.assertEqual(self.counts(XDG_CACHE_HOME=self.folder), ([1, 0], []))
+        self.assertEqual(self.counts(XDG_CACHE_HOME=self.folder), ([0, 1], []))
+        self.assertEqual(self.counts("--module-cache", "off", XDG_CACHE_HOME=self.folder),
+                         ([1, 0], []))
+        other = os.path.join(self.folder, "a", "b")
+        self.assertEqual(self.counts("--module-cache", other), ([1, 0], []))
+        self.assertEqual(self.counts("--module-cache", other), ([0, 1], []))
+        home = os.path.join(self.folder, "home")
+        os.mkdir(home)
+        self.assertEqual(self.counts(XDG_CACHE_HOME="", HOME=home), ([1, 0], []))
+        self.assertTrue(os.listdir(os.path.join(home, ".cache/driftwood/modules")))
+
+    def test_where_it_cannot_be(self):
+        """The usual one is done without; one that was named is not."""
+        self.assertEqual(self.counts(XDG_CACHE_HOME="/dev/null")[0], [1, 0])
+        result = run("run", self.guest, "--module-cache", "/dev/null/modules")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("/dev/null/modules", result.stderr)
+        self.counts(XDG_CACHE_HOME=self.folder)
+        os.chmod(self.cache, 0o770)
+        counted, told = self.counts(XDG_CACHE_HOME=self.folder)
+        self.assertEqual(counted, [1, 0])
+        self.assertRegex(told[0], "note: module cache .*rights 770")
+
+    def test_damage_is_told(self):
+        self.counts(XDG_CACHE_HOME=self.folder)
+        for name in os.listdir(self.cache):
+            os.truncate(os.path.join(self.cache, name), 1000)
+        counted, told = self.counts(XDG_CACHE_HOME=self.folder)
+        self.assertEqual(counted, [1, 0])
+        self.assertIn("cut off: thrown away", told[0])
+        self.assertEqual(self.counts(XDG_CACHE_HOME=self.folder), ([0, 1], []))
+
+    def test_guests_do_not_get_it(self):
+        args = ["run", self.guest, "--module-cache", self.cache, "--dir"]
+        result = run(*args, f"{self.folder}::/d")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("module cache", result.stderr)
+        self.assertEqual(run(*args, f"{self.folder}::/d:ro").returncode, 0)
 
 
 class Chat(Case):

@@ -61,7 +61,7 @@ LISTS = {"--stop", "--logit-bias", "--env", "--dir"}
 # What the host goes by, tested one by one below.
 HOST = {"--model", "--device", "--threads", "--context", "--kv-type", "--kv-memory",
         "--memory-max", "--stats", "--timeout", "--chat-template", "--tools", "--show-prompt", "--prompt", "--raw", "--help",
-        "--limit", "--limits", "--cpu-time", "--fuel"}
+        "--limit", "--limits", "--cpu-time", "--fuel", "--module-cache"}
 ACTOR = {"--state", "--guest", "--zstd", "--by-hash", "--message", "--tokens", "--json", "--module",
          "--force", "--show", "--drop", "--retry", "--tree", "--all", "--tenant", "--priority",
          "--durability", "--manifest", "--log", "--log-level", "--trace", "--control"}
@@ -270,6 +270,7 @@ class Twice(Case):
                             (("--model", "/nowhere"), ("--model", MODEL)),
                             (("--memory-max", "64K"), ("--memory-max", "1G")),
                             (("--threads", "2"), ("--threads", "1")),
+                            (("--module-cache", "/dev/null/no"), ("--module-cache", "off")),
                             (("--context", "1"), ("--context", "64")),
                             (("--kv-type", "f32"), ("--kv-type", "f16")),
                             (("--stats=json",), ("--stats",))):
