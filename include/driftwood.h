@@ -997,6 +997,13 @@ DW_API DW_MUST_CHECK dw_status dw_instance_run(dw_instance *instance, int *exit_
 DW_API DW_MUST_CHECK dw_status dw_instance_call(dw_instance *instance, const char *function,
                                                 int32_t *result, dw_error *err);
 
+/* The functions that the guest was in when it last trapped, the innermost 20, a line each as
+ * Wasmtime writes them; "": it has not, or it is not known. Messages name those that they have room
+ * for. Lines of source are there where the module carries them (DWARF) and the environment variable
+ * WASMTIME_BACKTRACE_DETAILS is 1 when the engine is made, as the program does. Until its next
+ * call. */
+DW_API const char *dw_instance_backtrace(const dw_instance *instance);
+
 /* From here on its contexts share beginnings of prompts with those of other guests of `scope`, any
  * text, a tenant's name say: whole blocks of 64 tokens, from the context's first on, that one of
  * them has computed since are not computed again by the others, and stand in memory once. A guest

@@ -100,5 +100,7 @@ int main(int argc, char **argv)
         return dw_cli_fail(1, "/dev/null cannot be opened in the place of a closed descriptor");
     }
     set_log_level();
+    /* Wasmtime reads it when an engine is made: lines of source in traps. No thread is there. */
+    (void)setenv("WASMTIME_BACKTRACE_DETAILS", "1", 0);
     return dw_cli_output_end(run(argc, argv));
 }

@@ -300,6 +300,11 @@ static int run_instance(dw_cli_session *session, dw_engine *engine, dw_instance 
         (void)fputc('\n', stderr);
         return DW_CLI_INTERRUPTED;
     }
+    if (status == DW_E_TRAP && strstr(error.message, "< ...") != NULL) {
+        (void)dw_cli_fail_with(&error);
+        (void)fputs(dw_instance_backtrace(instance), stderr);
+        return 1;
+    }
     return status == DW_OK ? exit_code : dw_cli_fail_with(&error);
 }
 

@@ -90,13 +90,36 @@ static bool charge_filters(dw_sampler *sampler)
     return true;
 }
 
+/* Whether a filter sorts more than a few. */
+static bool sorts(const dw_sampler *sampler)
+{
+    return sampler->filters[FILTER_TYPICAL_P] != NULL || sampler->filters[FILTER_TOP_P] != NULL ||
+           sampler->filters[FILTER_XTC] != NULL || sampler->params.temperature_range > 0.0F;
+}
+
+static bool make_order(dw_sampler *sampler)
+{
+    sampler_order *order = dw_alloc(1, sizeof *order);
+    if (order == NULL) {
+        return false;
+    }
+    sampler->order = order;
+    order->list = dw_alloc(sampler->vocab_count, sizeof *order->list);
+    if (sampler->filters[FILTER_TYPICAL_P] != NULL) {
+        order->near = dw_alloc(sampler->vocab_count, sizeof *order->near);
+    }
+    return order->list != NULL &&
+           (order->near != NULL || sampler->filters[FILTER_TYPICAL_P] == NULL);
+}
+
 static bool allocate(dw_sampler *sampler)
 {
     if (!charge_filters(sampler)) {
         return false;
     }
     sampler->candidates = dw_alloc(sampler->vocab_count, sizeof *sampler->candidates);
-    if (sampler->candidates == NULL || !add_filters(sampler)) {
+    if (sampler->candidates == NULL || !add_filters(sampler) ||
+        (sorts(sampler) && !make_order(sampler))) {
         return false;
     }
     if (sampler->filters[FILTER_DRY] != NULL) {
@@ -160,6 +183,11 @@ void dw_sampler_destroy(dw_sampler *sampler)
     dw_free(sampler->grammar_tokens);
     dw_free(sampler->dry_recent);
     dw_free(sampler->unwaiting);
+    if (sampler->order != NULL) {
+        dw_free(sampler->order->list);
+        dw_free(sampler->order->near);
+        dw_free(sampler->order);
+    }
     dw_free(sampler->candidates);
     dw_free(sampler->biases);
     dw_free(sampler->recent);

@@ -51,6 +51,16 @@ dw_status dw__sampler_filter(dw_sampler *sampler, filter_kind kind, llama_token_
         }
         if (kind == FILTER_TYPICAL_P) {
             dw__sampler_compact(list, TYPICAL_DEPTH);
+            dw__sampler_typical(sampler, list);
+            continue;
+        }
+        if (kind == FILTER_TOP_P) {
+            dw__sampler_top_p(sampler, list);
+            continue;
+        }
+        if (kind == FILTER_XTC ||
+            (kind == FILTER_TEMPERATURE && sampler->params.temperature_range > 0.0F)) {
+            dw__sampler_sort(sampler, list); /* in a tenth of the time that libllama takes */
         }
         if (!dw_llama_sampler_apply(sampler->filters[kind], list)) {
             return dw_fail(err, DW_E_MEMORY, "no memory to choose among %zu tokens", list->size);

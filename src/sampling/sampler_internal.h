@@ -26,6 +26,15 @@ typedef enum filter_kind {
     FILTER_COUNT,
 } filter_kind;
 
+#define SAMPLER_BUCKETS 2048
+/* What sorting takes. */
+typedef struct sampler_order {
+    double mass[SAMPLER_BUCKETS];
+    uint32_t places[SAMPLER_BUCKETS];
+    llama_token_data *list; /* [vocab_count] */
+    llama_token_data *near; /* [vocab_count]; NULL: without typical_p */
+} sampler_order;
+
 struct dw_sampler {
     dw_sampler_params params;
     uint32_t vocab_count;
@@ -34,6 +43,7 @@ struct dw_sampler {
 
     llama_token_data *candidates;                /* [vocab_count]; NULL when greedy, as all below */
     struct llama_sampler *filters[FILTER_COUNT]; /* NULL: off */
+    sampler_order *order;                        /* NULL: nothing is sorted here */
     dw_account *payer;                           /* counted; of what libllama takes for them: */
     uint64_t filter_bytes;
 
@@ -99,6 +109,16 @@ dw_status dw__sampler_filter(dw_sampler *sampler, filter_kind kind, llama_token_
 int32_t dw__sampler_draw(dw_sampler *sampler, const llama_token_data_array *list);
 /* The same by mirostat, which also moves sampler->mirostat_mu, and shortens the list. */
 int32_t dw__sampler_draw_mirostat(dw_sampler *sampler, llama_token_data_array *list);
+
+/* ---- sampler_order.c; of lists with something in them ---- */
+
+/* The likeliest first, of equals the one that stood first. */
+void dw__sampler_sort(dw_sampler *sampler, llama_token_data_array *list);
+/* Leave those that make up params.top_p, sorted. */
+void dw__sampler_top_p(dw_sampler *sampler, llama_token_data_array *list);
+/* Leave those that make up params.typical_p, the nearest to the mean surprise first. Logits are at
+ * most 70 below the largest. */
+void dw__sampler_typical(dw_sampler *sampler, llama_token_data_array *list);
 
 /* ---- sampler_top_k.c ---- */
 

@@ -477,6 +477,7 @@ void dw_instance_destroy(dw_instance *instance)
     dw__instance_destroy_handles(instance);
     dw_free(instance->through);
     dw_free(instance->functions);
+    dw__instance_forget_backtrace(instance);
     dw_device_view_destroy(instance->view); /* before the pages go with the store */
     if (instance->store != NULL) {
         wasmtime_store_delete(instance->store);

@@ -7,52 +7,6 @@
 #include "wasm/instance_internal.h"
 #include "wasm/tool_call.h"
 
-static const char *trap_text(wasmtime_trap_code_t code)
-{
-    switch (code) {
-    case WASMTIME_TRAP_CODE_STACK_OVERFLOW:
-        return "its call stack is exhausted";
-    case WASMTIME_TRAP_CODE_MEMORY_OUT_OF_BOUNDS:
-        return "it reached outside its memory";
-    case WASMTIME_TRAP_CODE_TABLE_OUT_OF_BOUNDS:
-        return "it reached outside a table";
-    case WASMTIME_TRAP_CODE_INDIRECT_CALL_TO_NULL:
-        return "it called a null function";
-    case WASMTIME_TRAP_CODE_BAD_SIGNATURE:
-        return "it called a function of another type";
-    case WASMTIME_TRAP_CODE_INTEGER_OVERFLOW:
-        return "an integer overflowed";
-    case WASMTIME_TRAP_CODE_INTEGER_DIVISION_BY_ZERO:
-        return "it divided by zero";
-    case WASMTIME_TRAP_CODE_BAD_CONVERSION_TO_INTEGER:
-        return "it converted a number that no integer can hold";
-    case WASMTIME_TRAP_CODE_UNREACHABLE_CODE_REACHED:
-        return "it reached `unreachable` (an abort or a failed assertion)";
-    default:
-        return NULL;
-    }
-}
-
-static dw_status trapped(const dw_instance *instance, wasm_trap_t *trap, dw_error *err)
-{
-    wasmtime_trap_code_t code = 0;
-    const char *text = wasmtime_trap_code(trap, &code) ? trap_text(code) : NULL;
-    dw_status status;
-    if (code == WASMTIME_TRAP_CODE_OUT_OF_FUEL) {
-        status = dw_fail(err, DW_E_LIMIT, "the guest ran more than its %llu instructions (fuel)",
-                         (unsigned long long)instance->limits.fuel);
-    } else if (text != NULL) {
-        status = dw_fail(err, DW_E_TRAP, "the guest trapped: %s", text);
-    } else {
-        wasm_message_t message;
-        wasm_trap_message(trap, &message);
-        status = dw_fail(err, DW_E_TRAP, "the guest trapped: %.180s", message.data);
-        wasm_byte_vec_delete(&message);
-    }
-    wasm_trap_delete(trap);
-    return status;
-}
-
 /* Why `stop` has ended the guest. */
 static dw_status ended(const dw_instance *instance, dw_error *err)
 {
@@ -156,7 +110,7 @@ dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, w
     if (error != NULL) {
         return dw__wasm_error(err, DW_E_TRAP, "the guest failed", error);
     }
-    return trap != NULL ? trapped(instance, trap, err) : DW_OK;
+    return trap != NULL ? dw__instance_trapped(instance, trap, err) : DW_OK;
 }
 
 /* 0 where there is no limit. Where it cannot be told in nanoseconds, it is 584 years. */
@@ -190,6 +144,7 @@ void dw__instance_enter(dw_instance *instance, bool goes_on)
 {
     const dw_stop_limits limits = {.time_ns = ns_of_ms(instance->limits.timeout_ms),
                                    .processor_ns = ns_of_ms(instance->limits.cpu_timeout_ms)};
+    dw__instance_forget_backtrace(instance);
     instance->ended = false;
     instance->left = false;
     instance->import_error.code = DW_OK;

@@ -133,6 +133,7 @@ struct dw_instance {
 
     void *import_user; /* the embedder's, for own imports */
     dw_import_call import_call;
+    char *backtrace;       /* of the last trap; NULL: none, or none is known */
     dw_error import_error; /* why one made the guest trap, in the call under way; DW_OK: none */
 
     dw__function *functions; /* [2 * the layout's count], made at the first need */
@@ -194,6 +195,11 @@ void dw__instance_drop_generations(dw_instance *instance);
  * store, and given back afterwards. */
 uint64_t dw__fuel_put_aside(dw_instance *instance);
 void dw__fuel_give_back(dw_instance *instance, uint64_t fuel);
+/* Why the guest trapped, and where; takes `trap`. */
+dw_status dw__instance_trapped(dw_instance *instance, wasm_trap_t *trap, dw_error *err);
+void dw__instance_forget_backtrace(dw_instance *instance);
+/* The export by which the end of the guest's C stack is reached; "": none is known. */
+const char *dw__module_stack_export(const dw_module *module);
 /* What came back from Wasmtime, as a status; takes `error` and `trap`. */
 dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, wasm_trap_t *trap,
                                int *exit_code, dw_error *err);

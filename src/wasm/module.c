@@ -180,25 +180,58 @@ static dw_status keep_wasm(dw_module *module, const void *wasm, size_t wasm_byte
     return DW_OK;
 }
 
+/* What a module becomes before it is compiled: each step's own, or the one before's. */
+typedef struct form {
+    const void *bytes;
+    size_t count;
+    unsigned char *owned; /* NULL: the caller's */
+} form;
+
+/* Takes `owned`; NULL: nothing has changed. */
+static void take_form(form *f, unsigned char *owned, size_t count)
+{
+    if (owned != NULL) {
+        dw_free(f->owned);
+        *f = (form){.bytes = owned, .count = count, .owned = owned};
+    }
+}
+
+/* An actor's state must be reachable from outside; of other programs, where their stack ends. */
+static dw_status prepare(dw_module *module, form *f, bool is_actor, dw_error *err)
+{
+    unsigned char *next = NULL;
+    size_t count = 0;
+    dw_status status = dw_wasm_join_data(f->bytes, f->count, &next, &count, err);
+    take_form(f, next, count);
+    if (status == DW_OK) {
+        status = dw_wasm_work_check(f->bytes, f->count, &module->host->module_limits, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    status = is_actor ? dw_wasm_layout_read(&module->layout, f->bytes, f->count, &next, &count, err)
+                      : dw_wasm_export_stack(f->bytes, f->count, &next, &count, err);
+    take_form(f, status == DW_OK ? next : NULL, count);
+    return status;
+}
+
 static dw_status compile_anew(dw_module *module, const void *wasm, size_t wasm_bytes, bool is_actor,
                               dw_error *err)
 {
-    unsigned char *rewritten = NULL;
-    size_t bytes = 0;
-    dw_status status = dw_wasm_work_check(wasm, wasm_bytes, &module->host->module_limits, err);
-    if (status == DW_OK && is_actor) { /* its state must be reachable from outside */
-        status = dw_wasm_layout_read(&module->layout, wasm, wasm_bytes, &rewritten, &bytes, err);
+    form f = {.bytes = wasm, .count = wasm_bytes};
+    if (wasm_bytes > module->host->module_limits.module_bytes) { /* before it is copied */
+        return dw_wasm_work_check(wasm, wasm_bytes, &module->host->module_limits, err);
     }
+    dw_status status = prepare(module, &f, is_actor, err);
     if (status == DW_OK) {
         wasmtime_error_t *error =
-            wasmtime_module_new(module->host->engine, rewritten != NULL ? rewritten : wasm,
-                                rewritten != NULL ? bytes : wasm_bytes, &module->module);
+            wasmtime_module_new(module->host->engine, f.bytes, f.count, &module->module);
         if (error != NULL) {
             module->module = NULL;
             status = compile_failed(error, err);
         }
     }
-    dw_free(rewritten);
+    dw_free(f.owned);
     return status;
 }
 
@@ -392,6 +425,17 @@ dw_status dw_module_check_actor(const dw_module *module, dw_error *err)
                        1 + layout->memory_count, DW_GUEST_MEMORIES_MAX);
     }
     return DW_OK;
+}
+
+const char *dw__module_stack_export(const dw_module *module)
+{
+    const dw_wasm_layout *layout = module->layout;
+    if (layout == NULL) {
+        return dw_module_exports(module, DW_WASM_STACK_EXPORT) ? DW_WASM_STACK_EXPORT : "";
+    }
+    bool known = layout->global_count > 0 && layout->globals[0].index == 0 &&
+                 layout->globals[0].type == DW_WASM_I32;
+    return known ? layout->globals[0].name : "";
 }
 
 const dw_wasm_layout *dw_module_layout(const dw_module *module)

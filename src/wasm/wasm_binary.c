@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "wasm/wasm_binary_internal.h"
+#include "wasm/wasm_writer_internal.h"
 
 #define MODULE_BYTES_MAX ((size_t)1 << 30) /* Wasmtime's own limit */
 
@@ -125,47 +126,25 @@ static uint32_t name_all(dw_wasm_layout *layout)
 
 /* ---- rewriting ---------------------------------------------------------------------------- */
 
-/* Only counts where `bytes` is NULL. */
-typedef struct writer {
-    unsigned char *bytes;
-    size_t at;
-} writer;
-
-static void write_bytes(writer *to, const void *bytes, size_t count)
-{
-    if (to->bytes != NULL && count > 0) {
-        memcpy(to->bytes + to->at, bytes, count);
-    }
-    to->at += count;
-}
-
-static void write_u32(writer *to, uint32_t value)
-{
-    do {
-        unsigned char byte = (unsigned char)((value & 0x7f) | (value > 0x7f ? 0x80 : 0));
-        write_bytes(to, &byte, 1);
-        value >>= 7;
-    } while (value != 0);
-}
-
-static void write_items(writer *to, const dw_wasm_item *items, size_t count, unsigned char kind)
+static void write_items(dw__wasm_writer *to, const dw_wasm_item *items, size_t count,
+                        unsigned char kind)
 {
     for (size_t i = 0; i < count; i++) {
         size_t length = strlen(items[i].name);
         if (strncmp(items[i].name, DW_WASM_EXPORT_PREFIX, DW__WASM_PREFIX_BYTES) == 0) {
-            write_u32(to, (uint32_t)length);
-            write_bytes(to, items[i].name, length);
-            write_bytes(to, &kind, 1);
-            write_u32(to, items[i].index);
+            dw__wasm_write_u32(to, (uint32_t)length);
+            dw__wasm_write_bytes(to, items[i].name, length);
+            dw__wasm_write_bytes(to, &kind, 1);
+            dw__wasm_write_u32(to, items[i].index);
         }
     }
 }
 
-static void write_exports(writer *to, const dw__wasm_parser *p, uint32_t added)
+static void write_exports(dw__wasm_writer *to, const dw__wasm_parser *p, uint32_t added)
 {
     const dw_wasm_layout *layout = p->layout;
-    write_u32(to, p->export_count + added);
-    write_bytes(to, p->bytes + p->entries_at, p->exports_end - p->entries_at);
+    dw__wasm_write_u32(to, p->export_count + added);
+    dw__wasm_write_bytes(to, p->bytes + p->entries_at, p->exports_end - p->entries_at);
     write_items(to, layout->globals, layout->global_count, DW__KIND_GLOBAL);
     write_items(to, layout->tables, layout->table_count, DW__KIND_TABLE);
     write_items(to, layout->memories, layout->memory_count, DW__KIND_MEMORY);
@@ -173,25 +152,25 @@ static void write_exports(writer *to, const dw__wasm_parser *p, uint32_t added)
     write_items(to, &layout->flush, 1, DW__KIND_FUNCTION); /* nothing where it has no name */
 }
 
-static void write_module(writer *to, const dw__wasm_parser *p, uint32_t added,
+static void write_module(dw__wasm_writer *to, const dw__wasm_parser *p, uint32_t added,
                          uint32_t section_bytes)
 {
     static const unsigned char section = DW__SECTION_EXPORT;
-    write_bytes(to, p->bytes, p->exports_at);
-    write_bytes(to, &section, 1);
-    write_u32(to, section_bytes);
+    dw__wasm_write_bytes(to, p->bytes, p->exports_at);
+    dw__wasm_write_bytes(to, &section, 1);
+    dw__wasm_write_u32(to, section_bytes);
     write_exports(to, p, added);
-    write_bytes(to, p->bytes + p->exports_end, p->byte_count - p->exports_end);
+    dw__wasm_write_bytes(to, p->bytes + p->exports_end, p->byte_count - p->exports_end);
 }
 
 static bool rewrite(dw__wasm_parser *p, uint32_t added, unsigned char **out, size_t *bytes)
 {
-    writer section = {0};
+    dw__wasm_writer section = {0};
     write_exports(&section, p, added);
     uint32_t section_bytes = (uint32_t)section.at; /* below 2 GiB: the module's limit and ours */
-    writer whole = {0};
+    dw__wasm_writer whole = {0};
     write_module(&whole, p, added, section_bytes);
-    writer result = {.bytes = dw_alloc(whole.at, 1)};
+    dw__wasm_writer result = {.bytes = dw_alloc(whole.at, 1)};
     if (result.bytes == NULL) {
         p->no_memory = true;
         return false;

@@ -78,6 +78,16 @@ void dw_wasm_layout_destroy(dw_wasm_layout *layout);
 unsigned char *dw_wasm_layout_pack(const dw_wasm_layout *layout, size_t *bytes);
 dw_wasm_layout *dw_wasm_layout_unpack(const unsigned char *bytes, size_t count);
 
+/* Data segments that lie near one another as one, where they are many and it is the same to the
+ * guest (wasm_data.c). *joined: the module so, for the caller to dw_free; NULL: as it is. Untrusted
+ * bytes; malformed ones stay as they are. Errors: DW_E_MEMORY. */
+dw_status dw_wasm_join_data(const void *wasm, size_t wasm_bytes, unsigned char **joined,
+                            size_t *joined_bytes, dw_error *err);
+#define DW_WASM_STACK_EXPORT DW_WASM_EXPORT_PREFIX "stack"
+/* Likewise: an export of the variable that says where a C program's stack ends (wasm_stack.c). */
+dw_status dw_wasm_export_stack(const void *wasm, size_t wasm_bytes, unsigned char **rewritten,
+                               size_t *rewritten_bytes, dw_error *err);
+
 #define DW_WASM_TABLES_TOLD 16
 typedef struct dw_wasm_table_size {
     uint64_t least; /* elements */

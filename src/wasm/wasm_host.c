@@ -2,6 +2,8 @@
 #include "wasm/wasm_host.h"
 
 #include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -196,13 +198,17 @@ static dw_status make_linker(dw_wasm_host *host, const dw_host_parts *parts, dw_
  * was compiled with other settings of its own. */
 static dw_status open_modules(dw_wasm_host *host, const dw_host_parts *parts, dw_error *err)
 {
+    char settings[64];
+    const char *details = getenv("WASMTIME_BACKTRACE_DETAILS"); /* as Wasmtime does */
     if (parts->module_cache == NULL) {
         return DW_OK;
     }
+    (void)snprintf(settings, sizeof settings, "fuel %d, lines %d", parts->counts_fuel,
+                   details != NULL && strcmp(details, "1") == 0);
     return dw_module_cache_open(&host->modules, parts->module_cache,
                                 parts->module_cache_bytes > 0 ? parts->module_cache_bytes
                                                               : DW_MODULE_CACHE_BYTES,
-                                parts->counts_fuel ? "fuel" : "", err);
+                                settings, err);
 }
 
 dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw_error *err)

@@ -1,0 +1,38 @@
+/* Writing a module's bytes, in two passes: what a first one counts, a second one has room for. */
+#ifndef DW_WASM_WASM_WRITER_INTERNAL_H
+#define DW_WASM_WASM_WRITER_INTERNAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Only counts where `bytes` is NULL. */
+typedef struct dw__wasm_writer {
+    unsigned char *bytes;
+    size_t at;
+} dw__wasm_writer;
+
+static inline void dw__wasm_write_bytes(dw__wasm_writer *to, const void *bytes, size_t count)
+{
+    if (to->bytes != NULL && count > 0) {
+        memcpy(to->bytes + to->at, bytes, count);
+    }
+    to->at += count;
+}
+
+static inline void dw__wasm_write_byte(dw__wasm_writer *to, unsigned value)
+{
+    unsigned char byte = (unsigned char)value;
+    dw__wasm_write_bytes(to, &byte, 1);
+}
+
+/* LEB128 (WebAssembly core specification, 5.2.2). */
+static inline void dw__wasm_write_u32(dw__wasm_writer *to, uint32_t value)
+{
+    do {
+        dw__wasm_write_byte(to, (value & 0x7f) | (value > 0x7f ? 0x80 : 0));
+        value >>= 7;
+    } while (value != 0);
+}
+
+#endif
