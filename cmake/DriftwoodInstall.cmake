@@ -8,6 +8,8 @@ install(FILES include/driftwood.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES guest/driftwood_guest.h guest/driftwood_abi.h guest/driftwood_helpers.h
     DESTINATION ${CMAKE_INSTALL_DATADIR}/driftwood/include)
 install(FILES ${DRIFTWOOD_GUESTS_INSTALLED} DESTINATION ${CMAKE_INSTALL_DATADIR}/driftwood/guests)
+install(FILES examples/host.c examples/actors.c examples/generate.c
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/driftwood/examples)
 file(GLOB man_pages CONFIGURE_DEPENDS man/*.1)
 install(FILES ${man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 

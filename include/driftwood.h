@@ -419,6 +419,10 @@ typedef struct dw_engine_options {
      * they may write, as are those above it and in it. Copied. */
     const char *module_cache;
     uint64_t module_cache_bytes_max; /* what was not used for longest goes; 0: 512 MiB */
+    bool traces_calls; /* for dw_instance_options.on_trace; each call of a guest takes longer */
+    bool perf_map;     /* compiled functions are named in /tmp/perf-PID.map, for perf(1) */
+    /* Guests' logits and tensors must begin at a multiple of 64 bytes, as some devices want it. */
+    bool strict_align;
 } dw_engine_options;
 
 /* `options` may be NULL. Errors: DW_E_NOT_FOUND (no such device; the message lists those there
@@ -543,6 +547,9 @@ typedef struct dw_model_options {
      * file (tokenizer.chat_template.NAME) or of one of dw_chat_template_name's. NULL: the file's
      * own. */
     const char *chat_template;
+    /* Load the vocabulary when something first asks for it, not beside the weights: for those who
+     * may end before. Whoever asks first waits. */
+    bool vocab_when_used;
 } dw_model_options;
 
 /* The same with options, which may be NULL. Errors: also DW_E_CANCELLED (on_upload), DW_E_ARG;
@@ -971,6 +978,11 @@ typedef struct dw_instance_options {
      * timeout_ms and cpu_timeout_ms. */
     const dw_limits *limits;
     dw_call_fn on_call; /* its tools; NULL: it has none */
+    /* After each call of a function of module "driftwood", where the engine traces calls: its name,
+     * arguments, result and time, as "forward(1, 65536, 5, 0, 0) = 5  1234.5 us". It must not call
+     * Driftwood. */
+    void (*on_trace)(void *user, const char *line);
+    void *trace_user;
 } dw_instance_options;
 
 /* A fresh guest with its own linear memory. `options` may be NULL; what it points to is copied
@@ -1003,6 +1015,15 @@ DW_API DW_MUST_CHECK dw_status dw_instance_call(dw_instance *instance, const cha
  * WASMTIME_BACKTRACE_DETAILS is 1 when the engine is made, as the program does. Until its next
  * call. */
 DW_API const char *dw_instance_backtrace(const dw_instance *instance);
+
+/* Where the guest's time goes: its functions are noted at each 10 ms of running, from here to
+ * dw_instance_end_profile, which hands out a profile that https://profiler.firefox.com opens. The
+ * name stands in it. Not while the guest runs. Errors: DW_E_STATE (one is under way, or none is),
+ * DW_E_MEMORY, DW_E_IO (`write` answers 0 or less). */
+DW_API DW_MUST_CHECK dw_status dw_instance_begin_profile(dw_instance *instance, const char *name,
+                                                         dw_error *err);
+DW_API DW_MUST_CHECK dw_status dw_instance_end_profile(dw_instance *instance, dw_write_fn write,
+                                                       void *user, dw_error *err);
 
 /* From here on its contexts share beginnings of prompts with those of other guests of `scope`, any
  * text, a tenant's name say: whole blocks of 64 tokens, from the context's first on, that one of

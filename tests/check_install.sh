@@ -32,10 +32,17 @@ fi
 
 export PKG_CONFIG_PATH=$libdir/pkgconfig
 flags=$(pkg-config --cflags --libs driftwood) || fail "pkg-config does not find driftwood"
+# As docs/c-api.md has it.
+[ -f "$(pkg-config --variable=guestincludedir driftwood)/driftwood_guest.h" ] ||
+    fail "guestincludedir has no driftwood_guest.h"
+for variable in examplesdir/host.c guestsdir/generate.wasm libdir/pkgconfig/driftwood.pc; do
+    folder=$(pkg-config --variable="${variable%%/*}" driftwood)
+    [ -f "$folder/${variable#*/}" ] || fail "pkg-config's ${variable%%/*} has no ${variable#*/}"
+done
 mkdir "$work/by-pkg-config" "$work/project"
 for name in host generate actors; do
     # shellcheck disable=SC2086
-    cc -std=c17 -Wall -Wextra -Werror "$source/examples/$name.c" -o "$work/by-pkg-config/$name" \
+    cc -std=c17 -Wall -Wextra -Werror "$prefix/share/driftwood/examples/$name.c" -o "$work/by-pkg-config/$name" \
         $flags -Wl,-rpath,"$libdir" || fail "examples/$name.c does not build through pkg-config"
     cp "$source/examples/$name.c" "$work/project/"
 done

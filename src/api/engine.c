@@ -44,6 +44,16 @@ size_t dw_resident_bytes(void)
     return dw_os_rss_bytes();
 }
 
+static void set_views(dw_device *device, const dw_engine_options *options)
+{
+    if (options->strict_align) {
+        dw_device_set_strict_align(device);
+    }
+    if (options->stage_memory) {
+        dw_device_set_staging(device);
+    }
+}
+
 dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw_error *err)
 {
     dw_engine_options own;
@@ -67,8 +77,8 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
     if (status == DW_OK) {
         status = dw_device_open(&engine->device, own.device, own.threads, err);
     }
-    if (status == DW_OK && own.stage_memory) {
-        dw_device_set_staging(engine->device);
+    if (status == DW_OK) {
+        set_views(engine->device, &own);
     }
     if (status == DW_OK && own.kv_bytes_max > 0) {
         status = dw_kv_pool_limit(engine->device, own.kv_bytes_max, err);
@@ -88,6 +98,8 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
             .own_import_count = own.import_count,
             .counts_fuel = own.counts_fuel,
             .module_limits = &limits,
+            .traces_calls = own.traces_calls,
+            .perf_map = own.perf_map,
             .module_cache = own.module_cache,
             .module_cache_bytes = own.module_cache_bytes_max,
         };

@@ -21,7 +21,7 @@ static dw_status keep_model(dw_cli_actors *actors, const char *path, dw_model **
     if (actors->model_count == DW_CLI_MODELS_MAX) {
         return dw_fail(err, DW_E_LIMIT, "more than %d models at a time", DW_CLI_MODELS_MAX);
     }
-    dw_status status = dw_cli_open_model(model, actors->engine, path, NULL, err);
+    dw_status status = dw_cli_open_actors_model(model, actors->engine, path, err);
     if (status == DW_OK) {
         actors->models[actors->model_count++] = *model;
     }

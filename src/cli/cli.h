@@ -51,6 +51,9 @@ dw_status dw_cli_open_gguf(dw_gguf **gguf, char *path, const char *name, dw_erro
 /* The template in a file, for free(); *source NULL: `given` (NULL: none) is a name. Errors:
  * DW_E_IO, DW_E_LIMIT, DW_E_ARG. */
 dw_status dw_cli_read_template(const char *given, char **source, dw_error *err);
+/* For actors, of which most messages need no vocabulary: that is loaded when it is first used. */
+dw_status dw_cli_open_actors_model(dw_model **model, dw_engine *engine, const char *path,
+                                   dw_error *err);
 /* `chat_template`: a file with one, or a name; NULL: the model's own. */
 dw_status dw_cli_open_model(dw_model **model, dw_engine *engine, const char *path,
                             const char *chat_template, dw_error *err);

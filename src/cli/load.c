@@ -126,3 +126,14 @@ dw_status dw_cli_open_model(dw_model **model, dw_engine *engine, const char *pat
     dw_cli_load_end(&load);
     return status;
 }
+
+dw_status dw_cli_open_actors_model(dw_model **model, dw_engine *engine, const char *path,
+                                   dw_error *err)
+{
+    dw_cli_load load;
+    dw_model_options options = *dw_cli_load_begin(&load);
+    options.vocab_when_used = true;
+    dw_status status = dw_model_open_with(model, engine, path, &options, err);
+    dw_cli_load_end(&load);
+    return status;
+}

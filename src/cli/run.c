@@ -21,6 +21,12 @@ static const char usage[] =
 static const char usage_behind[] = DW_CLI_TOOLS_HELP
     "  --dir HOST[::GUEST][:ro]  grant the guest a folder\n"
     "  --env NAME=VALUE     set a variable of the guest's environment\n"
+    "  --trace              tell each call of the host's functions on standard error: arguments,\n"
+    "                       result, time\n"
+    "  --profile FILE       where the guest's time goes, for https://profiler.firefox.com\n"
+    "  --perf-map           name its functions for perf, in /tmp/perf-PID.map\n"
+    "  --strict-align       refuse logits and tensors that do not begin at a multiple of 64, as\n"
+    "                       other devices than this one may\n"
     "  -h, --help           this text\n"
     "\n"
     "The exit status is the guest's; 1 if it failed, 2 for a wrong command line, 130 after "
@@ -33,6 +39,10 @@ enum {
     OPT_ENV,
     OPT_TOOL,
     OPT_TOOL_TIMEOUT,
+    OPT_TRACE,
+    OPT_PROFILE,
+    OPT_PERF_MAP,
+    OPT_STRICT_ALIGN,
 };
 
 static dw_status take_prompt(dw_cli_session *session, const char *text, dw_error *err)
@@ -65,6 +75,18 @@ static dw_status take_option(dw_cli_session *session, int option, const char *va
         return dw_cli_session_set(session, "--raw", "DRIFTWOOD_RAW", "1", err);
     case OPT_DIR:
         return dw_cli_session_dir(session, value, err);
+    case OPT_TRACE:
+        session->traces = true;
+        return DW_OK;
+    case OPT_PROFILE:
+        session->profile_path = value;
+        return DW_OK;
+    case OPT_PERF_MAP:
+        session->perf_map = true;
+        return DW_OK;
+    case OPT_STRICT_ALIGN:
+        session->strict_align = true;
+        return DW_OK;
     case OPT_ENV:
         return dw_cli_session_env_text(session, value, err);
     case OPT_TOOL:
@@ -112,6 +134,10 @@ int dw_cli_run(int argc, char **argv)
         {"env", required_argument, NULL, OPT_ENV},
         {"tool", required_argument, NULL, OPT_TOOL},
         {"tool-timeout", required_argument, NULL, OPT_TOOL_TIMEOUT},
+        {"trace", no_argument, NULL, OPT_TRACE},
+        {"profile", required_argument, NULL, OPT_PROFILE},
+        {"perf-map", no_argument, NULL, OPT_PERF_MAP},
+        {"strict-align", no_argument, NULL, OPT_STRICT_ALIGN},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0}};
     dw_cli_session session = {

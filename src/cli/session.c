@@ -148,8 +148,20 @@ static void print_kv_memory(const dw_kv_stats *kv)
                   (unsigned long long)kv->growth_count, (unsigned long long)kv->wait_count);
 }
 
+/* Time in steps of contexts is the device's; all else is the guest's, with other host functions. */
+static void add_times(json_t *line, const dw_instance_stats *stats, double run_ms)
+{
+    double device_ms = (double)(stats->prompt_ns + stats->decode_ns) / 1e6;
+    double guest_ms = run_ms > device_ms ? run_ms - device_ms : 0.0;
+    (void)json_object_set_new(line, "run_ms", json_real(rounded(run_ms, 0.001)));
+    (void)json_object_set_new(line, "device_ms", json_real(rounded(device_ms, 0.001)));
+    (void)json_object_set_new(line, "guest_ms", json_real(rounded(guest_ms, 0.001)));
+    (void)json_object_set_new(line, "host_calls", json_integer((json_int_t)stats->host_calls));
+    (void)json_object_set_new(line, "graph_runs", json_integer((json_int_t)stats->graph_runs));
+}
+
 static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine *engine,
-                        double load_ms)
+                        double load_ms, double run_ms)
 {
     dw_instance_stats stats = {.struct_bytes = sizeof stats};
     dw_kv_stats kv = {.struct_bytes = sizeof kv};
@@ -169,6 +181,7 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
             (json_int_t)stats.device_staged_bytes, "rss_bytes", (json_int_t)rss_bytes,
             "modules_compiled", (json_int_t)usage.modules_compiled, "modules_found",
             (json_int_t)usage.modules_found);
+        add_times(line, &stats, run_ms);
         if (has_kv) {
             (void)json_object_set_new(line, "kv_memory", kv_memory_json(&kv));
         }
@@ -217,6 +230,47 @@ static ptrdiff_t on_stdout(void *user, const unsigned char *bytes, size_t count)
     return written;
 }
 
+static void show_call(void *user, const char *line)
+{
+    (void)user;
+    (void)fprintf(stderr, "trace: %s\n", line);
+}
+
+static ptrdiff_t write_profile(void *user, const unsigned char *bytes, size_t count)
+{
+    return (ptrdiff_t)fwrite(bytes, 1, count, user);
+}
+
+static dw_status end_profile(const char *path, dw_instance *instance, dw_error *err)
+{
+    FILE *stream = fopen(path, "wbe");
+    if (stream == NULL) {
+        return dw_fail(err, DW_E_IO, "--profile %.160s: %s", path, strerror(errno));
+    }
+    dw_status status = dw_instance_end_profile(instance, write_profile, stream, err);
+    if (fclose(stream) != 0 && status == DW_OK) {
+        status = dw_fail(err, DW_E_IO, "--profile %.160s: %s", path, strerror(errno));
+    }
+    return status;
+}
+
+/* The guest's run, with a profile if one is wanted. */
+static dw_status run_profiled(const dw_cli_session *session, dw_instance *instance, int *exit_code,
+                              dw_error *err)
+{
+    if (session->profile_path == NULL) {
+        return dw_instance_run(instance, exit_code, err);
+    }
+    dw_status status = dw_instance_begin_profile(instance, session->guest, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_error ended;
+    status = dw_instance_run(instance, exit_code, err);
+    dw_status kept = end_profile(session->profile_path, instance, &ended);
+    return status == DW_OK && kept != DW_OK ? dw_fail(err, kept, "%s", ended.message) : status;
+}
+
 /* The guest's argv: its name, then what stood behind "--". */
 static const char **guest_args(const dw_cli_session *session, const char *path)
 {
@@ -261,6 +315,7 @@ static dw_status create_instance(dw_cli_session *session, dw_module *module, dw_
         .kv_type = session->kv_type,
         .timeout_ms = session->timeout_ms,
         .limits = &session->limits,
+        .on_trace = session->traces ? show_call : NULL,
     };
     dw_status status = dw_instance_create(instance, module, &options, err);
     free(args);
@@ -288,10 +343,12 @@ static int run_instance(dw_cli_session *session, dw_engine *engine, dw_instance 
     dw_error error;
     int exit_code = 0;
     catch_interrupts(instance, session->on_interrupt);
-    dw_status status = dw_instance_run(instance, &exit_code, &error);
+    uint64_t start_ns = dw_cli_clock_ns();
+    dw_status status = run_profiled(session, instance, &exit_code, &error);
+    uint64_t run_ns = dw_cli_clock_ns() - start_ns;
     catch_interrupts(NULL, NULL);
     if (session->stats != DW_CLI_STATS_NONE) {
-        print_stats(session->stats, instance, engine, load_ms);
+        print_stats(session->stats, instance, engine, load_ms, (double)run_ns / 1e6);
     }
     if (dw_cli_output_failed()) {
         return 1;
@@ -347,6 +404,9 @@ int dw_cli_session_run(dw_cli_session *session)
                                  .kv_bytes_max = session->kv_bytes_max,
                                  .counts_fuel = session->limits.fuel != 0 &&
                                                 session->limits.fuel != DW_LIMIT_NONE,
+                                 .traces_calls = session->traces,
+                                 .perf_map = session->perf_map,
+                                 .strict_align = session->strict_align,
                                  .limits = &session->limits};
     int exit_code = 1;
 

@@ -48,7 +48,11 @@ typedef struct dw_cli_session {
     const char *limits_path;                    /* --limits; NULL: none */
     const char *limit_texts[DW_CLI_LIMITS_MAX]; /* [limit_count], --limit; borrowed */
     size_t limit_count;
-    dw_limits limits; /* dw_cli_session_check makes them of these */
+    dw_limits limits;         /* dw_cli_session_check makes them of these */
+    const char *profile_path; /* NULL: none is made */
+    bool traces;
+    bool perf_map;
+    bool strict_align;
     bool inherit_stdin;
     dw_input_fn on_input;
     void *user;

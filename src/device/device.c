@@ -242,6 +242,11 @@ void dw_device_pretend_discrete(dw_device *device, size_t bytes)
     device->info.unified = false;
 }
 
+void dw_device_set_strict_align(dw_device *device)
+{
+    device->strict_align = true;
+}
+
 void dw_device_set_staging(dw_device *device)
 {
     device->stages = true;

@@ -20,6 +20,9 @@ void dw_device_close(dw_device *device);
 /* Stageable views on this device are staged from now on even where it could share the pages: to
  * benchmark against, and for tests. */
 void dw_device_set_staging(dw_device *device);
+/* Views ask for DW_DEVICE_ALIGN_BYTES, whatever the device needs. Before the first view. */
+#define DW_DEVICE_ALIGN_BYTES 64
+void dw_device_set_strict_align(dw_device *device);
 
 const dw_device_info *dw_device_info_of(const dw_device *device);
 ggml_backend_dev_t dw_device_handle(const dw_device *device);

@@ -15,6 +15,7 @@ struct dw_device {
     dw_device_info info;
     int threads;
     bool stages;            /* views of guest memory */
+    bool strict_align;      /* of what lies there */
     bool pretends;          /* test hook: simulates a device with little memory */
     size_t pretended_bytes; /* of memory */
     uint32_t fails_in;      /* test hook: graphs until one fails; 0: none. Guarded by turn */

@@ -189,6 +189,9 @@ dw_status dw_device_view_follow(dw_device_view *view, dw_error *err)
  * what that needs is enough. Vulkan binds storage buffers at whole multiples. */
 static size_t align_of(const dw_device *device)
 {
+    if (device->strict_align) {
+        return DW_DEVICE_ALIGN_BYTES;
+    }
     return strcmp(device->info.backend, "Vulkan") == 0
                ? ggml_backend_buft_get_alignment(dw_device_buffer_type(device))
                : sizeof(float);

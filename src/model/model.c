@@ -317,7 +317,7 @@ static void prefault_weights(const dw_model *model)
         for (size_t at = 0; model->mapped_buffers[part] != NULL && at < bytes;
              at += PREFAULT_BYTES) {
             size_t left = bytes - at;
-            if (dw_vocab_loaded(model->vocab) ||
+            if (!dw_vocab_loads(model->vocab) ||
                 !dw_os_prefault(file + at, left < PREFAULT_BYTES ? left : PREFAULT_BYTES)) {
                 return;
             }
@@ -326,15 +326,16 @@ static void prefault_weights(const dw_model *model)
 }
 
 /* On a thread of its own where that cannot fail: it takes half a load's time and more. */
-static dw_status load_vocab(dw_model *model, const char *path, dw_error *err)
+static dw_status load_vocab(dw_model *model, const char *path, bool when_used, dw_error *err)
 {
     uint32_t count = model->shape.vocab_count;
     dw_status status = dw_tokenizer_check(model->gguf, count, err);
     if (status != DW_OK) {
         return status;
     }
-    status = dw_tokenizer_is_certain(model->gguf) ? dw_vocab_start(&model->vocab, path, count, err)
-                                                  : dw_vocab_open(&model->vocab, path, count, err);
+    status = !dw_tokenizer_is_certain(model->gguf) ? dw_vocab_open(&model->vocab, path, count, err)
+             : when_used                           ? dw_vocab_defer(&model->vocab, path, count, err)
+                         : dw_vocab_start(&model->vocab, path, count, err);
     if (status == DW_OK) {
         dw_vocab_lend_file(model->vocab, model->gguf);
     }
@@ -352,7 +353,7 @@ static dw_status load(dw_model *model, const char *path, const dw_model_options 
     if (status != DW_OK) {
         return status;
     }
-    status = load_vocab(model, path, err);
+    status = load_vocab(model, path, options != NULL && options->vocab_when_used, err);
     if (status == DW_OK) {
         status = dw_chats_open(&model->chats, model->vocab,
                                options != NULL ? options->chat_template : NULL, err);

@@ -160,7 +160,20 @@ static void *load_beside(void *user)
     return NULL;
 }
 
-dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err)
+/* Without a thread: here and now. */
+static void begin_loading(dw_vocab *vocab)
+{
+    background *loading = vocab->loading;
+    loading->begun = dw_os_start_thread(&loading->thread, load_beside, vocab) == 0;
+    if (!loading->begun) {
+        loading->begun = true;
+        (void)load_beside(vocab);
+        atomic_store_explicit(&loading->done, true, memory_order_release);
+    }
+}
+
+static dw_status defer(dw_vocab **out, const char *path, uint32_t token_count, bool begins,
+                       dw_error *err)
 {
     dw_vocab *vocab = NULL;
     *out = NULL;
@@ -181,10 +194,9 @@ dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count,
     }
     (void)pthread_mutex_init(&loading->lock, NULL);
     vocab->loading = loading;
-    if (dw_os_start_thread(&loading->thread, load_beside, vocab) != 0) {
-        (void)load_beside(vocab); /* without a thread: here and now */
-        atomic_store_explicit(&loading->done, true, memory_order_release);
-        status = dw_vocab_wait(vocab, err);
+    if (begins) {
+        begin_loading(vocab);
+        status = atomic_load(&loading->done) ? dw_vocab_wait(vocab, err) : DW_OK;
         if (status != DW_OK) {
             dw_vocab_close(vocab);
             return status;
@@ -194,8 +206,20 @@ dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count,
     return DW_OK;
 }
 
-dw_status dw_vocab_wait(const dw_vocab *vocab, dw_error *err)
+dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err)
 {
+    return defer(out, path, token_count, true, err);
+}
+
+dw_status dw_vocab_defer(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err)
+{
+    return defer(out, path, token_count, false, err);
+}
+
+dw_status dw_vocab_wait(const dw_vocab *known, dw_error *err)
+{
+    dw_vocab *vocab =
+        (dw_vocab *)(uintptr_t)known; /* what it is does not change: when it is there */
     background *loading = vocab->loading;
     if (loading == NULL) {
         return DW_OK;
@@ -206,6 +230,9 @@ dw_status dw_vocab_wait(const dw_vocab *vocab, dw_error *err)
             return status;
         }
         (void)pthread_mutex_lock(&loading->lock);
+        if (!loading->begun) {
+            begin_loading(vocab);
+        }
         if (!atomic_load_explicit(&loading->done, memory_order_relaxed)) {
             DW_ASSERT(pthread_join(loading->thread, NULL) == 0);
             atomic_store_explicit(&loading->done, true, memory_order_release);
@@ -220,6 +247,11 @@ bool dw_vocab_loaded(const dw_vocab *vocab)
 {
     return vocab->loading == NULL ||
            atomic_load_explicit(&vocab->loading->finished, memory_order_relaxed);
+}
+
+bool dw_vocab_loads(const dw_vocab *vocab)
+{
+    return vocab->loading != NULL && vocab->loading->begun && !dw_vocab_loaded(vocab);
 }
 
 void dw_vocab_lend_file(dw_vocab *vocab, const dw_gguf *file)
@@ -238,7 +270,9 @@ void dw_vocab_close(dw_vocab *vocab)
         return;
     }
     if (vocab->loading != NULL) {
-        (void)dw_vocab_wait(vocab, NULL);
+        if (vocab->loading->begun) {
+            (void)dw_vocab_wait(vocab, NULL);
+        }
         (void)pthread_mutex_destroy(&vocab->loading->lock);
         dw_os_close(vocab->loading->fd);
         dw_free(vocab->loading);

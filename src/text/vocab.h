@@ -19,6 +19,10 @@ dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, 
  * functions below that can tell do so, and the others know no token.
  * Errors: DW_E_MEMORY. */
 dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
+/* The same, once a function needs it: whoever comes first waits for all of it. */
+dw_status dw_vocab_defer(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
+/* Whether the vocabulary loads beside all else: it has begun, and nobody has waited. */
+bool dw_vocab_loads(const dw_vocab *vocab);
 /* The same file, open for as long as the vocabulary: else `path` is opened again where something
  * in it is needed late. Before the first text. */
 void dw_vocab_lend_file(dw_vocab *vocab, const dw_gguf *file);

@@ -29,6 +29,7 @@ typedef struct lazy_pairs {
 /* A load on a thread of its own: it takes longer than all else of a model's load together. */
 typedef struct background {
     pthread_mutex_t lock; /* of the waiting */
+    bool begun;           /* the thread is there; guarded by lock once others know the vocabulary */
     _Atomic bool done;    /* read before the lock is taken: all below and the vocabulary are set */
     pthread_t thread;
     int fd;                /* keeps the file: its path may come to name another, or none */

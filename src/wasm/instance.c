@@ -154,6 +154,9 @@ static wasmtime_error_t *at_epoch(const wasmtime_context_t *context, void *user,
 {
     (void)context;
     dw_instance *instance = user;
+    if (instance->profile != NULL && !instance->fiber.suspending) {
+        dw__instance_sample(instance);
+    }
     if (!instance->fiber.suspending && dw_stop_ends(&instance->stop)) {
         instance->ended = true;
         return wasmtime_error_new("ended");
@@ -408,6 +411,8 @@ static dw_status create(dw_instance **out, dw_module *module, const dw_instance_
     instance->on_input = options->on_input;
     instance->on_progress = options->on_progress;
     instance->on_call = options->on_call;
+    instance->on_trace = options->on_trace;
+    instance->trace_user = options->trace_user;
     instance->user = options->user;
     instance->import_user = options->user;
     for (int i = 0; i < 3; i++) {
@@ -478,6 +483,7 @@ void dw_instance_destroy(dw_instance *instance)
     dw_free(instance->through);
     dw_free(instance->functions);
     dw__instance_forget_backtrace(instance);
+    dw__instance_drop_profile(instance);
     dw_device_view_destroy(instance->view); /* before the pages go with the store */
     if (instance->store != NULL) {
         wasmtime_store_delete(instance->store);

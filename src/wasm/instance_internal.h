@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <wasmtime/profiling.h>
 
 #include "base/hash.h"
 #include "wasm/guest_instance.h"
@@ -133,7 +134,11 @@ struct dw_instance {
 
     void *import_user; /* the embedder's, for own imports */
     dw_import_call import_call;
-    char *backtrace;       /* of the last trap; NULL: none, or none is known */
+    void (*on_trace)(void *user, const char *line); /* NULL: nobody is told of calls */
+    void *trace_user;
+    wasmtime_guestprofiler_t *profile; /* NULL: there is none under way */
+    uint64_t profile_ns;               /* the thread's clock at its last sample */
+    char *backtrace;                   /* of the last trap; NULL: none, or none is known */
     dw_error import_error; /* why one made the guest trap, in the call under way; DW_OK: none */
 
     dw__function *functions; /* [2 * the layout's count], made at the first need */
@@ -195,6 +200,12 @@ void dw__instance_drop_generations(dw_instance *instance);
  * store, and given back afterwards. */
 uint64_t dw__fuel_put_aside(dw_instance *instance);
 void dw__fuel_give_back(dw_instance *instance, uint64_t fuel);
+/* An import's function in its place, `env` being its dw_host_import: the same, and told. */
+wasm_trap_t *dw__traced_call(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,
+                             size_t count);
+/* For the profile, where there is one under way: where the guest is. */
+void dw__instance_sample(dw_instance *instance);
+void dw__instance_drop_profile(dw_instance *instance);
 /* Why the guest trapped, and where; takes `trap`. */
 dw_status dw__instance_trapped(dw_instance *instance, wasm_trap_t *trap, dw_error *err);
 void dw__instance_forget_backtrace(dw_instance *instance);

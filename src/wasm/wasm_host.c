@@ -93,7 +93,7 @@ void dw__wasm_host_guest_leaves(dw_wasm_host *host)
     (void)pthread_mutex_unlock(&host->lock);
 }
 
-static wasm_config_t *make_config(dw_wasm_memories *memories, bool counts_fuel)
+static wasm_config_t *make_config(dw_wasm_memories *memories, const dw_host_parts *parts)
 {
     wasm_config_t *config = wasm_config_new();
     if (config == NULL) {
@@ -101,7 +101,10 @@ static wasm_config_t *make_config(dw_wasm_memories *memories, bool counts_fuel)
     }
     dw_wasm_memories_install(memories, config);
     wasmtime_config_epoch_interruption_set(config, true);
-    wasmtime_config_consume_fuel_set(config, counts_fuel);
+    wasmtime_config_consume_fuel_set(config, parts->counts_fuel);
+    if (parts->perf_map) {
+        wasmtime_config_profiler_set(config, WASMTIME_PROFILING_STRATEGY_PERFMAP);
+    }
     wasmtime_config_max_wasm_stack_set(config, GUEST_STACK_BYTES);
     wasmtime_config_async_stack_size_set(config, FIBER_STACK_BYTES);
     /* Pointers in the ABI have 32 bits; one guest is one thread; components copy their lists. */
@@ -152,13 +155,14 @@ wasm_functype_t *dw__function_type(const char *signature)
 }
 
 static dw_status define_imports(wasmtime_linker_t *linker, const dw_host_import *imports,
-                                dw_error *err)
+                                bool traces, dw_error *err)
 {
     for (const dw_host_import *import = imports; import->name != NULL; import++) {
         wasm_functype_t *type = dw__function_type(import->signature);
         wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
             linker, DW_IMPORT_MODULE, strlen(DW_IMPORT_MODULE), import->name, strlen(import->name),
-            type, import->call, NULL, NULL);
+            type, traces ? dw__traced_call : import->call,
+            traces ? (void *)(uintptr_t)import : NULL, NULL);
         wasm_functype_delete(type);
         if (error != NULL) {
             return dw__wasm_error(err, DW_E_STATE, import->name, error);
@@ -185,7 +189,7 @@ static dw_status make_linker(dw_wasm_host *host, const dw_host_parts *parts, dw_
         status = dw__wasi_clock_define(host, err);
     }
     for (size_t i = 0; i < parts->import_table_count && status == DW_OK; i++) {
-        status = define_imports(host->linker, parts->import_tables[i], err);
+        status = define_imports(host->linker, parts->import_tables[i], parts->traces_calls, err);
     }
     if (status != DW_OK) {
         return status;
@@ -232,7 +236,7 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
     if (status != DW_OK) {
         goto out;
     }
-    wasm_config_t *config = make_config(host->memories, parts->counts_fuel);
+    wasm_config_t *config = make_config(host->memories, parts);
     host->engine = config != NULL ? wasm_engine_new_with_config(config) : NULL;
     if (host->engine == NULL) {
         status = dw_fail(err, DW_E_MEMORY, "Wasmtime's engine could not be made");

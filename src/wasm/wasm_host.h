@@ -31,7 +31,9 @@ typedef struct dw_host_parts {
     size_t import_table_count;
     const dw_import *const *own_imports; /* [own_import_count], the embedder's; checked, copied */
     size_t own_import_count;
-    bool counts_fuel;               /* instructions of guests are counted */
+    bool counts_fuel;  /* instructions of guests are counted */
+    bool traces_calls; /* calls of imports can be told (dw_instance_options.on_trace) */
+    bool perf_map;     /* dw_engine_options.perf_map */
     const dw_limits *module_limits; /* all set; for what it compiles; NULL: the defaults */
     const char *module_cache;       /* a folder (wasm/module_cache.h); NULL: none */
     uint64_t module_cache_bytes;    /* 0: DW_MODULE_CACHE_BYTES */

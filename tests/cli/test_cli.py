@@ -27,7 +27,8 @@ MODEL = os.path.join(MODEL_DIR, "SmolLM2-135M-Instruct.Q4_1.gguf")
 WITH_MODEL = ["--model", MODEL, "--threads", "1"]
 STATS_KEYS = ["load_ms", "prompt_tokens", "prompt_tokens_per_s", "generated_tokens",
               "generated_tokens_per_s", "device_staged_bytes", "rss_bytes", "modules_compiled",
-              "modules_found", "account"]
+              "modules_found", "run_ms", "device_ms", "guest_ms", "host_calls", "graph_runs",
+              "account"]
 
 
 # ---- modules, written byte by byte (WebAssembly core specification, chapter 5) ----------------
@@ -735,6 +736,28 @@ class Grants(Case):
                                  capture_output=True, text=True, timeout=300)
         self.assertEqual(refused.returncode, 1)
         self.assertIn("none.gguf", refused.stderr)
+
+
+class Looking(Case):
+    def test_trace_and_profile(self):
+        place = os.path.join(self.folder, "profile.json")
+        args = ["run", os.path.join(BUILD, "guests", "matrix.wasm"), "--device", "CPU"]
+        plain = run(*args)
+        traced = run(*args, "--trace", "--profile", place)
+        self.assertEqual((plain.returncode, plain.stderr), (0, ""))
+        self.assertEqual(traced.returncode, 0)
+        self.assertEqual(traced.stdout.splitlines()[-1], plain.stdout.splitlines()[-1])
+        lines = traced.stderr.splitlines()
+        self.assertTrue(lines)
+        for line in lines:
+            self.assertRegex(line, r"^trace: [a-z_0-9]+\(.*\) (= |does not return).*  [0-9.]+ us$")
+        with open(place) as file:
+            self.assertIn("threads", json.load(file))
+        refused = run(*args, "--profile", os.path.join(self.folder, "none", "file"))
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("--profile", refused.stderr)
+        strict = run(*args, "--strict-align")
+        self.assertEqual(strict.stdout.splitlines()[-1], plain.stdout.splitlines()[-1])
 
 
 class ModuleCache(Case):

@@ -244,6 +244,26 @@ static void test_vocab_loads_beside(void **state)
     dw_vocab_close(other);
 }
 
+static void test_vocab_waits_until_it_is_used(void **state)
+{
+    dw_vocab *other = NULL;
+    dw_error err;
+    (void)state;
+    assert_int_equal(dw_vocab_defer(&other, model_fixture_path(), SMOLLM2_TOKENS, &err), DW_OK);
+    assert_int_equal(dw_vocab_count(other), SMOLLM2_TOKENS);
+    assert_false(dw_vocab_loads(other));
+    assert_false(dw_vocab_loaded(other));
+    assert_int_equal(dw_vocab_eos(other), dw_vocab_eos(vocab));
+    assert_true(dw_vocab_loaded(other));
+    assert_string_equal(dw_vocab_chat_template(other), dw_vocab_chat_template(vocab));
+    dw_vocab_close(other);
+    assert_int_equal(dw_vocab_defer(&other, model_fixture_path(), SMOLLM2_TOKENS, &err), DW_OK);
+    dw_vocab_close(other);
+    assert_int_equal(dw_vocab_defer(&other, DW_TEST_DATA_DIR "/alice.txt", 12, &err), DW_OK);
+    assert_int_equal(dw_vocab_wait(other, &err), DW_E_FORMAT);
+    dw_vocab_close(other);
+}
+
 static void test_vocab_tells_late_failures(void **state)
 {
     dw_vocab *none = NULL;
@@ -344,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_vocab_limits_text),
         cmocka_unit_test(test_vocab_needs_a_tokenizer),
         cmocka_unit_test(test_vocab_loads_beside),
+        cmocka_unit_test(test_vocab_waits_until_it_is_used),
         cmocka_unit_test(test_vocab_tells_late_failures),
         cmocka_unit_test(test_vocab_certain_ones_load),
     };
