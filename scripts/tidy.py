@@ -31,7 +31,8 @@ FOLDER_SHARE_MAX = 0.13  # src/runtime has most: it is where all others meet
 FOLDERS = ["base", "memory", "device", "kernels", "gguf", "tokenizer", "text", "grammar", "schema",
            "values", "templates", "chat", "sampling", "kv", "model", "inference", "tensor",
            "wasm", "actor", "snapshot", "guest_abi", "scheduler", "journal", "prefixes", "store",
-           "seeing", "runtime", "dashboard", "server",
+           "seeing", "runtime", "dashboard", "http", "serving", "routes",
+           "hosting", "server",
            "api", "cli"]
 PATTERNS = ["src/*/*.[ch]", "src/*/*.cpp", "src/*/*.cu", "include/*.h", "guest/*.h",
             "guest/examples/*.c", "tests/unit/*.[ch]", "tests/support/*.[ch]", "tests/guest/*.c",

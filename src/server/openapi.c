@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/openai.h"
 #include "server/openapi_text.h"
+#include "serving/openai.h"
 
 static const char *method_name(dw_http_method method)
 {
@@ -88,7 +88,7 @@ static json_t *parameters(const char *path, const char *query)
 
 static json_t *request_body(const dw__route_about *about, const dw__route_text *text)
 {
-    bool bytes = (about->takes & (DW__TAKES_BYTES | DW__TAKES_MODULE | DW__TAKES_SNAPSHOT)) != 0;
+    bool bytes = (about->takes & (DW_TAKES_BYTES | DW_TAKES_MODULE | DW_TAKES_SNAPSHOT)) != 0;
     if (text != NULL && text->request != NULL) {
         return json_pack("{s:b, s:o}", "required", true, "content",
                          content("application/json", reference(text->request)));
@@ -103,19 +103,19 @@ static json_t *answer(const dw__route_about *about, const dw__route_text *text)
 {
     json_t *types = json_object();
     json_t *plain = json_pack("{s:s}", "type", "string");
-    if ((about->takes & DW__GIVES_BYTES) != 0) {
+    if ((about->takes & DW_GIVES_BYTES) != 0) {
         (void)json_object_update_new(
             types, content("application/octet-stream",
                            json_pack("{s:s, s:s}", "type", "string", "format", "binary")));
     }
-    if ((about->takes & DW__GIVES_EVENTS) != 0) {
+    if ((about->takes & DW_GIVES_EVENTS) != 0) {
         (void)json_object_update_new(types, content("text/event-stream", json_incref(plain)));
     }
-    if ((about->takes & DW__GIVES_TEXT) != 0) {
+    if ((about->takes & DW_GIVES_TEXT) != 0) {
         (void)json_object_update_new(types, content("text/plain", json_incref(plain)));
     }
     bool is_list = text != NULL && text->response != NULL;
-    if ((about->takes & (DW__GIVES_BYTES | DW__GIVES_EVENTS | DW__GIVES_TEXT)) == 0 || is_list) {
+    if ((about->takes & (DW_GIVES_BYTES | DW_GIVES_EVENTS | DW_GIVES_TEXT)) == 0 || is_list) {
         (void)json_object_update_new(
             types, content("application/json", is_list ? reference(text->response)
                                                : is_own_shape(about->path) ? reference("Object")
@@ -201,12 +201,12 @@ static json_t *schemas(void)
     json_t *all = json_object();
     const char *text;
     for (size_t i = 0; (text = dw__schema_at(i)) != NULL; i++) {
-        dw__text whole = {.bytes = NULL};
-        if (dw__text_add(&whole, "{", 1) && dw__text_add(&whole, text, strlen(text)) &&
-            dw__text_add(&whole, "}", 1)) {
+        dw_text whole = {.bytes = NULL};
+        if (dw_text_add(&whole, "{", 1) && dw_text_add(&whole, text, strlen(text)) &&
+            dw_text_add(&whole, "}", 1)) {
             (void)json_object_update_new(all, json_loads(whole.bytes, 0, NULL));
         }
-        dw__text_free(&whole);
+        dw_text_free(&whole);
     }
     return all;
 }
@@ -235,5 +235,5 @@ static json_t *document(const dw_server *server)
 
 void dw__openapi_show(dw_server *server, dw_exchange *exchange)
 {
-    dw__send_json(exchange, 200, document(server));
+    dw_send_json(exchange, 200, document(server));
 }

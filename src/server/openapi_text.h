@@ -2,7 +2,7 @@
 #ifndef DW_SERVER_OPENAPI_TEXT_H
 #define DW_SERVER_OPENAPI_TEXT_H
 
-#include "server/http.h"
+#include "http/http.h"
 
 typedef struct dw__route_text {
     dw_http_method method;

@@ -5,11 +5,15 @@
 
 #include "base/hash.h"
 #include "dashboard/dashboard.h"
-#include "server/anthropic.h"
-#include "server/host.h"
-#include "server/metrics.h"
-#include "server/ollama.h"
+#include "hosting/host.h"
+#include "routes/anthropic.h"
+#include "routes/ollama.h"
+#include "routes/routes.h"
 #include "server/openapi.h"
+#include "server/server_internal.h"
+#include "serving/metrics.h"
+#include "serving/openai.h"
+#include "serving/reply.h"
 
 typedef struct route {
     dw_http_method method;
@@ -28,7 +32,7 @@ static void health(dw_server *server, dw_exchange *exchange)
 static void ready(dw_server *server, dw_exchange *exchange)
 {
     if (server->leaving) {
-        dw__openai_fail(exchange, 503, NULL, NULL, "the server is shutting down");
+        dw_openai_fail(exchange, 503, NULL, NULL, "the server is shutting down");
     } else {
         health(server, exchange);
     }
@@ -36,7 +40,7 @@ static void ready(dw_server *server, dw_exchange *exchange)
 
 static void models(dw_server *server, dw_exchange *exchange)
 {
-    dw__openai_models(server, exchange, NULL);
+    dw_openai_models(server, exchange, NULL);
 }
 
 static const route routes[] = {
@@ -44,40 +48,40 @@ static const route routes[] = {
     {DW_HTTP_GET, "/v1/health", health},
     {DW_HTTP_GET, "/ready", ready},
     {DW_HTTP_GET, "/openapi.json", dw__openapi_show},
-    {DW_HTTP_GET, "/metrics", dw__metrics_show},
+    {DW_HTTP_GET, "/metrics", dw_metrics_show},
     {DW_HTTP_GET, "/v1/models", models},
     {DW_HTTP_GET, "/models", models},
-    {DW_HTTP_POST, "/v1/chat/completions", dw__openai_chat},
-    {DW_HTTP_POST, "/chat/completions", dw__openai_chat},
-    {DW_HTTP_POST, "/v1/completions", dw__openai_completions},
-    {DW_HTTP_POST, "/v1/embeddings", dw__openai_embeddings},
-    {DW_HTTP_POST, "/embeddings", dw__openai_embeddings},
-    {DW_HTTP_POST, "/v1/responses", dw__responses_create},
-    {DW_HTTP_POST, "/responses", dw__responses_create},
-    {DW_HTTP_POST, "/v1/conversations", dw__conversations_create},
-    {DW_HTTP_POST, "/v1/messages", dw__anthropic_messages},
-    {DW_HTTP_POST, "/v1/messages/count_tokens", dw__anthropic_count_tokens},
-    {DW_HTTP_GET, "/v1/links", dw__links},
-    {DW_HTTP_POST, "/tokenize", dw__tokenize},
-    {DW_HTTP_POST, "/detokenize", dw__detokenize},
-    {DW_HTTP_POST, "/apply-template", dw__apply_template},
-    {DW_HTTP_POST, "/completion", dw__llama_completion},
-    {DW_HTTP_POST, "/completions", dw__llama_completion},
-    {DW_HTTP_GET, "/props", dw__llama_props},
-    {DW_HTTP_GET, "/slots", dw__llama_slots},
-    {DW_HTTP_POST, "/api/chat", dw__ollama_chat_route},
-    {DW_HTTP_POST, "/api/generate", dw__ollama_generate},
-    {DW_HTTP_POST, "/api/embed", dw__ollama_embed},
-    {DW_HTTP_POST, "/api/embeddings", dw__ollama_embeddings},
-    {DW_HTTP_GET, "/api/tags", dw__ollama_tags},
-    {DW_HTTP_GET, "/api/ps", dw__ollama_ps},
-    {DW_HTTP_POST, "/api/show", dw__ollama_show},
-    {DW_HTTP_GET, "/api/version", dw__ollama_version},
-    {DW_HTTP_DELETE, "/api/delete", dw__ollama_refuse},
-    {DW_HTTP_POST, "/api/pull", dw__ollama_refuse},
-    {DW_HTTP_POST, "/api/push", dw__ollama_refuse},
-    {DW_HTTP_POST, "/api/copy", dw__ollama_refuse},
-    {DW_HTTP_POST, "/api/create", dw__ollama_refuse},
+    {DW_HTTP_POST, "/v1/chat/completions", dw_openai_chat},
+    {DW_HTTP_POST, "/chat/completions", dw_openai_chat},
+    {DW_HTTP_POST, "/v1/completions", dw_openai_completions},
+    {DW_HTTP_POST, "/v1/embeddings", dw_openai_embeddings},
+    {DW_HTTP_POST, "/embeddings", dw_openai_embeddings},
+    {DW_HTTP_POST, "/v1/responses", dw_responses_create},
+    {DW_HTTP_POST, "/responses", dw_responses_create},
+    {DW_HTTP_POST, "/v1/conversations", dw_conversations_create},
+    {DW_HTTP_POST, "/v1/messages", dw_anthropic_messages},
+    {DW_HTTP_POST, "/v1/messages/count_tokens", dw_anthropic_count_tokens},
+    {DW_HTTP_GET, "/v1/links", dw_links_show},
+    {DW_HTTP_POST, "/tokenize", dw_tokenize},
+    {DW_HTTP_POST, "/detokenize", dw_detokenize},
+    {DW_HTTP_POST, "/apply-template", dw_apply_template},
+    {DW_HTTP_POST, "/completion", dw_llama_completion},
+    {DW_HTTP_POST, "/completions", dw_llama_completion},
+    {DW_HTTP_GET, "/props", dw_llama_props},
+    {DW_HTTP_GET, "/slots", dw_llama_slots},
+    {DW_HTTP_POST, "/api/chat", dw_ollama_chat_route},
+    {DW_HTTP_POST, "/api/generate", dw_ollama_generate},
+    {DW_HTTP_POST, "/api/embed", dw_ollama_embed},
+    {DW_HTTP_POST, "/api/embeddings", dw_ollama_embeddings},
+    {DW_HTTP_GET, "/api/tags", dw_ollama_tags},
+    {DW_HTTP_GET, "/api/ps", dw_ollama_ps},
+    {DW_HTTP_POST, "/api/show", dw_ollama_show},
+    {DW_HTTP_GET, "/api/version", dw_ollama_version},
+    {DW_HTTP_DELETE, "/api/delete", dw_ollama_refuse},
+    {DW_HTTP_POST, "/api/pull", dw_ollama_refuse},
+    {DW_HTTP_POST, "/api/push", dw_ollama_refuse},
+    {DW_HTTP_POST, "/api/copy", dw_ollama_refuse},
+    {DW_HTTP_POST, "/api/create", dw_ollama_refuse},
 };
 
 /* Routes of which the path goes on: with an id, and what is to be done with it. */
@@ -87,10 +91,10 @@ typedef struct long_route {
 } long_route;
 
 static const long_route long_routes[] = {
-    {"/v1/responses/", dw__responses_one},
-    {"/responses/", dw__responses_one},
-    {"/v1/conversations/", dw__conversations_one},
-    {"/v1/streams/", dw__streams_one},
+    {"/v1/responses/", dw_responses_one},
+    {"/responses/", dw_responses_one},
+    {"/v1/conversations/", dw_conversations_one},
+    {"/v1/streams/", dw_streams_one},
 };
 
 bool dw__route_at(size_t index, dw__route_about *about)
@@ -101,11 +105,11 @@ bool dw__route_at(size_t index, dw__route_about *about)
     if (index < plain) {
         about->method = routes[index].method;
         about->path = routes[index].path;
-        about->takes = routes[index].handle == dw__metrics_show ? DW__GIVES_TEXT : 0;
+        about->takes = routes[index].handle == dw_metrics_show ? DW_GIVES_TEXT : 0;
     } else if (index < plain + open) {
         about->path = long_routes[index - plain].path;
     } else if (index > plain + open) {
-        const dw__route_row *row = dw__host_row(index - plain - open - 1);
+        const dw_route_row *row = dw_host_row(index - plain - open - 1);
         if (row == NULL) {
             return false;
         }
@@ -122,7 +126,7 @@ static const char *form_of(const dw_exchange *exchange)
     for (size_t i = 0; path != NULL && dw__route_at(i, &about); i++) {
         bool long_one = about.method == DW_HTTP_OTHER;
         if (long_one ? strncmp(path, about.path, strlen(about.path)) == 0
-                     : dw__path_matches(about.path, path)) {
+                     : dw_path_matches(about.path, path)) {
             return about.path;
         }
     }
@@ -166,14 +170,14 @@ static void send_file(dw_exchange *exchange, const dw_dashboard_file *file)
 /* What browsers alone ask, and what no page of another site may. false: it waits for an answer. */
 static bool answer_browser(dw_server *server, dw_exchange *exchange)
 {
-    const char *fault = dw__origin_fault(&server->origins, exchange);
+    const char *fault = dw_origin_fault(&server->origins, exchange);
     dw_http_method method = dw_exchange_method(exchange);
     const dw_dashboard_file *file = dw_dashboard_find(dw_exchange_path(exchange));
     if (fault != NULL) {
-        dw__openai_fail(exchange, 403, NULL, "origin", fault);
+        dw_openai_fail(exchange, 403, NULL, "origin", fault);
         return true;
     }
-    dw__origin_headers(&server->origins, exchange);
+    dw_origin_headers(&server->origins, exchange);
     if (method == DW_HTTP_OPTIONS && dw_exchange_header(exchange, "origin") != NULL) {
         dw_exchange_answer(exchange, 200, "text/plain", "", 0); /* before a page's own request */
         return true;
@@ -202,7 +206,7 @@ static void refuse(dw_exchange *exchange, const char *path, int status, const ch
     } else if (strncmp(path, ollama, sizeof ollama - 1) == 0) {
         dw_ollama_fail(exchange, status, what);
     } else {
-        dw__openai_fail(exchange, status, NULL, code, what);
+        dw_openai_fail(exchange, status, NULL, code, what);
     }
 }
 
@@ -274,7 +278,7 @@ void dw__route(void *user, dw_exchange *exchange)
     if (answer_browser(server, exchange)) {
         return;
     }
-    if (!is_open_to_all(path) && dw__tenant_of(server, exchange) == NULL) {
+    if (!is_open_to_all(path) && dw_tenant_of(server, exchange) == NULL) {
         refuse(exchange, path, 401, "invalid_api_key", "the key is missing, or none that is known");
         return;
     }
@@ -294,7 +298,7 @@ void dw__route(void *user, dw_exchange *exchange)
     if (strncmp(path, one_model, sizeof one_model - 1) == 0 && method == DW_HTTP_GET) {
         char name[512];
         decode(path + sizeof one_model - 1, name, sizeof name);
-        dw__openai_models(server, exchange, name);
+        dw_openai_models(server, exchange, name);
         return;
     }
     for (size_t i = 0; i < sizeof long_routes / sizeof long_routes[0]; i++) {
@@ -304,13 +308,13 @@ void dw__route(void *user, dw_exchange *exchange)
             return;
         }
     }
-    if (!known && dw__host_route(server, exchange)) {
+    if (!known && dw_host_route(server, exchange)) {
         return;
     }
     if (known) {
         dw_exchange_set_header(exchange, "Allow", "GET, HEAD, POST");
-        dw__openai_fail(exchange, 405, NULL, NULL, "this route has no such method");
+        dw_openai_fail(exchange, 405, NULL, NULL, "this route has no such method");
         return;
     }
-    dw__openai_fail(exchange, 404, NULL, "unknown_url", "there is no such route");
+    dw_openai_fail(exchange, 404, NULL, "unknown_url", "there is no such route");
 }

@@ -6,11 +6,13 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/public_struct.h"
-#include "server/archive.h"
-#include "server/host.h"
-#include "server/metrics.h"
-#include "server/reply.h"
-#include "server/task.h"
+#include "hosting/host.h"
+#include "routes/routes.h"
+#include "server/server_internal.h"
+#include "serving/archive.h"
+#include "serving/metrics.h"
+#include "serving/reply.h"
+#include "serving/task.h"
 
 #define CONVERSATIONS_MAX 100000
 #define RESPONSES_EACH 10 /* kept, for each conversation */
@@ -23,7 +25,7 @@ static const char *const address_default = "127.0.0.1:8080";
 
 static void close_all(dw_server *server)
 {
-    dw__tasks_cancel(server);
+    dw_tasks_cancel(server);
     dw_http_close(server->http);
     if (server->own_http != NULL) {
         dw_http_close(server->own_http);
@@ -41,7 +43,7 @@ static void close_handles(dw_server *server)
     uv_close((uv_handle_t *)&server->patience, NULL);
     uv_close((uv_handle_t *)&server->idle_check, NULL);
     uv_close((uv_handle_t *)&server->idle_timer, NULL);
-    dw__host_close_handles(server->host);
+    dw_host_close_handles(server->host);
 }
 
 /* Once all that was under way has ended, and the other sides have it, nothing keeps the loop. */
@@ -62,8 +64,8 @@ static void begin_leaving(dw_server *server)
 {
     if (server->stops && !server->leaving) {
         server->leaving = true;
-        dw__replies_forget(server);
-        dw__host_leave(server->host);
+        dw_replies_forget(server);
+        dw_host_leave(server->host);
         dw_http_finish(server->http);
         if (server->own_http != NULL) {
             dw_http_finish(server->own_http);
@@ -76,7 +78,7 @@ static void on_wake(uv_async_t *wake)
 {
     dw_server *server = wake->data;
     begin_leaving(server);
-    dw__tasks_look(server);
+    dw_tasks_look(server);
 }
 
 static void on_idle_check(uv_check_t *check)
@@ -95,7 +97,7 @@ static void on_idle_timer(uv_timer_t *timer)
 
 static size_t error_body(int status, const char *what, char *text, size_t capacity)
 {
-    return dw__openai_error(status, NULL, NULL, what, text, capacity);
+    return dw_openai_error_text(status, NULL, NULL, what, text, capacity);
 }
 
 /* Where the user himself is answered. */
@@ -124,7 +126,7 @@ static dw_status open_http(dw_server *server, const dw_server_options *options, 
         .on_request = dw__route,
         .on_answer = dw__count_answer,
         .error_body = error_body,
-        .body_file = dw__host_body_file,
+        .body_file = dw_host_body_file,
         .user = server,
     };
     dw_status status = dw_http_create(&server->http, &http, err);
@@ -166,13 +168,13 @@ static dw_status open_host(dw_server *server, const char *path, dw_error *err)
 {
     server->metrics = dw_metrics_create();
     dw_status status = server->metrics != NULL
-                           ? dw__host_create(&server->host, server, err)
+                           ? dw_host_create(&server->host, server, err)
                            : dw_fail(err, DW_E_MEMORY, "no memory for a server");
     if (status == DW_OK && path != NULL) {
         server->folder = dw_strdup(path);
         status = server->folder != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a path");
     }
-    return status == DW_OK ? dw__host_open_modules(server->host, path, err) : status;
+    return status == DW_OK ? dw_host_open_modules(server->host, path, err) : status;
 }
 
 void dw_server_take_log(dw_server *server, const dw_log_entry *entry)
@@ -180,7 +182,7 @@ void dw_server_take_log(dw_server *server, const dw_log_entry *entry)
     if (entry->event != NULL && strcmp(entry->event, "limit-reached") == 0) {
         dw_metrics_limit(server->metrics, entry->limit[0] != '\0' ? entry->limit : "none");
     }
-    dw__log_take(dw__host_log(server->host), entry);
+    dw_log_take(dw_host_log(server->host), entry);
 }
 
 /* The keys, and tenants for those that there are not yet: they may do nothing but converse. */
@@ -202,7 +204,7 @@ static dw_status open_keys(dw_server *server, const dw_server_options *options, 
     return status;
 }
 
-const char *dw__tenant_of(const dw_server *server, const dw_exchange *exchange)
+const char *dw_tenant_of(const dw_server *server, const dw_exchange *exchange)
 {
     return dw_exchange_is_own_user(exchange) ? "" : dw_keys_tenant(server->keys, exchange);
 }
@@ -351,7 +353,7 @@ void dw_server_close(dw_server *server)
     }
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&server->loop);
-    dw__host_destroy(server->host);
+    dw_host_destroy(server->host);
     end_idle(server);
     dw_http_destroy(server->http);
     dw_http_destroy(server->own_http);
@@ -368,7 +370,7 @@ void dw_server_close(dw_server *server)
     dw_free(server);
 }
 
-int dw__http_status(dw_status status)
+int dw_http_status(dw_status status)
 {
     return status == DW_E_LIMIT || status == DW_E_UNSUPPORTED ? 400 : dw_status_http(status);
 }

@@ -545,13 +545,13 @@ class Actors(Base):
         names = [operation["operationId"] for operation in operations]
         self.assertEqual(len(set(names)), len(names))
         routed = 0
-        for source in ("route.c", "host_routes.c"):
-            with open(os.path.join(SOURCE, "src/server", source), encoding="utf-8") as file:
+        for source in ("server/route.c", "hosting/host_routes.c"):
+            with open(os.path.join(SOURCE, "src", source), encoding="utf-8") as file:
                 text = file.read()
             for method, path in re.findall(r'\{DW_HTTP_(\w+), "(/[^"]*)"', text):
                 self.assertIn(method.lower(), paths.get(path, {}), path)
                 routed += 1
-            for start in re.findall(r'^ +\{"(/[^"]*/)", dw__', text, re.M):
+            for start in re.findall(r'^ +\{"(/[^"]*/)", dw_', text, re.M):
                 self.assertTrue([path for path in paths if path.startswith(start)], start)
         self.assertGreater(routed, 60)
         schemas = document["components"]["schemas"]

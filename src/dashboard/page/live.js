@@ -18,7 +18,7 @@ function makeCharts() {
     batch: new Chart("Sequences a step (batch)", ["mean"], count),
     waiting: new Chart("Messages", ["at work", "waiting"], count),
     first: new Chart("Time to first token", ["half within", "99 of 100 within"], seconds),
-    kv: new Chart("KV cache by place", ["device", "host", "disk"], bytes),
+    kv: new Chart("KV cache by place", ["device", "host", "prefixes", "disk"], bytes),
     device: new Chart("Device at work", ["share"], (value) => `${(100 * value).toFixed(0)} %`),
     actors: new Chart("Actors", ["in memory", "all"], count),
     written: new Chart("Written to the disk", ["a second"], bytes),
@@ -49,7 +49,7 @@ function addPoint(overview, metrics) {
   charts.batch.add([steps > 0 ? sequences / steps : steps === null ? null : 0]);
   charts.waiting.add([overview.runtime.working, overview.runtime.waiting]);
   charts.first.add(firstTokens(metrics));
-  charts.kv.add(["device", "host", "disk"].map((place) => sum(metrics, "driftwood_kv_bytes", { place })));
+  charts.kv.add(["device", "host", "prefixes", "disk"].map((place) => sum(metrics, "driftwood_kv_bytes", { place })));
   charts.device.add([busy === null ? null : Math.min(1, busy / 1e9)]);
   charts.actors.add([overview.runtime.resident, overview.runtime.actors]);
   charts.written.add([growth(overview, "runtime", "written_bytes")]);

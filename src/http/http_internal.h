@@ -1,0 +1,98 @@
+/* What http.c and exchange.c share. */
+#ifndef DW_HTTP_HTTP_INTERNAL_H
+#define DW_HTTP_HTTP_INTERNAL_H
+
+#include <llhttp.h>
+
+#include "base/os.h"
+#include "http/http.h"
+#include "http/text.h"
+
+#define DW__HEADERS_MAX 128
+#define DW__ANSWER_HEADERS_BYTES 4096
+
+typedef struct dw__connection dw__connection;
+
+struct dw_exchange {
+    dw__connection *connection;
+    uint8_t method; /* llhttp's */
+    bool http_1_0;
+    dw_text target; /* the path, and behind a NUL the query */
+    const char *query;
+    dw_text head; /* names and values, each with a NUL behind */
+    struct {
+        size_t name; /* where they begin in it */
+        size_t value;
+    } headers[DW__HEADERS_MAX]; /* [header_count] */
+    size_t header_count;
+    bool open_name; /* of the header that is being read */
+    bool open_value;
+    dw_text body;
+    bool has_body_file;
+    int body_file;
+    uint64_t body_file_max;
+    uint64_t body_file_bytes;                      /* in it */
+    char answer_headers[DW__ANSWER_HEADERS_BYTES]; /* [answer_header_bytes] */
+    size_t answer_header_bytes;
+    bool begun; /* its head is out */
+    bool chunked;
+    bool sized; /* the head said how long it is */
+    void (*on_gone)(void *owner);
+    void (*on_taken)(void *owner);
+    void *owner;
+};
+
+struct dw__connection {
+    dw_http *http;
+    union {
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } stream;
+    llhttp_t parser;
+    dw_exchange exchange; /* one at a time */
+    dw_text pending;      /* read, and not parsed yet */
+    size_t head_bytes;    /* of the request that is being read */
+    uint64_t began_ms;
+    uint64_t progress_ms; /* when something last came or went */
+    int refusal;          /* the status of what the parser's callbacks ending */
+    bool in_body;
+    bool complete; /* a request is */
+    bool working;  /* a request is being answered */
+    bool ending;   /* and told so: nothing is read any more */
+    bool keep_alive;
+    bool closing;
+    bool pumping;
+    bool read_stopped;
+    dw__connection *before;
+    dw__connection *next;
+};
+
+struct dw_http {
+    dw_http_options options;
+    union {
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } listener;
+    dw_os_local local; /* of unix: */
+    int local_fd;
+    uv_timer_t timer;
+    bool is_unix;
+    bool listening;
+    bool finishing;
+    char address[512];
+    dw__connection *first;
+    size_t count;
+    char incoming[65536]; /* of whoever is being read */
+};
+
+void dw__connection_close(dw__connection *connection);
+void dw__connection_send(dw__connection *connection, const void *bytes, size_t count, bool last);
+/* Its request is answered: the next one. */
+void dw__connection_answered(dw__connection *connection);
+void dw__connection_pump(dw__connection *connection);
+void dw__connection_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer);
+void dw__connection_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer);
+
+#endif

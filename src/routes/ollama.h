@@ -1,0 +1,17 @@
+/* Ollama's routes: what their files share. */
+#ifndef DW_ROUTES_OLLAMA_H
+#define DW_ROUTES_OLLAMA_H
+
+#include "serving/job.h"
+#include "serving/reply.h"
+
+/* {"error": what}. */
+void dw_ollama_fail(dw_exchange *exchange, int status, const char *what);
+/* Now, as "2026-01-31T10:20:30.123456Z" -> text [40]. */
+void dw_ollama_now(char text[40]);
+/* The chat that a request asks for; the caller's. NULL: `fault` says why. */
+json_t *dw__ollama_chat(const json_t *body, dw_fault *fault);
+/* The guest's message of a request's `options`, and its logprobs. */
+json_t *dw__ollama_message(const json_t *body, dw_fault *fault);
+
+#endif

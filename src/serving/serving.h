@@ -1,0 +1,119 @@
+/* What the files of the server share. */
+#ifndef DW_SERVING_SERVING_H
+#define DW_SERVING_SERVING_H
+
+#include <jansson.h>
+#include <pthread.h>
+
+#include "driftwood.h"
+#include "http/http.h"
+#include "http/origin.h"
+#include "http/text.h"
+#include "serving/index.h"
+#include "serving/keys.h"
+
+#define DW_SCOPE_BYTES 192
+#define DW_IDLE_MAX 64
+
+typedef struct dw_task dw_task;
+struct dw_host;
+struct dw_metrics;
+
+/* Who waits for a model. */
+typedef struct dw_model_waiter {
+    struct dw_model_waiter *next;
+    void (*on_model)(struct dw_model_waiter *waiter); /* it is loaded, or `status` says why not */
+    void *owner;
+} dw_model_waiter;
+typedef struct dw_named_model dw_named_model;
+typedef struct dw_links dw_links;
+
+/* An actor that has nothing to do, for texts that are no chats. */
+typedef struct dw_idle_actor {
+    char actor[DW_ACTOR_ID_CHARS + 1];
+    char tenant[DW_TENANT_NAME_MAX + 1];
+} dw_idle_actor;
+
+/* A model under the name that clients call it by. The loop's thread, but for what the work under
+ * way fills in. */
+struct dw_named_model {
+    dw_server *server;
+    char *name;
+    dw_model *model;            /* NULL: not loaded */
+    char scope[DW_SCOPE_BYTES]; /* what its conversations are kept apart by */
+    bool loading;
+    dw_model *new_model; /* while it is loading, the worker's */
+    char new_scope[DW_SCOPE_BYTES];
+    dw_status status; /* of the last load */
+    dw_error error;
+    uv_work_t work;
+    dw_model_waiter *first;          /* that wait for it */
+    dw_idle_actor idle[DW_IDLE_MAX]; /* [idle_count] */
+    size_t idle_count;
+};
+
+struct dw_server {
+    dw_runtime *runtime;
+    dw_status (*open_model)(void *user, const char *name, dw_model **model, dw_error *err);
+    void *user;
+    dw_module *conversation;
+    dw_instance_options instance; /* what conversations are made with, but for models */
+    dw_limits limits;
+    bool has_limits;
+    uint64_t conversations_max;
+    dw_keys *keys;              /* NULL: anybody may ask */
+    struct dw_archive *archive; /* NULL: there is no folder; nothing is kept by its id */
+    uint64_t responses_max;
+    dw_origins origins;
+    dw_links *links;
+    dw_index *index; /* NULL: there is no folder; conversations end with their requests */
+    uv_loop_t loop;
+    uv_async_t wake;
+    uv_timer_t patience;   /* for what is under way when the server leaves */
+    uv_check_t idle_check; /* whether it can leave, behind each round of the loop */
+    uv_timer_t idle_timer; /* so that there are rounds */
+    dw_http *http;
+    dw_http *own_http; /* where the user himself is answered; NULL: nowhere */
+    struct dw_metrics *metrics;
+    struct dw_host *host; /* actors over HTTP */
+    dw_status (*find_guest)(void *user, const char *name, dw_module **module, dw_error *err);
+    dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err);
+    char *folder; /* the state folder; NULL: there is none */
+    uint64_t snapshot_bytes_max;
+    dw_named_model *models; /* [model_count] */
+    size_t model_count;
+    dw_task *tasks; /* under way */
+    size_t task_count;
+    size_t log_bytes;         /* of events that they keep */
+    struct dw_reply *replies; /* under way, or kept for clients that come back */
+    uint64_t requests;        /* so far */
+    uint64_t started_s;       /* since 1970 */
+    bool leaving;
+    _Atomic bool stops;   /* dw_server_stop was called */
+    pthread_mutex_t lock; /* guards the next */
+    dw_task *ready;       /* tasks with news */
+};
+
+/* ---- models.c ---- */
+
+dw_status dw_models_create(dw_server *server, const char *const *names, size_t count,
+                           dw_error *err);
+void dw_models_destroy(dw_server *server);
+/* NULL: there is no such model. `name` NULL or "": the first. */
+dw_named_model *dw_models_find(dw_server *server, const char *name);
+/* The waiter is told once it is loaded, off the loop: at once where it is. */
+void dw_models_want(dw_named_model *model, dw_model_waiter *waiter);
+
+/* ---- errors, keys ---- */
+
+/* Whose the request is; not NULL once it is routed. */
+const char *dw_tenant_of(const dw_server *server, const dw_exchange *exchange);
+/* An error in OpenAI's shape; `param` and `code` may be NULL. */
+void dw_openai_fail(dw_exchange *exchange, int status, const char *param, const char *code,
+                    const char *what);
+size_t dw_openai_error_text(int status, const char *param, const char *code, const char *what,
+                            char *text, size_t capacity);
+int dw_http_status(dw_status status);
+
+#endif
