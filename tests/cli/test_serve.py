@@ -378,7 +378,7 @@ class Routes(unittest.TestCase):
         connection = self.server.raw()
         body = json.dumps({"model": "small", "messages": [user("Write a long story.")],
                            "stream": True, "ignore_eos": True})
-        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: "
+        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
                            b"%d\r\n\r\n%s" % (len(body), body.encode()))
         told = b""
         while told.count(b"data: ") < 5:
@@ -466,7 +466,7 @@ class Conversations(unittest.TestCase):
             self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
             connection = socket.socket(socket.AF_UNIX)
             connection.connect(path)
-            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             self.assertTrue(connection.recv(1000).startswith(b"HTTP/1.1 200 "))
             connection.close()
             self.assertEqual(server.end(), 0)
@@ -502,8 +502,8 @@ class Http(unittest.TestCase):
             connection.close()
 
     def test_keeps_alive_and_pipelines(self):
-        one = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
-        last = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        one = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        last = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         self.assertEqual(self.told(one + one, one + last).count(b"HTTP/1.1 200 OK"), 4)
         old = self.told(b"GET /health HTTP/1.0\r\n\r\n")
         self.assertEqual(old.count(b"HTTP/1.1 200 OK"), 1)
@@ -515,7 +515,7 @@ class Http(unittest.TestCase):
         body = b'{"model":"large","messages":[]}'
         chunks = b"".join(b"%x\r\n%s\r\n" % (len(body[i:i + 7]), body[i:i + 7])
                           for i in range(0, len(body), 7)) + b"0\r\n\r\n"
-        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         self.assertIn(b"404 Not Found", self.told(
             head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks))
         told = self.told(head + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body),
@@ -532,8 +532,8 @@ class Http(unittest.TestCase):
                      b"Transfer-Encoding : chunked", b" Transfer-Encoding: chunked",
                      b"Host: y\r\n\tfolded: z", b"No colon", b"Bad\x00name: x", b"X: a\rb",
                      b"X: a\nTransfer-Encoding: chunked"):
-            told = self.told(b"POST /health HTTP/1.1\r\nHost: x\r\n" + head +
-                             b"\r\n\r\n0\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n",
+            told = self.told(b"POST /health HTTP/1.1\r\nHost: localhost\r\n" + head +
+                             b"\r\n\r\n0\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n",
                              shut=True)
             self.assertNotIn(b'"object":"list"', told, head)
             self.assertRegex(told, rb"^(HTTP/1.1 4\d\d |$)", head)
@@ -546,7 +546,7 @@ class Http(unittest.TestCase):
     def test_too_much(self):
         self.assertIn(b"431 ", self.told(b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\n\r\n")[:30])
         self.assertIn(b"431 ", self.told(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n")[:30])
-        self.assertIn(b"413 ", self.told(b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: "
+        self.assertIn(b"413 ", self.told(b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
                                          b"99999999999\r\n\r\n")[:30])
 
     def test_bytes_of_chance(self):
@@ -554,7 +554,7 @@ class Http(unittest.TestCase):
         import random
         seed = int(os.environ.get("DW_TEST_SEED", "7"))
         chance = random.Random(seed)
-        good = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json"
+        good = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
                 b"\r\nContent-Length: 60\r\n\r\n"
                 b'{"model":"none","messages":[{"role":"user","content":"hi"}]}')
         for _ in range(int(os.environ.get("DW_TEST_REQUESTS", "600"))):
