@@ -291,15 +291,10 @@ bool dw_wasm_exports_function(const void *wasm, size_t wasm_bytes, const char *w
     dw__wasm_reader r = {.bytes = wasm, .at = DW__WASM_HEADER_BYTES, .end = wasm_bytes};
     while (r.at < r.end) {
         uint32_t section;
-        uint32_t bytes;
-        if (!dw__wasm_byte(&r, &section) || !dw__wasm_u32(&r, &bytes)) {
+        dw__wasm_reader inside;
+        if (!dw__wasm_next_part(&r, &section, &inside)) {
             return false;
         }
-        dw__wasm_reader inside = r;
-        if (!dw__wasm_skip_bytes(&r, bytes)) {
-            return false;
-        }
-        inside.end = r.at;
         if (section == DW__SECTION_EXPORT) {
             return exports_function_here(&inside, wanted);
         }

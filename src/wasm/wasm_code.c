@@ -83,6 +83,20 @@ bool dw__wasm_skip_bytes(dw__wasm_reader *reader, size_t count)
     return true;
 }
 
+bool dw__wasm_next_part(dw__wasm_reader *reader, uint32_t *kind, dw__wasm_reader *inside)
+{
+    uint32_t bytes;
+    if (!dw__wasm_byte(reader, kind) || !dw__wasm_u32(reader, &bytes)) {
+        return false;
+    }
+    *inside = *reader;
+    if (!dw__wasm_skip_bytes(reader, bytes)) {
+        return false;
+    }
+    inside->end = reader->at;
+    return true;
+}
+
 /* 5.3.3: s33, an index where it is not negative, else the last seven bits of an abstract type.
  * `*heap` is that byte, 0 for an index. */
 static bool heap_type(dw__wasm_reader *reader, uint32_t *heap)

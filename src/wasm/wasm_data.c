@@ -260,15 +260,10 @@ static bool read_module(joiner *j, size_t wasm_bytes)
     while (r.at < r.end) {
         size_t at = r.at;
         uint32_t section;
-        uint32_t bytes;
-        if (!dw__wasm_byte(&r, &section) || !dw__wasm_u32(&r, &bytes)) {
+        dw__wasm_reader inside;
+        if (!dw__wasm_next_part(&r, &section, &inside)) {
             return false;
         }
-        dw__wasm_reader inside = r;
-        if (!dw__wasm_skip_bytes(&r, bytes)) {
-            return false;
-        }
-        inside.end = r.at;
         if (!read_section(j, section, at, &inside)) {
             return false;
         }

@@ -39,15 +39,10 @@ static void read_subsections(dw__wasm_parser *p, dw__wasm_reader *r)
 {
     while (r->at < r->end) {
         uint32_t kind;
-        uint32_t bytes;
-        if (!dw__wasm_byte(r, &kind) || !dw__wasm_u32(r, &bytes)) {
+        dw__wasm_reader inside;
+        if (!dw__wasm_next_part(r, &kind, &inside)) {
             return;
         }
-        dw__wasm_reader inside = *r;
-        if (!dw__wasm_skip_bytes(r, bytes)) {
-            return;
-        }
-        inside.end = r->at;
         if (kind == FUNCTION_NAMES) {
             read_functions(p, &inside);
         }
@@ -59,16 +54,11 @@ void dw__wasm_find_flush(dw__wasm_parser *p)
     dw__wasm_reader r = {.bytes = p->bytes, .at = DW__WASM_HEADER_BYTES, .end = p->byte_count};
     while (r.at < r.end) {
         uint32_t section;
-        uint32_t bytes;
         dw__wasm_name name = {0};
-        if (!dw__wasm_byte(&r, &section) || !dw__wasm_u32(&r, &bytes)) {
+        dw__wasm_reader inside;
+        if (!dw__wasm_next_part(&r, &section, &inside)) {
             return;
         }
-        dw__wasm_reader inside = r;
-        if (!dw__wasm_skip_bytes(&r, bytes)) {
-            return;
-        }
-        inside.end = r.at;
         if (section == DW__SECTION_CUSTOM && dw__wasm_read_name(&inside, &name) &&
             dw__wasm_name_is(&name, "name")) {
             read_subsections(p, &inside);

@@ -369,15 +369,10 @@ static bool read_section(dw__wasm_parser *p, dw__wasm_reader *r, uint32_t *place
 {
     size_t start = r->at;
     uint32_t section;
-    uint32_t bytes;
-    if (!dw__wasm_byte(r, &section) || !dw__wasm_u32(r, &bytes)) {
+    dw__wasm_reader inside;
+    if (!dw__wasm_next_part(r, &section, &inside)) {
         return false;
     }
-    dw__wasm_reader inside = *r;
-    if (!dw__wasm_skip_bytes(r, bytes)) {
-        return false;
-    }
-    inside.end = r->at;
     if (section == DW__SECTION_START) {
         return dw__wasm_refuse(p, "it has a start function, which would run again at each thaw: "
                                   "_initialize runs once");

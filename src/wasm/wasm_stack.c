@@ -78,15 +78,10 @@ static bool find(finder *f, dw__wasm_reader *r)
     while (r->at < r->end && f->exports_at == 0) {
         size_t at = r->at;
         uint32_t section;
-        uint32_t bytes;
-        if (!dw__wasm_byte(r, &section) || !dw__wasm_u32(r, &bytes)) {
+        dw__wasm_reader inside;
+        if (!dw__wasm_next_part(r, &section, &inside)) {
             return false;
         }
-        dw__wasm_reader inside = *r;
-        if (!dw__wasm_skip_bytes(r, bytes)) {
-            return false;
-        }
-        inside.end = r->at;
         bool good = section == DW__SECTION_IMPORT   ? read_imports(&inside)
                     : section == DW__SECTION_GLOBAL ? read_globals(f, &inside)
                     : section == DW__SECTION_EXPORT ? read_exports(f, at, &inside)

@@ -63,11 +63,8 @@ void dw_wasm_needs_read(dw_wasm_needs *needs, const void *wasm, size_t wasm_byte
     *needs = (dw_wasm_needs){.known = false};
     while (good && r.at < r.end) {
         uint32_t section;
-        uint32_t bytes;
-        good = dw__wasm_byte(&r, &section) && dw__wasm_u32(&r, &bytes);
-        dw__wasm_reader inside = r;
-        good = good && dw__wasm_skip_bytes(&r, bytes);
-        inside.end = r.at;
+        dw__wasm_reader inside;
+        good = dw__wasm_next_part(&r, &section, &inside);
         if (good && section == DW__SECTION_MEMORY) {
             good = dw__wasm_u32(&inside, &needs->memory_count);
         } else if (good && section == DW__SECTION_TABLE) {

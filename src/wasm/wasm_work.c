@@ -568,15 +568,10 @@ static bool weigh(weigher *w, dw__wasm_reader *r)
 {
     while (r->at < r->end) {
         uint32_t section;
-        uint32_t bytes;
-        if (!dw__wasm_byte(r, &section) || !dw__wasm_u32(r, &bytes)) {
+        dw__wasm_reader inside;
+        if (!dw__wasm_next_part(r, &section, &inside)) {
             return true;
         }
-        dw__wasm_reader inside = *r;
-        if (!dw__wasm_skip_bytes(r, bytes)) {
-            return true;
-        }
-        inside.end = r->at;
         if (!read_section(w, section, &inside)) {
             return false;
         }
