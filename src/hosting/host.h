@@ -135,7 +135,7 @@ typedef struct dw_route_row {
 } dw_route_row;
 
 enum {
-    DW__TAKES_JSON = 1,  /* an object, or nothing */
+    DW_TAKES_JSON = 1,   /* an object, or nothing */
     DW_TAKES_BYTES = 2,  /* any bytes */
     DW_TAKES_MODULE = 4, /* bytes that go to a file, as the next */
     DW_TAKES_SNAPSHOT = 8,

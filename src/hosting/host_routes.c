@@ -18,12 +18,12 @@ static const dw_route_row rows[] = {
     {DW_HTTP_GET, "/v1/modules", dw__on_modules_list, 0},
     {DW_HTTP_GET, "/v1/modules/{sha256}", dw__on_modules_show, 0},
     {DW_HTTP_DELETE, "/v1/modules/{sha256}", dw__on_modules_drop, 0},
-    {DW_HTTP_POST, "/v1/actors", dw__on_actors_spawn, DW__TAKES_JSON},
+    {DW_HTTP_POST, "/v1/actors", dw__on_actors_spawn, DW_TAKES_JSON},
     {DW_HTTP_GET, "/v1/actors", dw__on_actors_list, 0},
     {DW_HTTP_DELETE, "/v1/actors", dw__on_actors_stop_all, 0},
     {DW_HTTP_POST, "/v1/actors/import", dw__on_actors_import, DW_TAKES_SNAPSHOT},
     {DW_HTTP_GET, "/v1/actors/{id}", dw__on_actors_show, 0},
-    {DW_HTTP_POST, "/v1/actors/{id}", dw__on_actors_change, DW__TAKES_JSON},
+    {DW_HTTP_POST, "/v1/actors/{id}", dw__on_actors_change, DW_TAKES_JSON},
     {DW_HTTP_DELETE, "/v1/actors/{id}", dw__on_actors_stop, 0},
     {DW_HTTP_POST, "/v1/actors/{id}/messages", dw__on_actors_send,
      DW_TAKES_BYTES | DW_GIVES_BYTES | DW_GIVES_EVENTS},
@@ -34,12 +34,12 @@ static const dw_route_row rows[] = {
     {DW_HTTP_POST, "/v1/actors/{id}/messages/{number}/cancel", dw__on_actors_cancel, 0},
     {DW_HTTP_POST, "/v1/actors/{id}/freeze", dw__on_actors_freeze, 0},
     {DW_HTTP_GET, "/v1/actors/{id}/freezes", dw__on_actors_freezes, 0},
-    {DW_HTTP_POST, "/v1/actors/{id}/rewind", dw__on_actors_rewind, DW__TAKES_JSON},
+    {DW_HTTP_POST, "/v1/actors/{id}/rewind", dw__on_actors_rewind, DW_TAKES_JSON},
     {DW_HTTP_POST, "/v1/actors/{id}/park", dw__on_actors_park, 0},
     {DW_HTTP_POST, "/v1/actors/{id}/thaw", dw__on_actors_thaw, 0},
     {DW_HTTP_POST, "/v1/actors/{id}/fork", dw__on_actors_fork, 0},
     {DW_HTTP_POST, "/v1/actors/{id}/interrupt", dw__on_actors_interrupt, 0},
-    {DW_HTTP_POST, "/v1/actors/{id}/upgrade", dw__on_actors_upgrade, DW__TAKES_JSON},
+    {DW_HTTP_POST, "/v1/actors/{id}/upgrade", dw__on_actors_upgrade, DW_TAKES_JSON},
     {DW_HTTP_GET, "/v1/actors/{id}/export", dw__on_actors_export, DW_GIVES_BYTES},
     {DW_HTTP_GET, "/v1/actors/{id}/files", dw__on_actors_files, 0},
     {DW_HTTP_GET, "/v1/actors/{id}/events", dw__on_actors_events, DW_GIVES_EVENTS},
@@ -250,7 +250,7 @@ static void take_body(dw__op *op, const dw_route_row *row, dw_fault *fault)
 {
     size_t bytes = 0;
     (void)dw_exchange_body(op->exchange, &bytes);
-    if ((row->takes & DW__TAKES_JSON) != 0) {
+    if ((row->takes & DW_TAKES_JSON) != 0) {
         op->body = bytes > 0 ? dw_params_body(op->exchange, fault) : json_object();
     } else if ((row->takes & (DW_TAKES_MODULE | DW_TAKES_SNAPSHOT)) != 0) {
         op->fd = dw_exchange_take_body_file(op->exchange);
@@ -267,12 +267,13 @@ static void take_tenant(dw__op *op, dw_fault *fault)
     if (!op->own_user || !dw__query_text(op->exchange, "tenant", tenant, sizeof tenant)) {
         return;
     }
-    if (strlen(tenant) > DW_TENANT_NAME_MAX) {
+    size_t length = strlen(tenant);
+    if (length > DW_TENANT_NAME_MAX) {
         dw_fault_set(fault, 400, "tenant", "the name of a tenant has at most %d bytes",
                      DW_TENANT_NAME_MAX);
         return;
     }
-    (void)snprintf(op->tenant, sizeof op->tenant, "%s", tenant);
+    memcpy(op->tenant, tenant, length + 1);
 }
 
 static void refuse_method(dw_exchange *exchange)
