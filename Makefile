@@ -78,9 +78,10 @@ MANY_STARTS = test_actor_cli|test_output|test_options|check_docs
 SANITIZERS_LEAVE_OUT ?= ^($(WHOLE_MODELS)|$(MANY_STARTS)|check_json_schema|check_chat_.*|check_tool_calls)$$|_staged$$
 # Under DW_TEST_SHORT (.ci/run) moreover the same programs in other surroundings, one of a kind apart:
 # threads are check-tsan's, and test_snapshot_in_ranges makes all that emulated device memory holds;
-# encoders in parts are test_embeddings', beside others they take minutes.
+# encoders in parts are test_embeddings', beside others they take minutes; the routes of test_serve are
+# test_serve_malformed's, whole conversations with the default model take five.
 ifdef DW_TEST_SHORT
-ASAN_LEAVE_OUT = |test_scheduler_encoders$$|test_(generation|scheduler_actors)_(device|guest)_threads?$$|test_scheduler_device_thread$$|(context_fork|context_shift|actor|actor_state|golden)_in_ranges$$
+ASAN_LEAVE_OUT = |test_scheduler_encoders$$|test_serve$$|test_(generation|scheduler_actors)_(device|guest)_threads?$$|test_scheduler_device_thread$$|(context_fork|context_shift|actor|actor_state|golden)_in_ranges$$
 endif
 .PHONY: check-asan
 check-asan: test-packages ## tests under AddressSanitizer, UBSan and LeakSanitizer
