@@ -74,14 +74,14 @@ test: test-packages ## set up, build and run every test
 # What takes minutes there: numbers over whole models, vocabularies and hundreds of templates, and a
 # program started a hundred times. Other tests, and fuzzing, go through the same code. SANITIZERS_LEAVE_OUT='^$$': all.
 WHOLE_MODELS = test_(parity|score|actor_moves|actor_rounds|architectures|device_moves|grammar|tokenize|runtime_chat(_guest_threads)?|serve_(responses|others|terms|models))
-MANY_STARTS = test_actor_cli|test_output|test_options|check_docs
+MANY_STARTS = test_actor_cli|test_actor_served|test_output|test_options|check_docs
 SANITIZERS_LEAVE_OUT ?= ^($(WHOLE_MODELS)|$(MANY_STARTS)|check_json_schema|check_chat_.*|check_tool_calls)$$|_staged$$
 # Under DW_TEST_SHORT (.ci/run) moreover the same programs in other surroundings, one of a kind apart:
 # threads are check-tsan's, and test_snapshot_in_ranges makes all that emulated device memory holds;
 # encoders in parts are test_embeddings', beside others they take minutes; the routes of test_serve are
-# test_serve_malformed's, whole conversations with the default model take five.
+# test_serve_malformed's, whole conversations, and the programs of guest/examples, take the default model minutes.
 ifdef DW_TEST_SHORT
-ASAN_LEAVE_OUT = |test_scheduler_encoders$$|test_serve$$|test_(generation|scheduler_actors)_(device|guest)_threads?$$|test_scheduler_device_thread$$|(context_fork|context_shift|actor|actor_state|golden)_in_ranges$$
+ASAN_LEAVE_OUT = |test_scheduler_encoders$$|test_serve$$|test_guest_programs$$|test_(generation|scheduler_actors)_(device|guest)_threads?$$|test_scheduler_device_thread$$|(context_fork|context_shift|actor|actor_state|golden)_in_ranges$$
 endif
 .PHONY: check-asan
 check-asan: test-packages ## tests under AddressSanitizer, UBSan and LeakSanitizer
