@@ -58,6 +58,8 @@ bool dw__wasm_byte(dw__wasm_reader *reader, uint32_t *value);
 bool dw__wasm_u32(dw__wasm_reader *reader, uint32_t *value);
 bool dw__wasm_skip_number(dw__wasm_reader *reader, size_t bytes_max);
 bool dw__wasm_skip_bytes(dw__wasm_reader *reader, size_t count);
+/* Bytes with their count in front: `inside` reads them, `reader` goes on behind. */
+bool dw__wasm_next_bytes(dw__wasm_reader *reader, dw__wasm_reader *inside);
 /* A section, or a part of one that is written likewise: its kind, and a reader of what is in it;
  * `reader` goes on behind it. */
 bool dw__wasm_next_part(dw__wasm_reader *reader, uint32_t *kind, dw__wasm_reader *inside);

@@ -85,8 +85,13 @@ bool dw__wasm_skip_bytes(dw__wasm_reader *reader, size_t count)
 
 bool dw__wasm_next_part(dw__wasm_reader *reader, uint32_t *kind, dw__wasm_reader *inside)
 {
+    return dw__wasm_byte(reader, kind) && dw__wasm_next_bytes(reader, inside);
+}
+
+bool dw__wasm_next_bytes(dw__wasm_reader *reader, dw__wasm_reader *inside)
+{
     uint32_t bytes;
-    if (!dw__wasm_byte(reader, kind) || !dw__wasm_u32(reader, &bytes)) {
+    if (!dw__wasm_u32(reader, &bytes)) {
         return false;
     }
     *inside = *reader;

@@ -121,19 +121,11 @@ static bool read_code(joiner *j, dw__wasm_reader *r)
         return false;
     }
     for (uint32_t i = 0; i < count && !j->names_segments; i++) {
-        uint32_t bytes;
+        dw__wasm_reader body;
         uint32_t groups;
         uint32_t type;
         uint32_t opcode;
-        if (!dw__wasm_u32(r, &bytes)) {
-            return false;
-        }
-        dw__wasm_reader body = *r;
-        if (!dw__wasm_skip_bytes(r, bytes)) {
-            return false;
-        }
-        body.end = r->at;
-        if (!dw__wasm_u32(&body, &groups)) {
+        if (!dw__wasm_next_bytes(r, &body) || !dw__wasm_u32(&body, &groups)) {
             return false;
         }
         for (uint32_t k = 0; k < groups; k++) {

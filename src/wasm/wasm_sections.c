@@ -275,15 +275,10 @@ static bool read_element(dw__wasm_parser *p, dw__wasm_reader *r)
 
 static bool read_body(dw__wasm_parser *p, dw__wasm_reader *r)
 {
-    uint32_t bytes;
-    if (!dw__wasm_u32(r, &bytes)) {
+    dw__wasm_reader body;
+    if (!dw__wasm_next_bytes(r, &body)) {
         return false;
     }
-    dw__wasm_reader body = *r;
-    if (!dw__wasm_skip_bytes(r, bytes)) {
-        return false;
-    }
-    body.end = r->at;
     if (!dw__wasm_body(&body, &p->code)) {
         return dw__wasm_fail(r, body.problem_at, body.problem);
     }

@@ -470,15 +470,10 @@ static bool weigh_body(weigher *w, dw__wasm_reader *r, uint32_t function)
 static bool read_bodies(weigher *w, dw__wasm_reader *r, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t bytes;
-        if (!dw__wasm_u32(r, &bytes)) {
+        dw__wasm_reader body;
+        if (!dw__wasm_next_bytes(r, &body)) {
             return true;
         }
-        dw__wasm_reader body = *r;
-        if (!dw__wasm_skip_bytes(r, bytes)) {
-            return true;
-        }
-        body.end = r->at;
         if (!weigh_body(w, &body, w->import_count + i)) {
             return false;
         }
