@@ -3,7 +3,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/hash.h"
 #include "dashboard/dashboard.h"
 #include "hosting/host.h"
 #include "routes/anthropic.h"
@@ -137,19 +136,6 @@ void dw__count_answer(void *user, const dw_exchange *exchange, int status)
 {
     const dw_server *server = user;
     dw_metrics_request(server->metrics, form_of(exchange), status);
-}
-
-/* "%2F" and the like in place. */
-static void decode(const char *from, char *to, size_t capacity)
-{
-    size_t count = 0;
-    while (*from != '\0' && count + 1 < capacity) {
-        int high = from[0] == '%' ? dw_hex_digit(from[1]) : -1;
-        int low = high >= 0 ? dw_hex_digit(from[2]) : -1;
-        to[count++] = low >= 0 ? (char)(high * 16 + low) : *from;
-        from += low >= 0 ? 3 : 1;
-    }
-    to[count] = '\0';
 }
 
 /* Answers stay between this server and who asked: no page of another site reads them. */
@@ -297,7 +283,8 @@ void dw__route(void *user, dw_exchange *exchange)
     }
     if (strncmp(path, one_model, sizeof one_model - 1) == 0 && method == DW_HTTP_GET) {
         char name[512];
-        decode(path + sizeof one_model - 1, name, sizeof name);
+        const char *rest = path + sizeof one_model - 1;
+        dw_params_decode(rest, strlen(rest), name, sizeof name);
         dw_openai_models(server, exchange, name);
         return;
     }

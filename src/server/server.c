@@ -1,9 +1,9 @@
 /* The server as a whole: its loop, and its beginning and end. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "base/limits.h"
 #include "base/public_struct.h"
 #include "hosting/host.h"
@@ -232,7 +232,6 @@ static void free_origins(dw_origins *origins)
 
 static void begin_loop(dw_server *server)
 {
-    struct timespec now;
     (void)uv_loop_init(&server->loop);
     (void)uv_async_init(&server->loop, &server->wake, on_wake);
     (void)uv_timer_init(&server->loop, &server->patience);
@@ -242,8 +241,7 @@ static void begin_loop(dw_server *server)
     (void)uv_check_start(&server->idle_check, on_idle_check);
     (void)uv_timer_start(&server->idle_timer, on_idle_timer, 500, 500);
     (void)pthread_mutex_init(&server->lock, NULL);
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    server->started_s = (uint64_t)now.tv_sec;
+    server->started_s = dw_os_wall_ms() / 1000;
 }
 
 static void take_options(dw_server *server, dw_runtime *runtime, const dw_server_options *options)

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "journal/journal.h"
 
 #define THREAD_MAX 4096               /* responses that go on from one another */
@@ -130,13 +130,6 @@ typedef struct subject {
     size_t bytes; /* read so far */
 } subject;
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Run one whose parameters are the texts, of which NULL ends the list. */
 static dw_status run(dw_journal_tx *tx, uint32_t statement, const char *one, const char *two,
                      dw_error *err)
@@ -170,7 +163,7 @@ static dw_status touch_thread(dw_journal_tx *tx, const char *thread, dw_error *e
 {
     dw_query *query = dw_journal_query(tx, SQL_PUT_THREAD);
     dw_query_text(query, thread);
-    dw_query_i64(query, now_ms());
+    dw_query_i64(query, (int64_t)dw_os_wall_ms());
     return dw_query_run(query, err);
 }
 
@@ -398,7 +391,7 @@ dw_status dw_archive_trim(dw_archive *archive, uint64_t keep, dw_error *err)
 static dw_status use_conversation(dw_journal_tx *tx, const char *id, dw_error *err)
 {
     dw_query *query = dw_journal_query(tx, SQL_USE_CONVERSATION);
-    dw_query_i64(query, now_ms());
+    dw_query_i64(query, (int64_t)dw_os_wall_ms());
     dw_query_text(query, id);
     return dw_query_run(query, err);
 }

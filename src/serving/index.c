@@ -2,9 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "base/hash.h"
 #include "journal/journal.h"
 
@@ -277,7 +277,6 @@ static dw_status put_blocks(dw_journal_tx *tx, const entry *e, dw_error *err)
 static dw_status put(void *user, dw_journal_tx *tx, dw_error *err)
 {
     const entry *e = user;
-    struct timespec now;
     bool found = false;
     uint64_t first = e->prompt_bytes;
     dw_query *query = dw_journal_query(tx, SQL_LOOK);
@@ -292,13 +291,12 @@ static dw_status put(void *user, dw_journal_tx *tx, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    (void)clock_gettime(CLOCK_REALTIME, &now);
     query = dw_journal_query(tx, SQL_PUT);
     dw_query_u64(query, e->actor);
     dw_query_u64(query, first);
     dw_query_u64(query, e->prompt_bytes);
     dw_query_u64(query, e->bytes);
-    dw_query_i64(query, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+    dw_query_i64(query, (int64_t)dw_os_wall_ms());
     return dw_query_run(query, err);
 }
 

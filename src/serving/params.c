@@ -129,6 +129,19 @@ const char *dw_params_string(const json_t *body, const char *name, dw_fault *fau
     return json_string_value(value);
 }
 
+void dw_params_decode(const char *from, size_t bytes, char *to, size_t capacity)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < bytes && count + 1 < capacity; i++) {
+        bool coded = from[i] == '%' && i + 2 < bytes;
+        int high = coded ? dw_hex_digit(from[i + 1]) : -1;
+        int low = high >= 0 ? dw_hex_digit(from[i + 2]) : -1;
+        to[count++] = low >= 0 ? (char)(high * 16 + low) : from[i];
+        i += low >= 0 ? 2 : 0;
+    }
+    to[count] = '\0';
+}
+
 bool dw_params_query(const char *query, const char *name, char *value, size_t capacity)
 {
     size_t length = strlen(name);
@@ -140,14 +153,8 @@ bool dw_params_query(const char *query, const char *name, char *value, size_t ca
     if (at == NULL || *at == '\0') {
         return false;
     }
-    size_t count = 0;
-    for (at += length + 1; *at != '\0' && *at != '&' && count + 1 < capacity; at++) {
-        int high = at[0] == '%' ? dw_hex_digit(at[1]) : -1;
-        int low = high >= 0 ? dw_hex_digit(at[2]) : -1;
-        value[count++] = low >= 0 ? (char)(high * 16 + low) : *at;
-        at += low >= 0 ? 2 : 0;
-    }
-    value[count] = '\0';
+    at += length + 1;
+    dw_params_decode(at, strcspn(at, "&"), value, capacity);
     return true;
 }
 

@@ -14,26 +14,15 @@ import sys
 import tempfile
 import unittest
 
-SOURCE, BUILD = sys.argv[1:3]
-PROGRAM = os.path.join(BUILD, "driftwood")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from test_serve import BUILD, PROGRAM, SOURCE, Server  # noqa: E402
+
 PAGE = os.path.join(SOURCE, "src/dashboard/page")
-MODEL = os.path.join(os.environ.get("DW_TEST_MODEL_DIR", os.path.expanduser("~/.cache/driftwood")),
-                     "SmolLM2-135M-Instruct.Q4_1.gguf")
 ENVIRONMENT = dict(os.environ, DRIFTWOOD_GUESTS=os.path.join(BUILD, "guests"))
 
 
-def serve(state, *options):
-    process = subprocess.Popen(
-        [PROGRAM, "serve", "--listen", "127.0.0.1:0", "--state", state, "--model", "m=" + MODEL,
-         *options], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
-    return process, int(process.stdout.readline().rpartition(":")[2])
-
-
-def end(process):
-    process.terminate()
-    code = process.wait(120)
-    process.stdout.close()
-    return code
+def port_of(server):
+    return int(server.address.rpartition(":")[2])
 
 
 def ask(port, path, method="GET", body=None, **headers):
@@ -52,13 +41,12 @@ class Case(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.place = tempfile.TemporaryDirectory(prefix="dw-page-")
-        cls.server, cls.port = serve(cls.place.name + "/state", *cls.OPTIONS)
+        cls.server = Server(*cls.OPTIONS)
+        cls.port = port_of(cls.server)
 
     @classmethod
     def tearDownClass(cls):
-        assert end(cls.server) == 0
-        cls.place.cleanup()
+        assert cls.server.end() == 0, cls.server.errors
 
     def status(self, path, **how):
         return ask(self.port, path, **how)[0]
@@ -156,10 +144,7 @@ class SocketFiles(unittest.TestCase):
     def test_any_host(self):
         """No name can point to a socket file; what a page sends is refused there as well."""
         with tempfile.TemporaryDirectory(prefix="dw-page-") as place:
-            server = subprocess.Popen(
-                [PROGRAM, "serve", "--listen", f"unix:{place}/s", "--state", place + "/state", "--model",
-                 "m=" + MODEL], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
-            server.stdout.readline()
+            server = Server(state=place + "/state", listen=f"unix:{place}/s")
             for path in ("s", "state/server"):
                 for headers, wanted in (("", 200), ("Origin: https://evil.example\r\n", 403)):
                     with socket.socket(socket.AF_UNIX) as one:
@@ -167,7 +152,7 @@ class SocketFiles(unittest.TestCase):
                         one.connect(f"{place}/{path}")
                         one.sendall(f"GET /v1/models HTTP/1.1\r\nHost: some.name\r\n{headers}\r\n".encode())
                         self.assertIn(f" {wanted} ".encode(), one.recv(4096), (path, headers))
-            self.assertEqual(end(server), 0)
+            self.assertEqual(server.end(), 0)
 
 
 class WithKeys(unittest.TestCase):
@@ -177,7 +162,8 @@ class WithKeys(unittest.TestCase):
                                   check=True).stdout.split("\n")
             with open(place + "/keys", "w", encoding="utf-8") as file:
                 file.write(told[1] + "\n")
-            server, port = serve(place + "/state", "--keys", place + "/keys")
+            server = Server("--keys", place + "/keys", state=place + "/state")
+            port = port_of(server)
             self.assertEqual(ask(port, "/")[0], 200)
             self.assertEqual(ask(port, "/page/main.js")[0], 200)
             self.assertEqual(ask(port, "/v1/links")[0], 401)
@@ -186,7 +172,7 @@ class WithKeys(unittest.TestCase):
                                  Authorization="Bearer " + told[0])[0], 200)
             self.assertEqual(ask(port, "/v1/models", Origin="https://evil.example",
                                  Authorization="Bearer " + told[0])[0], 403)
-            self.assertEqual(end(server), 0)
+            self.assertEqual(server.end(), 0)
 
     def test_an_origin_of_no_such_form(self):
         for origin in ("chat.example", "https://chat.example/path", "ftp://a"):
