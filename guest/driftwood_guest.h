@@ -1,5 +1,5 @@
-/* The functions that a Driftwood guest can call. Plain C, compiled with clang --target=wasm32-wasi;
- * there is no library to link.
+/* The functions that a Driftwood guest can call. Plain C, compiled with clang --target=wasm32-wasi
+ * -Wl,--stack-first (docs/guest-abi.md says why); there is no library to link.
  *
  * Pointers are addresses in this guest's own memory, which is also the device's buffer: the device
  * reads tokens and tensors in place and writes logits and results in place. No payload is copied.

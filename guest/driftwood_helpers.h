@@ -47,8 +47,8 @@ DW_HELPER void *dw_aligned(size_t count, size_t bytes)
     return memset(memory, 0, size);
 }
 
-/* A whole number of the environment; `fallback` where it is not set. */
-DW_HELPER uint32_t dw_setting(const char *name, uint32_t fallback)
+/* A whole number of the environment, at most `max`; `fallback` where it is not set. */
+DW_HELPER uint64_t dw_setting_max(const char *name, uint64_t fallback, uint64_t max)
 {
     const char *text = getenv(name);
     if (text == NULL || text[0] == '\0') {
@@ -56,12 +56,18 @@ DW_HELPER uint32_t dw_setting(const char *name, uint32_t fallback)
     }
     char *end;
     errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
-    if (*end != '\0' || text[0] == '-' || errno != 0 || value > UINT32_MAX) {
-        fprintf(stderr, "%s: '%s' is not a number from 0 to %u\n", name, text, UINT32_MAX);
+    unsigned long long value = strtoull(text, &end, 10);
+    if (end == text || *end != '\0' || text[0] == '-' || errno != 0 || value > max) {
+        fprintf(stderr, "%s: '%s' is not a number from 0 to %llu\n", name, text,
+                (unsigned long long)max);
         exit(1);
     }
-    return (uint32_t)value;
+    return value;
+}
+
+DW_HELPER uint32_t dw_setting(const char *name, uint32_t fallback)
+{
+    return (uint32_t)dw_setting_max(name, fallback, UINT32_MAX);
 }
 
 /* The first granted model, and what it is. */
@@ -72,14 +78,14 @@ DW_HELPER int32_t dw_first_model(dw_abi_model_info *info)
     return model;
 }
 
-/* Tokens [*count] of a text, in memory of their own. */
-DW_HELPER int32_t *dw_tokens_of(int32_t model, const char *text, uint32_t flags, uint32_t *count)
+/* Tokens [*count] of text [bytes], in memory of their own. */
+DW_HELPER int32_t *dw_tokens_in(int32_t model, const char *text, size_t bytes, uint32_t flags,
+                                uint32_t *count)
 {
-    uint32_t bytes = (uint32_t)strlen(text);
-    uint32_t capacity = bytes + 16;
+    uint32_t capacity = (uint32_t)bytes + 16;
     for (;;) {
         int32_t *tokens = dw_aligned(capacity, sizeof *tokens);
-        int32_t result = dw_tokenize(model, text, bytes, tokens, capacity, flags);
+        int32_t result = dw_tokenize(model, text, (uint32_t)bytes, tokens, capacity, flags);
         if (result != DW_E_SPACE) {
             *count = (uint32_t)dw_must(result, "tokenize");
             return tokens;
@@ -87,6 +93,11 @@ DW_HELPER int32_t *dw_tokens_of(int32_t model, const char *text, uint32_t flags,
         capacity = (uint32_t)tokens[0];
         free(tokens);
     }
+}
+
+DW_HELPER int32_t *dw_tokens_of(int32_t model, const char *text, uint32_t flags, uint32_t *count)
+{
+    return dw_tokens_in(model, text, strlen(text), flags, count);
 }
 
 /* Tokens [*count] of a chat's first turn: the user's message, behind a system message or NULL, and

@@ -135,6 +135,7 @@ def check_c(code, where, env, source):
         compiler = env.get("DRIFTWOOD_WASI_CC", "clang")
         sysroot = env.get("DRIFTWOOD_WASI_SYSROOT", "/usr")
         status, output = run([compiler, "--target=wasm32-wasi", f"--sysroot={sysroot}", "-O2",
+                              "-Wl,--stack-first",
                               "-Wall", "-I", str(source / "guest"), "example.c", "-o",
                               "example.wasm"], where, env)
         if status == 0:

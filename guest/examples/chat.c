@@ -60,7 +60,7 @@ static void drop_turns(chat *chat, uint32_t from, uint32_t count)
 static void clear(chat *chat)
 {
     drop_turns(chat, chat->first_turn, chat->turn_count - chat->first_turn);
-    must(dw_context_trim(chat->context, 0), "context");
+    dw_must(dw_context_trim(chat->context, 0), "context");
     chat->held_count = 0;
     chat->held_text.count = 0;
     chat->calls_open = 0;
@@ -198,7 +198,7 @@ static void begin_answer(chat *chat, const text_stream *stream, int reads, const
     chat->speech.prompt_count = count;
     chat->speech.tokens = chat->said;
     chat->speech.tokens_max = (uint32_t)(most < room ? most : room);
-    must(dw_generate_begin(chat->context, chat->sampler, &chat->speech), "forward");
+    dw_must(dw_generate_begin(chat->context, chat->sampler, &chat->speech), "forward");
 }
 
 /* Bring the context to hold the turn, and the answer's first token: what it holds already is kept,
@@ -212,18 +212,18 @@ static int advance(chat *chat, const turn *turn, const text_stream *stream, int 
         same = held_in_common(chat, turn->tokens, turn->count);
         chat->forgot = 0;
     }
-    must(dw_context_trim(chat->context, same), "context");
+    dw_must(dw_context_trim(chat->context, same), "context");
     chat->held_count = same;
     chat->held_text.count = 0;
     /* Tokens must lie aligned, which the middle of a list does not. */
     uint32_t skipped = turn->follows ? 0 : same;
     uint32_t rest = turn->count - skipped;
-    int32_t *fresh = aligned(rest, sizeof *fresh);
+    int32_t *fresh = dw_aligned(rest, sizeof *fresh);
     memcpy(fresh, turn->tokens + skipped, rest * sizeof *fresh);
     begin_answer(chat, stream, reads, fresh, rest);
     int32_t result = dw_generate_wait(chat->context);
     if (result != DW_E_CANCELLED) {
-        must(result, "forward");
+        dw_must(result, "forward");
     }
     if (chat->speech.token_count > 0) {
         memcpy(chat->held + same, fresh, rest * sizeof *fresh);
@@ -261,7 +261,7 @@ static void hold_last(chat *chat, json_text *said, text_stream *stream)
     chat->last[0] = chat->said[chat->speech.token_count - 1];
     int32_t result = dw_forward(chat->context, chat->last, 1, NULL);
     if (result != DW_E_CANCELLED) {
-        must(result, "forward");
+        dw_must(result, "forward");
         hold(chat, said, chat->last);
     }
 }
@@ -291,7 +291,7 @@ static void stream_answer(chat *chat, answer_reader *reader, text_stream *stream
         }
         int32_t result = dw_generate_wait(chat->context);
         if (result != DW_E_CANCELLED) {
-            must(result, "forward");
+            dw_must(result, "forward");
         }
     }
 }
@@ -391,9 +391,9 @@ static void take_turn(chat *chat, const char *line, size_t line_bytes)
     show_prompt(chat->model, next.tokens, next.count);
     const char *tools = getenv("DRIFTWOOD_TOOLS");
     if (tools != NULL && tools[0] != '\0') {
-        must(dw_sampler_chat(chat->sampler, chat->model, next.request.bytes,
-                             (uint32_t)next.request.count),
-             "tools");
+        dw_must(dw_sampler_chat(chat->sampler, chat->model, next.request.bytes,
+                                (uint32_t)next.request.count),
+                "tools");
     } else {
         begin_grammar(chat->sampler, chat->model);
     }
@@ -415,9 +415,9 @@ static void take_turn(chat *chat, const char *line, size_t line_bytes)
 static void start(chat *chat)
 {
     const char *system = getenv("DRIFTWOOD_SYSTEM");
-    chat->tokens_max = whole_from("DRIFTWOOD_MAX_TOKENS", MAX_TOKENS_DEFAULT, INT32_MAX);
-    chat->model = must(dw_model_open(NULL, 0), "model");
-    must(dw_model_info(chat->model, &chat->info), "model");
+    chat->tokens_max = dw_setting_max("DRIFTWOOD_MAX_TOKENS", MAX_TOKENS_DEFAULT, INT32_MAX);
+    chat->model = dw_must(dw_model_open(NULL, 0), "model");
+    dw_must(dw_model_info(chat->model, &chat->info), "model");
     if (!chat->info.has_chat_template) {
         fprintf(stderr, "this model has no chat template: choose one with --chat-template, or use "
                         "`driftwood run --raw`\n");
@@ -425,11 +425,11 @@ static void start(chat *chat)
     }
     chat->began = (long long)time(NULL);
     chat->sampler = sampler_from_env(chat->model);
-    chat->context = must(dw_context_create(chat->model, 0), "context");
+    chat->context = dw_must(dw_context_create(chat->model, 0), "context");
     chat->capacity = (uint32_t)dw_context_capacity(chat->context);
-    chat->last = aligned(1, sizeof *chat->last);
-    chat->said = aligned(chat->capacity + 1, sizeof *chat->said);
-    chat->held = aligned(chat->capacity, sizeof *chat->held);
+    chat->last = dw_aligned(1, sizeof *chat->last);
+    chat->said = dw_aligned(chat->capacity + 1, sizeof *chat->said);
+    chat->held = dw_aligned(chat->capacity, sizeof *chat->held);
     if (system != NULL && system[0] != '\0') {
         add_turn(chat, message_of("system", system, strlen(system)));
         chat->first_turn = 1;
@@ -448,7 +448,7 @@ static int take_line(chat *chat)
         length = dw_input(line, (uint32_t)capacity);
     }
     if (length != DW_E_END) {
-        must(length, "input");
+        dw_must(length, "input");
     }
     const char *zero = length > 0 ? memchr(line, 0, (size_t)length) : NULL;
     if (zero != NULL) {

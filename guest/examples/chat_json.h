@@ -63,17 +63,17 @@ static json_text request_of(const char *messages, long long now)
 /* What the model gets, on standard error, its special tokens between marks. */
 static void show_prompt(int32_t model, const int32_t *tokens, uint32_t count)
 {
-    if (whole_from("DRIFTWOOD_SHOW_PROMPT", 0, 1) == 0) {
+    if (dw_setting_max("DRIFTWOOD_SHOW_PROMPT", 0, 1) == 0) {
         return;
     }
-    int32_t *one = aligned(1, sizeof *one);
+    int32_t *one = dw_aligned(1, sizeof *one);
     for (uint32_t i = 0; i < count; i++) {
         char text[1024];
         one[0] = tokens[i];
         int32_t plain = dw_detokenize(model, one, 1, text, sizeof text, 0);
-        int32_t bytes = plain > 0 ? plain
-                                  : dw_detokenize(model, one, 1, text, sizeof text,
-                                                  DW_DETOKENIZE_SPECIAL);
+        int32_t bytes =
+            plain > 0 ? plain
+                      : dw_detokenize(model, one, 1, text, sizeof text, DW_DETOKENIZE_SPECIAL);
         fprintf(stderr, plain > 0 ? "%.*s" : "\xe2\x9f\xa6%.*s\xe2\x9f\xa7", bytes > 0 ? bytes : 0,
                 text);
     }
@@ -101,9 +101,9 @@ static char *parsed(const answer_reader *reader, uint32_t flags)
     uint32_t capacity = (uint32_t)reader->raw.count * 2 + 1024;
     for (;;) {
         char *text = room_for(capacity + 1);
-        int32_t length = dw_chat_parse(reader->model, reader->request->bytes,
-                                       (uint32_t)reader->request->count, reader->raw.bytes,
-                                       (uint32_t)reader->raw.count, flags, text, capacity);
+        int32_t length =
+            dw_chat_parse(reader->model, reader->request->bytes, (uint32_t)reader->request->count,
+                          reader->raw.bytes, (uint32_t)reader->raw.count, flags, text, capacity);
         if (length >= 0) {
             text[length] = '\0';
             return text;
@@ -112,7 +112,7 @@ static char *parsed(const answer_reader *reader, uint32_t flags)
         memcpy(&need, text, sizeof need);
         free(text);
         if (length != DW_E_SPACE) {
-            die("answer");
+            dw_die("answer");
         }
         capacity = need;
     }
@@ -157,11 +157,11 @@ static int answer_begin(answer_reader *reader, int32_t model, const json_text *r
     *reader = (answer_reader){.model = model, .request = request};
     uint32_t capacity = 65536;
     char *about = room_for(capacity);
-    int32_t length = dw_chat_info(model, request->bytes, (uint32_t)request->count, about,
-                                  capacity - 1);
+    int32_t length =
+        dw_chat_info(model, request->bytes, (uint32_t)request->count, about, capacity - 1);
     if (length < 0) {
         if (strstr(request->bytes, "\"tools\":") != NULL) {
-            die("tools");
+            dw_die("tools");
         }
         free(about);
         return 0; /* read as text, then */
@@ -171,7 +171,7 @@ static int answer_begin(answer_reader *reader, int32_t model, const json_text *r
     json_text note = json_member_string(about, "note");
     int needed = thinking.count > 0 || strstr(request->bytes, "\"tools\":") != NULL;
     if (needed) {
-        reader->token = aligned(1, sizeof *reader->token);
+        reader->token = dw_aligned(1, sizeof *reader->token);
         json_add(&reader->raw, "");
         reader->shows_reasoning = strcmp(reasoning_mode(), "on") == 0;
     }
@@ -208,10 +208,10 @@ static int answer_token(answer_reader *reader, const text_stream *stops, int32_t
 {
     char piece[1024];
     reader->token[0] = token;
-    int32_t bytes = dw_detokenize(reader->model, reader->token, 1, piece, sizeof piece,
-                                  DW_DETOKENIZE_SPECIAL);
+    int32_t bytes =
+        dw_detokenize(reader->model, reader->token, 1, piece, sizeof piece, DW_DETOKENIZE_SPECIAL);
     size_t before = reader->raw.count;
-    json_add_bytes(&reader->raw, piece, (size_t)must(bytes, "detokenize"));
+    json_add_bytes(&reader->raw, piece, (size_t)dw_must(bytes, "detokenize"));
     size_t from = before > STOP_BYTES_MAX ? before - STOP_BYTES_MAX : 0;
     size_t stop = answer_stop(reader, stops, from);
     int found = stop < reader->raw.count;

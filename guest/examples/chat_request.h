@@ -2,8 +2,9 @@
 #ifndef GUEST_EXAMPLES_CHAT_REQUEST_H
 #define GUEST_EXAMPLES_CHAT_REQUEST_H
 
+#include <driftwood_helpers.h>
+
 #include "json.h"
-#include "settings.h"
 
 static char *room_for(size_t bytes)
 {
@@ -16,7 +17,8 @@ static char *room_for(size_t bytes)
 }
 
 /* The request's text; *bytes: of it. */
-__attribute__((unused)) static char *rendered(int32_t model, const json_text *request, size_t *bytes)
+__attribute__((unused)) static char *rendered(int32_t model, const json_text *request,
+                                              size_t *bytes)
 {
     uint32_t capacity = (uint32_t)request->count * 2 + 1024;
     char *text = room_for(capacity);
@@ -28,7 +30,7 @@ __attribute__((unused)) static char *rendered(int32_t model, const json_text *re
         text = room_for(capacity);
         length = dw_chat_render(model, request->bytes, (uint32_t)request->count, text, capacity);
     }
-    *bytes = (size_t)must(length, "chat");
+    *bytes = (size_t)dw_must(length, "chat");
     return text;
 }
 
@@ -37,17 +39,17 @@ static int32_t *request_tokens(int32_t model, const json_text *request, size_t s
                                uint32_t *count)
 {
     uint32_t capacity = (uint32_t)request->count + 1024;
-    int32_t *tokens = aligned(capacity, sizeof *tokens);
+    int32_t *tokens = dw_aligned(capacity, sizeof *tokens);
     int32_t result = dw_chat_tokenize(model, request->bytes, (uint32_t)request->count,
                                       (uint32_t)skip, tokens, capacity);
     if (result == DW_E_SPACE) {
         capacity = (uint32_t)tokens[0];
         free(tokens);
-        tokens = aligned(capacity, sizeof *tokens);
+        tokens = dw_aligned(capacity, sizeof *tokens);
         result = dw_chat_tokenize(model, request->bytes, (uint32_t)request->count, (uint32_t)skip,
                                   tokens, capacity);
     }
-    *count = (uint32_t)must(result, "chat");
+    *count = (uint32_t)dw_must(result, "chat");
     return tokens;
 }
 

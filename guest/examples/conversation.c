@@ -19,7 +19,6 @@
  * Text is as the model wrote it, with its special tokens where a chat is asked for. Bytes are in
  * hexadecimal. */
 #include "chat_request.h"
-#include "utf8.h"
 
 #define STOPS_MAX 64
 #define STOP_BYTES_MAX 255
@@ -275,7 +274,7 @@ static int32_t *tokens_behind(const meeting *from, const json_text *request, uin
         *count = more;
         return tail;
     }
-    int32_t *tokens = aligned(more + 1, sizeof *tokens);
+    int32_t *tokens = dw_aligned(more + 1, sizeof *tokens);
     tokens[0] = from->end;
     memcpy(tokens + 1, tail, more * sizeof *tail);
     free(tail);
@@ -304,7 +303,7 @@ static int32_t keep_same(asked *asked, const meeting *from, const int32_t *token
     }
     own.held_count = same;
     asked->count = count - (same - from->tokens);
-    asked->tokens = aligned(asked->count, sizeof *asked->tokens);
+    asked->tokens = dw_aligned(asked->count, sizeof *asked->tokens);
     memcpy(asked->tokens, tokens + (same - from->tokens), asked->count * sizeof *tokens);
     return 0;
 }
@@ -336,7 +335,7 @@ static int32_t take_chat(asked *asked)
 /* The tokens of a list of numbers, up to its bracket. */
 static int32_t *listed_tokens(const char *list, const char *end, uint32_t *count)
 {
-    int32_t *tokens = aligned((size_t)(end - list) / 2 + 1, sizeof *tokens);
+    int32_t *tokens = dw_aligned((size_t)(end - list) / 2 + 1, sizeof *tokens);
     *count = 0;
     for (const char *at = list + 1; *at != ']';) {
         char *next;
@@ -358,8 +357,8 @@ static int32_t take_prompt(asked *asked)
     if (list != NULL && *list == '[') {
         tokens = listed_tokens(list, end, &count);
     } else {
-        tokens = tokens_of(own.model, text.bytes, text.count,
-                           DW_TOKENIZE_SPECIAL | DW_TOKENIZE_PARSE, &count);
+        tokens = dw_tokens_in(own.model, text.bytes, text.count,
+                              DW_TOKENIZE_SPECIAL | DW_TOKENIZE_PARSE, &count);
     }
     free(text.bytes);
     int32_t status = count > 0 ? keep_same(asked, &start, tokens, count)
@@ -431,7 +430,7 @@ static void tell_text(choice *c, uint32_t index, const asked *asked, int ended)
 {
     size_t stands = standing(c, asked, ended);
     if (!ended) {
-        stands -= unfinished(c->raw.bytes + c->told, stands - c->told);
+        stands -= dw_text_unfinished(c->raw.bytes + c->told, stands - c->told);
     }
     if (stands == c->told && (c->logprobs.count == 0 || !ended)) {
         return;
@@ -474,7 +473,7 @@ static void tell_end(choice *c, uint32_t index, const asked *asked)
 static size_t piece_of(int32_t token, const asked *asked, char *piece, uint32_t room)
 {
     static int32_t *one;
-    one = one != NULL ? one : aligned(1, sizeof *one);
+    one = one != NULL ? one : dw_aligned(1, sizeof *one);
     one[0] = token;
     int32_t bytes =
         dw_detokenize(own.model, one, 1, piece, room, asked->special ? DW_DETOKENIZE_SPECIAL : 0);
@@ -514,7 +513,7 @@ static int32_t begin_choice(choice *c, const asked *asked, const int32_t *prompt
 {
     uint32_t room = own.capacity - asked->prompt_count + 1;
     uint32_t most = asked->most > 0 && asked->most < room ? asked->most : room;
-    c->said = aligned(most, sizeof *c->said);
+    c->said = dw_aligned(most, sizeof *c->said);
     c->speech = (dw_generate_request){
         .struct_bytes = sizeof c->speech,
         .flags = (asked->special ? DW_GENERATE_SPECIAL : 0) |
@@ -582,7 +581,7 @@ static void note_logprobs(choice *c, const asked *asked, const float *logits, ui
 static int32_t step_with_logits(choice *c, const asked *asked, float *logits, uint32_t vocab)
 {
     static int32_t *last;
-    last = last != NULL ? last : aligned(1, sizeof *last);
+    last = last != NULL ? last : dw_aligned(1, sizeof *last);
     const int32_t *tokens = c->speech.prompt;
     uint32_t count = c->speech.prompt_count;
     if (c->speech.token_count > 0) {
@@ -651,7 +650,7 @@ static int32_t begin_choices(choice *choices, const asked *asked)
         if (result < 0) {
             return result;
         }
-        int32_t *last = aligned(1, sizeof *last);
+        int32_t *last = dw_aligned(1, sizeof *last);
         last[0] = prompt[count - 1];
         prompt = last;
         count = 1;
@@ -769,7 +768,7 @@ static void hold_answer(const asked *asked, const choice *c)
         if (raw.count > bytes || memcmp(raw.bytes + place, text + place, raw.count - place) != 0) {
             break;
         }
-        if (unfinished(raw.bytes, raw.count) == 0) { /* requests are read from a character on */
+        if (dw_text_unfinished(raw.bytes, raw.count) == 0) { /* requests begin with a character */
             place = raw.count;
             same = i + 1;
         }
@@ -799,7 +798,7 @@ static int32_t answer(asked *asked)
     memset(choices, 0, sizeof choices);
     int32_t status = dw_model_info(own.model, &info);
     if (status >= 0 && asked->logprobs >= 0 && logits == NULL) {
-        logits = aligned(info.vocab_count, sizeof *logits);
+        logits = dw_aligned(info.vocab_count, sizeof *logits);
     }
     snprintf(line, sizeof line, "{\"prompt\":%u,\"cached\":%u}\n", asked->prompt_count,
              own.held_count);
@@ -841,10 +840,10 @@ static int32_t embed_one(const char *value, uint32_t index, uint32_t length)
         tokens = listed_tokens(value, end, &count);
     } else {
         json_text text = json_string(value);
-        tokens = tokens_of(own.model, text.bytes, text.count, DW_TOKENIZE_SPECIAL, &count);
+        tokens = dw_tokens_in(own.model, text.bytes, text.count, DW_TOKENIZE_SPECIAL, &count);
         free(text.bytes);
     }
-    float *row = aligned(length, sizeof *row);
+    float *row = dw_aligned(length, sizeof *row);
     int32_t status = dw_embed(own.model, tokens, count, DW_POOLING_MODEL, DW_EMBED_NORMALIZE, row);
     if (status < 0) {
         status = refuse(status, NULL);
@@ -898,7 +897,7 @@ static int32_t start_context(void)
         return refuse(context, NULL);
     }
     own.capacity = (uint32_t)dw_context_capacity(context);
-    own.held = aligned(own.capacity + 1, sizeof *own.held);
+    own.held = dw_aligned(own.capacity + 1, sizeof *own.held);
     json_add(&own.text, "");
     own.context = context;
     return 0;

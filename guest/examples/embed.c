@@ -3,7 +3,7 @@
  * last; DRIFTWOOD_RAW=1: as the model gives it, not at a length of 1. */
 #include <stdbool.h>
 
-#include "settings.h"
+#include <driftwood_helpers.h>
 
 static int32_t pooling_from_env(void)
 {
@@ -34,12 +34,12 @@ static void embed_line(int32_t model, const dw_abi_model_info *info, const char 
 {
     uint32_t count;
     int32_t pooling = pooling_from_env();
-    uint32_t flags = whole_from("DRIFTWOOD_RAW", 0, 1) == 1 ? 0 : DW_EMBED_NORMALIZE;
-    int32_t *tokens = tokens_of(model, text, bytes, DW_TOKENIZE_SPECIAL, &count);
+    uint32_t flags = dw_setting_max("DRIFTWOOD_RAW", 0, 1) == 1 ? 0 : DW_EMBED_NORMALIZE;
+    int32_t *tokens = dw_tokens_in(model, text, bytes, DW_TOKENIZE_SPECIAL, &count);
     bool each = (pooling == DW_POOLING_MODEL ? info->pooling : pooling) == DW_POOLING_NONE;
     uint32_t rows = each ? count : 1;
-    float *embedding = aligned((size_t)rows * info->embedding_length, sizeof *embedding);
-    must(dw_embed(model, tokens, count, pooling, flags, embedding), "embedding");
+    float *embedding = dw_aligned((size_t)rows * info->embedding_length, sizeof *embedding);
+    dw_must(dw_embed(model, tokens, count, pooling, flags, embedding), "embedding");
     for (uint32_t row = 0; row < rows; row++) {
         fputs(row > 0 ? ", " : each ? "[" : "", stdout);
         print_row(embedding + (size_t)row * info->embedding_length, info->embedding_length);
@@ -53,8 +53,8 @@ int main(void)
 {
     const char *text = getenv("DRIFTWOOD_PROMPT");
     dw_abi_model_info info;
-    int32_t model = must(dw_model_open(NULL, 0), "model");
-    must(dw_model_info(model, &info), "model");
+    int32_t model = dw_must(dw_model_open(NULL, 0), "model");
+    dw_must(dw_model_info(model, &info), "model");
     if (text == NULL || text[0] == '\0') {
         fprintf(stderr, "no text: give one with --prompt, a line each\n");
         return 1;

@@ -22,7 +22,7 @@ static json_text request_for(const dw_abi_model_info *info, const char *prompt)
 {
     const char *system = getenv("DRIFTWOOD_SYSTEM");
     json_text request = {.count = 0};
-    int raw = whole_from("DRIFTWOOD_RAW", 0, 1) != 0;
+    int raw = dw_setting_max("DRIFTWOOD_RAW", 0, 1) != 0;
     if (raw || !info->has_chat_template) {
         const char *why = raw ? "the prompt is raw"
                               : "the model has no chat template; --chat-template chooses one";
@@ -55,7 +55,7 @@ static void begin_holding(int32_t sampler, int32_t model, const json_text *reque
 {
     const char *tools = getenv("DRIFTWOOD_TOOLS");
     if (request->count > 0 && tools != NULL && tools[0] != '\0') {
-        must(dw_sampler_chat(sampler, model, request->bytes, (uint32_t)request->count), "tools");
+        dw_must(dw_sampler_chat(sampler, model, request->bytes, (uint32_t)request->count), "tools");
     } else {
         begin_grammar(sampler, model);
     }
@@ -68,13 +68,13 @@ static uint32_t said;              /* of its tokens */
 static void begin_speech(int32_t context, int32_t sampler, const int32_t *prompt, uint32_t count,
                          uint64_t tokens_max)
 {
-    uint32_t capacity = (uint32_t)must(dw_context_capacity(context), "context");
+    uint32_t capacity = (uint32_t)dw_must(dw_context_capacity(context), "context");
     uint32_t room = count <= capacity ? capacity - count + 1 : 1;
     speech.prompt = prompt;
     speech.prompt_count = count;
     speech.tokens_max = tokens_max < room ? (uint32_t)tokens_max : room;
-    speech.tokens = aligned(speech.tokens_max, sizeof *speech.tokens);
-    must(dw_generate_begin(context, sampler, &speech), "prompt");
+    speech.tokens = dw_aligned(speech.tokens_max, sizeof *speech.tokens);
+    dw_must(dw_generate_begin(context, sampler, &speech), "prompt");
 }
 
 /* What has come since; the device goes on meanwhile. */
@@ -96,38 +96,37 @@ static void show_speech(int32_t model, text_stream *stream, answer_reader *reade
 int main(void)
 {
     const char *prompt = getenv("DRIFTWOOD_PROMPT");
-    uint64_t tokens_max = whole_from("DRIFTWOOD_MAX_TOKENS", MAX_TOKENS_DEFAULT, INT32_MAX);
+    uint64_t tokens_max = dw_setting_max("DRIFTWOOD_MAX_TOKENS", MAX_TOKENS_DEFAULT, INT32_MAX);
     dw_abi_model_info info;
-    int32_t model = must(dw_model_open(NULL, 0), "model");
-    must(dw_model_info(model, &info), "model");
+    int32_t model = dw_must(dw_model_open(NULL, 0), "model");
+    dw_must(dw_model_info(model, &info), "model");
     int32_t sampler = sampler_from_env(model);
 
     uint32_t count;
     prompt = prompt != NULL ? prompt : "";
     json_text request = request_for(&info, prompt);
-    int32_t *tokens = request.count > 0
-                          ? request_tokens(model, &request, 0, &count)
-                          : tokens_of(model, prompt, strlen(prompt), DW_TOKENIZE_SPECIAL, &count);
+    int32_t *tokens = request.count > 0 ? request_tokens(model, &request, 0, &count)
+                                        : dw_tokens_of(model, prompt, DW_TOKENIZE_SPECIAL, &count);
     if (count == 0) {
         fprintf(stderr, "the prompt is empty: give one with --prompt\n");
         return 1;
     }
     show_prompt(model, tokens, count);
     for (uint32_t i = 0; i < count; i++) {
-        must(dw_sampler_accept(sampler, tokens[i]), "sampling");
+        dw_must(dw_sampler_accept(sampler, tokens[i]), "sampling");
     }
     begin_holding(sampler, model, &request);
-    int32_t context = must(dw_context_create(model, 0), "context");
+    int32_t context = dw_must(dw_context_create(model, 0), "context");
     text_stream stream = stream_from_env();
     answer_reader reader;
     int reads = request.count > 0 && answer_begin(&reader, model, &request);
     if (tokens_max == 0) {
-        must(dw_forward(context, tokens, count, NULL), "prompt");
+        dw_must(dw_forward(context, tokens, count, NULL), "prompt");
     } else {
         speech = generation_of(&stream, reads);
         begin_speech(context, sampler, tokens, count, tokens_max);
         while (speech.end == DW_GENERATE_GOES_ON) {
-            must(dw_generate_wait(context), said == 0 ? "prompt" : "forward");
+            dw_must(dw_generate_wait(context), said == 0 ? "prompt" : "forward");
             show_speech(model, &stream, reads ? &reader : NULL);
         }
     }

@@ -1,21 +1,10 @@
 /* Two matrices in the guest's memory, multiplied there by the device, and checked by the guest.
  * Arguments: the side (default 256, at most 1024) and how many runs to time (default 20). */
-#include <driftwood_guest.h>
+#include <driftwood_helpers.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { SIDE_MAX = 1024, RUNS_MAX = 100000 };
-
-static int32_t must(int32_t result, const char *what)
-{
-    if (result < 0) {
-        char message[256];
-        (void)dw_last_error(message, sizeof message);
-        fprintf(stderr, "matrix: %s: %s\n", what, message);
-        exit(1);
-    }
-    return result;
-}
 
 /* Small whole numbers: every sum is exact in float32, in whatever order the device adds. */
 static void fill(float *to, int count, int step)
@@ -70,23 +59,23 @@ int main(int argc, char **argv)
     fill(b, count, 11);
 
     const uint32_t ne[4] = {(uint32_t)side, (uint32_t)side, 1, 1};
-    int32_t graph = must(dw_graph_create(), "a graph");
-    int32_t ta = must(dw_graph_tensor(graph, DW_F32, ne, a), "the first matrix");
-    int32_t tb = must(dw_graph_tensor(graph, DW_F32, ne, b), "the second matrix");
+    int32_t graph = dw_must(dw_graph_create(), "a graph");
+    int32_t ta = dw_must(dw_graph_tensor(graph, DW_F32, ne, a), "the first matrix");
+    int32_t tb = dw_must(dw_graph_tensor(graph, DW_F32, ne, b), "the second matrix");
     int32_t inputs[4] = {ta, tb, 0, 0};
-    int32_t tp = must(dw_graph_op(graph, DW_OP_MATMUL, inputs, NULL), "the product");
-    must(dw_graph_output(graph, tp, product), "the output");
-    must(dw_graph_build(graph), "building");
+    int32_t tp = dw_must(dw_graph_op(graph, DW_OP_MATMUL, inputs, NULL), "the product");
+    dw_must(dw_graph_output(graph, tp, product), "the output");
+    dw_must(dw_graph_build(graph), "building");
 
-    must(dw_graph_run(graph), "running");
+    dw_must(dw_graph_run(graph), "running");
     uint64_t start = dw_clock_ns();
     for (int i = 0; i < runs; i++) {
-        must(dw_graph_run(graph), "running");
+        dw_must(dw_graph_run(graph), "running");
     }
     double ns = (double)(dw_clock_ns() - start) / runs;
 
     char device[64];
-    must(dw_device_name(device, sizeof device), "the device's name");
+    dw_must(dw_device_name(device, sizeof device), "the device's name");
     int wrong = count_wrong(a, b, product, side);
     printf("%d x %d times %d x %d on %s: %.1f us a run, %.1f GFLOP/s\n", side, side, side, side,
            device, ns / 1000, 2.0 * side * side * side / ns);

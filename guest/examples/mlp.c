@@ -6,7 +6,7 @@
  *   answer = argmax(scores)                                    [images]
  *
  * Weights are halves, which the device takes as they are. guest/train/train_mlp.py made them. */
-#include <driftwood_guest.h>
+#include <driftwood_helpers.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,40 +23,28 @@ static DW_ALIGNED float input[IMAGES][PIXELS];
 static DW_ALIGNED float chances[IMAGES][DIGITS];
 static DW_ALIGNED int32_t answers[IMAGES];
 
-/* A negative status ends the program, saying in the host's words what was wrong. */
-static int32_t must(int32_t result, const char *what)
-{
-    if (result < 0) {
-        char message[256];
-        (void)dw_last_error(message, sizeof message);
-        fprintf(stderr, "mlp: %s: %s\n", what, message);
-        exit(1);
-    }
-    return result;
-}
-
 static int32_t tensor(int32_t graph, int32_t type, uint32_t ne0, uint32_t ne1, const void *data)
 {
-    return must(dw_graph_tensor(graph, type, (uint32_t[4]){ne0, ne1, 1, 1}, data), "a tensor");
+    return dw_must(dw_graph_tensor(graph, type, (uint32_t[4]){ne0, ne1, 1, 1}, data), "a tensor");
 }
 
 static int32_t op(int32_t graph, int32_t kind, int32_t a, int32_t b)
 {
-    return must(dw_graph_op(graph, kind, (int32_t[4]){a, b, 0, 0}, NULL), "an operation");
+    return dw_must(dw_graph_op(graph, kind, (int32_t[4]){a, b, 0, 0}, NULL), "an operation");
 }
 
 static int32_t describe(void)
 {
-    int32_t graph = must(dw_graph_create(), "a graph");
+    int32_t graph = dw_must(dw_graph_create(), "a graph");
     int32_t pixels_in = tensor(graph, DW_F32, PIXELS, IMAGES, input);
     int32_t hidden = op(graph, DW_OP_MATMUL, tensor(graph, DW_F16, PIXELS, HIDDEN, w1), pixels_in);
     hidden = op(graph, DW_OP_ADD, hidden, tensor(graph, DW_F32, HIDDEN, 1, b1));
     hidden = op(graph, DW_OP_RELU, hidden, 0);
     int32_t scores = op(graph, DW_OP_MATMUL, tensor(graph, DW_F16, HIDDEN, DIGITS, w2), hidden);
     scores = op(graph, DW_OP_ADD, scores, tensor(graph, DW_F32, DIGITS, 1, b2));
-    must(dw_graph_output(graph, op(graph, DW_OP_SOFTMAX, scores, 0), chances), "an output");
-    must(dw_graph_output(graph, op(graph, DW_OP_ARGMAX, scores, 0), answers), "an output");
-    must(dw_graph_build(graph), "building");
+    dw_must(dw_graph_output(graph, op(graph, DW_OP_SOFTMAX, scores, 0), chances), "an output");
+    dw_must(dw_graph_output(graph, op(graph, DW_OP_ARGMAX, scores, 0), answers), "an output");
+    dw_must(dw_graph_build(graph), "building");
     return graph;
 }
 
@@ -93,9 +81,9 @@ int main(void)
 {
     unpack();
     int32_t graph = describe();
-    must(dw_graph_run(graph), "running");
+    dw_must(dw_graph_run(graph), "running");
     uint64_t start = dw_clock_ns();
-    must(dw_graph_run(graph), "running");
+    dw_must(dw_graph_run(graph), "running");
     uint64_t took = dw_clock_ns() - start;
     int right = 0;
     for (int i = 0; i < IMAGES; i++) {

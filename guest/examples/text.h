@@ -3,8 +3,7 @@
 #ifndef GUEST_EXAMPLES_TEXT_H
 #define GUEST_EXAMPLES_TEXT_H
 
-#include "settings.h"
-#include "utf8.h"
+#include <driftwood_helpers.h>
 
 static double number_from(const char *name, double fallback)
 {
@@ -25,14 +24,14 @@ static dw_sampler_params sampler_params_from_env(void)
 {
     return (dw_sampler_params){
         .temperature = (float)number_from("DRIFTWOOD_TEMP", 0.8),
-        .top_k = (int32_t)whole_from("DRIFTWOOD_TOP_K", 40, INT32_MAX),
+        .top_k = (int32_t)dw_setting_max("DRIFTWOOD_TOP_K", 40, INT32_MAX),
         .top_p = (float)number_from("DRIFTWOOD_TOP_P", 0.95),
         .min_p = (float)number_from("DRIFTWOOD_MIN_P", 0.05),
         .repeat_penalty = (float)number_from("DRIFTWOOD_REPEAT_PENALTY", 1.0),
-        .seed = whole_from("DRIFTWOOD_SEED", dw_clock_ns(), UINT64_MAX),
+        .seed = dw_setting_max("DRIFTWOOD_SEED", dw_clock_ns(), UINT64_MAX),
         .frequency_penalty = (float)number_from("DRIFTWOOD_FREQUENCY_PENALTY", 0.0),
         .presence_penalty = (float)number_from("DRIFTWOOD_PRESENCE_PENALTY", 0.0),
-        .penalty_tokens = (int32_t)whole_from("DRIFTWOOD_REPEAT_LAST_N", 64, 4096),
+        .penalty_tokens = (int32_t)dw_setting_max("DRIFTWOOD_REPEAT_LAST_N", 64, 4096),
         .struct_bytes = sizeof(dw_sampler_params),
         .temperature_range = (float)number_from("DRIFTWOOD_DYNATEMP_RANGE", 0.0),
         .temperature_exponent = (float)number_from("DRIFTWOOD_DYNATEMP_EXP", 1.0),
@@ -42,8 +41,8 @@ static dw_sampler_params sampler_params_from_env(void)
         .xtc_threshold = (float)number_from("DRIFTWOOD_XTC_THRESHOLD", 0.1),
         .dry_multiplier = (float)number_from("DRIFTWOOD_DRY_MULTIPLIER", 0.0),
         .dry_base = (float)number_from("DRIFTWOOD_DRY_BASE", 1.75),
-        .dry_allowed_length = (int32_t)whole_from("DRIFTWOOD_DRY_ALLOWED_LENGTH", 2, 4096),
-        .dry_tokens = (int32_t)whole_from("DRIFTWOOD_DRY_PENALTY_LAST_N", 0, 4096),
+        .dry_allowed_length = (int32_t)dw_setting_max("DRIFTWOOD_DRY_ALLOWED_LENGTH", 2, 4096),
+        .dry_tokens = (int32_t)dw_setting_max("DRIFTWOOD_DRY_PENALTY_LAST_N", 0, 4096),
         .mirostat_tau = (float)number_from("DRIFTWOOD_MIROSTAT_TAU", 0.0),
         .mirostat_eta = (float)number_from("DRIFTWOOD_MIROSTAT_ETA", 0.1),
     };
@@ -70,20 +69,20 @@ static void set_biases(int32_t sampler)
         biases[count++] = (dw_logit_bias){token > INT32_MAX ? -1 : (int32_t)token, bias};
         text = *end == ',' ? end + 1 : end;
     }
-    must(dw_sampler_logit_bias(sampler, biases, count), "sampling");
+    dw_must(dw_sampler_logit_bias(sampler, biases, count), "sampling");
 }
 
 static int32_t sampler_from_env(int32_t model)
 {
     static const char *const breakers[] = {"\n", ":", "\"", "*"}; /* llama.cpp's */
     dw_sampler_params params = sampler_params_from_env();
-    int32_t sampler = must(dw_sampler_create(model, &params), "sampling");
+    int32_t sampler = dw_must(dw_sampler_create(model, &params), "sampling");
     set_biases(sampler);
     if (params.dry_multiplier > 0.0F) {
         const char *own = getenv("DRIFTWOOD_DRY_SEQUENCE_BREAKER");
         const char *const *list = own != NULL ? &own : breakers;
         uint32_t count = own == NULL ? 4 : strcmp(own, "none") == 0 ? 0 : 1;
-        must(dw_sampler_dry_breakers(sampler, model, list, count), "sampling");
+        dw_must(dw_sampler_dry_breakers(sampler, model, list, count), "sampling");
     }
     return sampler;
 }
@@ -99,9 +98,10 @@ static void begin_grammar(int32_t sampler, int32_t model)
         exit(1);
     }
     if (text != NULL) {
-        must(dw_sampler_grammar(sampler, model, text, (uint32_t)strlen(text)), "sampling");
+        dw_must(dw_sampler_grammar(sampler, model, text, (uint32_t)strlen(text)), "sampling");
     } else if (schema != NULL) {
-        must(dw_sampler_json_schema(sampler, model, schema, (uint32_t)strlen(schema)), "sampling");
+        dw_must(dw_sampler_json_schema(sampler, model, schema, (uint32_t)strlen(schema)),
+                "sampling");
     }
 }
 
@@ -140,7 +140,7 @@ static text_stream stream_from_env(void)
 /* Give out the first `count` bytes held, less what is half a character. */
 static void stream_write(text_stream *stream, size_t count)
 {
-    count -= unfinished(stream->held, count);
+    count -= dw_text_unfinished(stream->held, count);
     fwrite(stream->held, 1, count, stdout);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         exit(1); /* nobody would read the rest; the host says why */
@@ -191,7 +191,7 @@ static int stream_token(text_stream *stream, int32_t model, const int32_t *token
     char *place = stream->held + stream->held_count;
     uint32_t room = (uint32_t)(sizeof stream->held - stream->held_count);
     stream->held_count +=
-        (size_t)must(dw_detokenize(model, token, 1, place, room, 0), "detokenize");
+        (size_t)dw_must(dw_detokenize(model, token, 1, place, room, 0), "detokenize");
     size_t count = stream_stop(stream, &found);
     stream_write(stream, count);
     stream->held_count = found ? 0 : stream->held_count;
@@ -204,7 +204,7 @@ static int stream_token(text_stream *stream, int32_t model, const int32_t *token
 static dw_generate_request generation_of(const text_stream *stream, int special)
 {
     static dw_stop_string stops[STOPS_MAX];
-    int past_end = whole_from("DRIFTWOOD_PAST_END", 0, 1) != 0;
+    int past_end = dw_setting_max("DRIFTWOOD_PAST_END", 0, 1) != 0;
     for (size_t i = 0; i < stream->stop_count; i++) {
         stops[i] = (dw_stop_string){stream->stops[i], (uint32_t)strlen(stream->stops[i])};
     }
