@@ -222,6 +222,7 @@ typedef struct dw_generate_request {
 
 #define DW_FORWARD_STEPS_MAX 256 /* in one call */
 #define DW_TOP_COUNT_MAX 128     /* likeliest tokens of a row */
+#define DW_CONTEXT_ROWS_MAX 16   /* rows of logits that a context can keep */
 
 /* One context's step among several of dw_forward_many: its tokens, and what is wanted of them. That
  * is `rows`, or any of a token, its log probability, and the likeliest; or nothing. 64 bytes. */

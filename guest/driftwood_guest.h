@@ -162,6 +162,13 @@ DW_IMPORT("context_trim") int32_t dw_context_trim(int32_t context, uint32_t leng
  * their keys and values still depend on the removed tokens. Returns the new length. */
 DW_IMPORT("context_shift")
 int32_t dw_context_shift(int32_t context, uint32_t keep, uint32_t drop);
+/* From now on the context keeps rows of logits: of the last `count` tokens, at most
+ * DW_CONTEXT_ROWS_MAX, whose logits a step gave or chose from. 0: none, as a new context. */
+DW_IMPORT("context_rows") int32_t dw_context_rows(int32_t context, uint32_t count);
+/* The last token's row of logits [vocab_count] again, without a step: after a fork, which has its
+ * parent's rows, and after dw_context_trim to where a row is kept of. Returns the context's length.
+ * DW_E_NOT_FOUND: none is kept of that token. */
+DW_IMPORT("context_logits") int32_t dw_context_logits(int32_t context, float *logits);
 /* Appends tokens [count] and computes them. `logits` is NULL, or gets [rows][vocab_count] floats
  * for the last `rows` of these tokens. Returns the new length. On failure the context is
  * unchanged. */

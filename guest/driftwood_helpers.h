@@ -168,6 +168,15 @@ DW_HELPER void dw_text_put(dw_text_stream *stream, int32_t model, int32_t token)
     memmove(stream->held, stream->held + count - stream->count, stream->count);
 }
 
+/* A token drawn once more from the row that the context keeps of its last token (dw_context_rows):
+ * who forks at a decision point draws in each branch, and computes nothing. `row` is of
+ * vocab_count floats. */
+DW_HELPER int32_t dw_sample_again(int32_t context, int32_t sampler, float *row)
+{
+    dw_must(dw_context_logits(context, row), "context_logits");
+    return dw_must(dw_sample(sampler, row), "sample");
+}
+
 /* Another context that holds what `context` does. */
 DW_HELPER int32_t dw_fork_of(int32_t context)
 {

@@ -413,9 +413,10 @@ static bool take_promise(check *c, const char *name, const json_t *value)
 static bool is_known(const char *name)
 {
     static const char *const known[] = {
-        "module",        "messages",      "memory",      "memory.#",   "memory.runs",
-        "memory.#.runs", "memory.blocks", "memory.data", "kv.#",       "memory.#.blocks",
-        "memory.#.data", "kv.#.#",        "tokens.#",    "tokens.#.#", "table.#"};
+        "module",      "messages",        "memory",        "memory.#",
+        "memory.runs", "memory.#.runs",   "memory.blocks", "memory.data",
+        "kv.#",        "memory.#.blocks", "memory.#.data", "kv.#.#",
+        "tokens.#",    "tokens.#.#",      "table.#",       "logits.#.#"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         const char *pattern = known[i];
         const char *at = name;

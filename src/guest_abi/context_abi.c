@@ -1,7 +1,13 @@
-/* Contexts for guests: made, forked, trimmed, shifted. A context counts its model by itself, so a
- * guest may close a model while contexts of it are open. */
+/* Contexts for guests: made, forked, trimmed, shifted, and their last logits again. A context
+ * counts its model by itself, so a guest may close a model while contexts of it are open. */
+#include <assert.h>
+#include <string.h>
+
+#include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
+
+static_assert(DW_CONTEXT_ROWS_MAX == DW_KEPT_ROWS_MAX, "what contexts keep is what guests may ask");
 
 static dw_status may_open_context(dw_instance *instance, dw_error *err)
 {
@@ -143,6 +149,39 @@ static int32_t context_shift(dw_instance *instance, const wasmtime_val_raw_t *ar
 }
 DW__GUEST_CALL(i32, context_shift)
 
+/* context, count */
+static int32_t context_rows(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *context = dw__context_of(instance, args[0].i32);
+    return context == NULL ? (int32_t)err->code
+                           : (int32_t)dw_context_keep_rows(context, dw__u32(&args[1]), err);
+}
+DW__GUEST_CALL_TAKING(i32, DW_PART_KV, context_rows)
+
+/* context, logits */
+static int32_t context_logits(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    const dw_context *context = dw__context_of(instance, args[0].i32);
+    const float *row;
+    void *logits;
+    if (context == NULL) {
+        return err->code;
+    }
+    uint32_t vocab_count = dw_model_shape_of(dw_context_model(context))->vocab_count;
+    dw_status status = dw__logits_range(instance, dw__u32(&args[1]), vocab_count, &logits, err);
+    if (status == DW_OK) {
+        status = dw_context_logits(context, &row, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    memcpy(logits, row, vocab_count * sizeof *row);
+    return (int32_t)dw_context_length(context);
+}
+DW__GUEST_CALL(i32, context_logits)
+
 const dw_host_import dw_context_imports[] = {
     {"context_create", "ii:i", call_context_create},
     {"context_fork", "i:i", call_context_fork},
@@ -151,5 +190,7 @@ const dw_host_import dw_context_imports[] = {
     {"context_capacity", "i:i", call_context_capacity},
     {"context_trim", "ii:i", call_context_trim},
     {"context_shift", "iii:i", call_context_shift},
+    {"context_rows", "ii:i", call_context_rows},
+    {"context_logits", "ii:i", call_context_logits},
     {NULL, NULL, NULL},
 };

@@ -87,7 +87,7 @@ static int32_t forward(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     return forward_for(instance, args, DW_RESULT_LOGITS);
 }
-DW__GUEST_CALL(i32, forward)
+DW__GUEST_CALL_GROWING(i32, forward)
 
 static int32_t forward_hidden(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -197,7 +197,7 @@ static int32_t forward_top(dw_instance *instance, const wasmtime_val_raw_t *args
     }
     return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(context);
 }
-DW__GUEST_CALL(i32, forward_top)
+DW__GUEST_CALL_GROWING(i32, forward_top)
 
 /* ---- embeddings --------------------------------------------------------------------------- */
 

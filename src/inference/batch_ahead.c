@@ -78,7 +78,7 @@ bool dw__ahead_may_begin(const dw_batch *batch, dw_batch_item *const *owners, ui
     for (uint32_t i = 0; i < count; i++) {
         const dw_batch_item *item = owners[i];
         if (item->follows == DW_BATCH_FOLLOWS_ANYTHING || item->step.token_count != 1 ||
-            item->step.choice == NULL || is_asked(item)) {
+            item->step.choice == NULL || item->context->kept != NULL || is_asked(item)) {
             return false;
         }
         follow += item->follows == DW_BATCH_FOLLOWS_LIKELIEST;

@@ -75,6 +75,9 @@ dw_status dw_context_fork(dw_context **out, dw_context *parent, dw_error *err)
     context->model = dw_model_ref(parent->model);
     context->kv_type = parent->kv_type;
     dw_status status = dw_kv_log_fork(&context->log, parent->log, err);
+    if (status == DW_OK) {
+        status = dw__kept_rows_fork(&context->kept, parent->kept, err);
+    }
     if (status != DW_OK) {
         dw_context_destroy(context);
         return status;
@@ -94,6 +97,7 @@ void dw_context_destroy(dw_context *context)
     dw__prefix_share_release(&context->prefixes);
     dw_model_unref(context->model);
     dw__token_history_release(&context->history);
+    dw__kept_rows_destroy(context->kept);
     dw_free(context);
 }
 
@@ -136,6 +140,7 @@ static void trim(dw_context *context, uint32_t length)
 {
     dw_kv_log_trim(context->log, length);
     dw__prefix_share_trim(&context->prefixes, length);
+    dw__kept_rows_trim(context->kept, length);
 }
 
 dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err)
@@ -146,6 +151,76 @@ dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err)
     }
     trim(context, length);
     return DW_OK;
+}
+
+dw_status dw_context_keep_rows(dw_context *context, uint32_t count, dw_error *err)
+{
+    dw__kept_rows *kept = NULL;
+    if (count > DW_KEPT_ROWS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "rows: %u, limit %d", count, DW_KEPT_ROWS_MAX);
+    }
+    if (count > 0) {
+        dw_status status =
+            dw__kept_rows_create(&kept, dw_model_shape_of(context->model)->vocab_count, count, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    if (kept != NULL && context->kept != NULL) {
+        dw__kept_rows_move(kept, context->kept);
+    }
+    dw__kept_rows_destroy(context->kept);
+    context->kept = kept;
+    return DW_OK;
+}
+
+dw_status dw_context_logits(const dw_context *context, const float **row, dw_error *err)
+{
+    uint32_t length = dw_kv_log_length(context->log);
+    *row = dw__kept_rows_at(context->kept, length);
+    if (*row != NULL) {
+        return DW_OK;
+    }
+    return context->kept == NULL
+               ? dw_fail(err, DW_E_NOT_FOUND, "logits: the context keeps no rows")
+               : dw_fail(err, DW_E_NOT_FOUND,
+                         "logits: of token %u none are kept, only of the last %u tokens whose "
+                         "logits were computed",
+                         length, context->kept->max);
+}
+
+uint32_t dw_context_rows_max(const dw_context *context)
+{
+    return context->kept != NULL ? context->kept->max : 0;
+}
+
+uint32_t dw_context_row_count(const dw_context *context)
+{
+    return context->kept != NULL ? context->kept->count : 0;
+}
+
+const float *dw_context_row(const dw_context *context, uint32_t index, uint32_t *length)
+{
+    *length = context->kept->list[index].length;
+    return dw__kept_row_values(context->kept, index);
+}
+
+dw_status dw_context_add_row(dw_context *context, uint32_t length, float **row, dw_error *err)
+{
+    dw__kept_rows *kept = context->kept;
+    const uint32_t last = kept != NULL && kept->count > 0 ? kept->list[kept->count - 1].length : 0;
+    *row = NULL;
+    if (kept == NULL || kept->count == kept->max) {
+        return dw_fail(err, DW_E_RANGE, "rows: more than the %u that the context keeps",
+                       dw_context_rows_max(context));
+    }
+    if (length <= last || length > dw_kv_log_length(context->log)) {
+        return dw_fail(err, DW_E_RANGE, "rows: one of token %u, behind %u of a context of %u",
+                       length, last, dw_kv_log_length(context->log));
+    }
+    dw_status status = dw__kept_rows_reserve(kept, 1, err);
+    *row = status == DW_OK ? dw__kept_rows_add(kept, length) : NULL;
+    return status;
 }
 
 static bool overlaps(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
@@ -223,6 +298,7 @@ dw_step_slice dw__context_slice(const dw_context *context, const dw_step *step, 
     dw_step_slice slice = dw__step_slice_cut(step, dw_model_shape_of(context->model), first, count);
     slice.log = context->log;
     slice.kv_type = context->kv_type;
+    slice.kept = context->kept;
     return slice;
 }
 
@@ -275,6 +351,10 @@ dw_status dw__context_begin(dw_context *context, const dw_step *step, uint32_t *
     if (status == DW_OK && findable == 0) {
         status = note_tokens(context, step, err);
     }
+    if (status == DW_OK && step->result == DW_RESULT_LOGITS) {
+        status =
+            dw__kept_rows_reserve(context->kept, step->choice != NULL ? 1 : step->logits_rows, err);
+    }
     if (status != DW_OK) { /* the step that was begun does not come */
         dw_kv_log_trim(context->log, before);
     }
@@ -293,6 +373,7 @@ void dw__context_end(dw_context *context, const dw_step *step, uint32_t before, 
                      uint64_t took_ns)
 {
     bool prompt = step->token_count > 1 || before == 0;
+    dw__kept_rows_settle(context->kept);
     dw_count(prompt ? &step->counters->prompt_tokens : &step->counters->decoded_tokens,
              step->token_count - found);
     dw_count(prompt ? &step->counters->prompt_ns : &step->counters->decode_ns, took_ns);

@@ -66,6 +66,27 @@ dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err);
 dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_stop *stop,
                            dw_error *err);
 
+/* Rows of logits that a context can keep. */
+#define DW_KEPT_ROWS_MAX 16
+
+/* From now on keep rows of logits: of the last `count` tokens whose logits a step gave or chose
+ * from, vocab_count floats each. Those of before stay as far as they fit; 0: none. A fork has what
+ * its parent has, without a copy. A row goes when its token does (trim, undo, shift).
+ * Errors: DW_E_LIMIT, DW_E_MEMORY: as it was. */
+dw_status dw_context_keep_rows(dw_context *context, uint32_t count, dw_error *err);
+/* The last token's row, [vocab_count], until the next step, trim or shift. Errors: DW_E_NOT_FOUND:
+ * none is kept of it. */
+dw_status dw_context_logits(const dw_context *context, const float **row, dw_error *err);
+/* For who saves them: how many are kept at most, how many are, and one of those, [vocab_count],
+ * with the length of the context behind its token; the lengths ascend. */
+uint32_t dw_context_rows_max(const dw_context *context);
+uint32_t dw_context_row_count(const dw_context *context);
+const float *dw_context_row(const dw_context *context, uint32_t index, uint32_t *length);
+/* For who loads them: place for a row behind those there are, for the caller to write.
+ * Errors: DW_E_RANGE (more than it keeps, or a length that does not ascend or is beyond its own),
+ * DW_E_MEMORY. */
+dw_status dw_context_add_row(dw_context *context, uint32_t length, float **row, dw_error *err);
+
 /* What is taken from the logits of a step's last token, where these are: the row is not brought to
  * anybody's memory. `status` is DW_OK or what the sampler said; DW_E_NUMERIC, too, where
  * probabilities are wanted and no logit is finite. Log probabilities are those of the logits alone,

@@ -14,6 +14,7 @@ struct dw_context {
     dw_kv_type kv_type;
     dw__token_history history; /* its length is the log's */
     dw__prefix_share prefixes;
+    dw__kept_rows *kept; /* NULL: none */
 };
 
 /* What the making of a context begins with: its own record, no log yet.

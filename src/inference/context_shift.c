@@ -219,6 +219,7 @@ dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw
     if (begun && status != DW_OK) { /* records stand at two places now, or half way */
         dw_kv_log_trim(context->log, keep);
         dw__prefix_share_trim(&context->prefixes, keep);
+        dw__kept_rows_trim(context->kept, keep);
         (void)dw_kv_log_clear_rest(context->log, NULL);
         status = status == DW_E_CANCELLED ? status : DW_E_DEVICE;
         if (err != NULL) {
@@ -235,6 +236,7 @@ dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw
     }
     dw_kv_log_trim(context->log, length - drop);
     dw__prefix_share_trim(&context->prefixes, keep);
+    dw__kept_rows_trim(context->kept, keep);
     context->prefixes.impure = context->prefixes.impure || keep < length - drop;
     return DW_OK;
 }

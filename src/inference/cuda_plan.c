@@ -428,6 +428,30 @@ static void note_times(const dw_step_graph *graph, const dw_step_work *work)
     }
 }
 
+/* Copies for the context, from where the rows are: the caller's memory, or the device. The first
+ * row of the graph that is the slice's is `row`. */
+static dw_status keep_rows(dw_step_graph *graph, const dw_step_work *work,
+                           const dw_step_slice *slice, uint32_t row, dw_error *err)
+{
+    const size_t bytes = row_bytes(work);
+    for (uint32_t i = 0; slice->kept != NULL && i < slice->row_count; i++) {
+        float *copy = dw__step_slice_kept(slice, i);
+        if (copy == NULL) {
+            continue;
+        }
+        if (slice->choice == NULL) {
+            memcpy(copy, slice->rows + i * (bytes / sizeof *copy), bytes);
+            continue;
+        }
+        dw_status status = fetch_row(graph, row + i, bytes, copy, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        dw_count(&slice->step->counters->device_placed_bytes, bytes);
+    }
+    return DW_OK;
+}
+
 static dw_status finish(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
     note_times(graph, work);
@@ -439,6 +463,9 @@ static dw_status finish(dw_step_graph *graph, const dw_step_work *work, dw_error
         }
         slice->nan = rows_have_nan(graph, work, slice, i);
         dw_status status = work->in_batch ? deliver_row(graph, work, slice, i, err) : DW_OK;
+        if (status == DW_OK && !slice->nan) {
+            status = keep_rows(graph, work, slice, i, err);
+        }
         if (status != DW_OK) {
             return status;
         }

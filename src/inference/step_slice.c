@@ -1,5 +1,7 @@
 #include "inference/step_slice.h"
 
+#include <string.h>
+
 #include "inference/choice.h"
 
 uint32_t dw__result_length(const dw_model_shape *shape, dw_forward_result result)
@@ -95,6 +97,26 @@ static bool has_nan(const float *numbers, size_t count)
     return found != 0;
 }
 
+float *dw__step_slice_kept(const dw_step_slice *slice, uint32_t index)
+{
+    uint32_t end = slice->token_count - slice->row_count + index + 1; /* behind the row's token */
+    if (slice->kept == NULL || slice->step->result != DW_RESULT_LOGITS ||
+        slice->step->token_count - slice->first - end >= slice->kept->max) {
+        return NULL;
+    }
+    return dw__kept_rows_add(slice->kept, dw__step_slice_past(slice) + end);
+}
+
+static void keep_rows(const dw_step_slice *slice, size_t length)
+{
+    for (uint32_t i = 0; slice->kept != NULL && i < slice->row_count; i++) {
+        float *copy = dw__step_slice_kept(slice, i);
+        if (copy != NULL) {
+            memcpy(copy, slice->rows + i * length, length * sizeof *copy);
+        }
+    }
+}
+
 void dw__step_slice_conclude(dw_step_slice *slice, const dw_model_shape *shape)
 {
     if (slice->step == NULL) {
@@ -104,6 +126,9 @@ void dw__step_slice_conclude(dw_step_slice *slice, const dw_model_shape *shape)
     dw_choice *choice = slice->choice;
     DW_ASSERT(slice->row_count == 0 || slice->rows != NULL);
     slice->nan = has_nan(slice->rows, slice->row_count * length);
+    if (!slice->nan) {
+        keep_rows(slice, length);
+    }
     if (choice != NULL && !slice->nan) {
         dw__choice_from_row(choice, slice->rows, shape->vocab_count);
         slice->likeliest = choice->token;

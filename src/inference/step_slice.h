@@ -6,6 +6,7 @@
 
 #include "inference/context.h"
 #include "inference/graph_cache.h"
+#include "inference/kept_rows.h"
 
 /* Slices in one run at most. */
 #define DW__SLICES_MAX 256u
@@ -28,8 +29,9 @@ typedef struct dw_step_slice {
      * DW_RESULT_POOLED one row, to which each slice adds. */
     float *rows;
     uint32_t row_count;
-    dw_choice *choice; /* from the last token's logits: then one row, of scratch; NULL: none */
-    bool nan;          /* out: its rows hold NaN, and no choice was made */
+    dw_choice *choice;   /* from the last token's logits: then one row, of scratch; NULL: none */
+    dw__kept_rows *kept; /* the context's, which get copies of rows of logits; NULL: none */
+    bool nan;            /* out: its rows hold NaN, and no choice was made */
     /* One token, behind a run that has not landed (step_flight.h): the likeliest of that run's
      * slice `behind` - 1; 0: its step says which. */
     uint32_t behind;
@@ -60,6 +62,9 @@ dw_status dw__step_slice_check(const dw_step_slice *slice, dw_error *err);
  * with none. Errors: DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw__step_slices_scratch(dw_scratch *scratch, dw_model *model, dw_step_slice *slices,
                                   uint32_t count, dw_device_view **view, dw_error *err);
+/* Where a copy of the slice's row `index` is kept: [vocab_count], to be written at once; NULL: it
+ * is not. Of a slice's rows in their order, once. */
+float *dw__step_slice_kept(const dw_step_slice *slice, uint32_t index);
 /* After a run whose rows the host can read: look for NaN in them, then choose. Nothing for one
  * that has left the run: its step is NULL. */
 void dw__step_slice_conclude(dw_step_slice *slice, const dw_model_shape *shape);

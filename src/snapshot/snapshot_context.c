@@ -196,6 +196,41 @@ static bool put_like(const dw__freeze *f, json_t *entry, dw_context *context)
                          dw__json_put(entry, "like_bytes", dw__json_number(most)));
 }
 
+static void row_name(char name[DW__NAME_BYTES], int32_t handle, uint32_t length)
+{
+    (void)snprintf(name, DW__NAME_BYTES, "logits.%" PRId32 ".%" PRIu32, handle, length);
+}
+
+/* Rows of logits that it keeps: how many at most, of which lengths, and a tensor each. */
+static dw_status add_rows(dw__freeze *f, json_t *entry, int32_t handle, const dw_context *context,
+                          dw_error *err)
+{
+    const uint32_t rows_max = dw_context_rows_max(context);
+    dw_status status = DW_OK;
+    if (rows_max == 0) {
+        return DW_OK;
+    }
+    json_t *lengths = json_array();
+    if (!dw__json_put(entry, "rows_max", dw__json_number(rows_max)) ||
+        !dw__json_put(entry, "rows", lengths)) {
+        return dw__freeze_no_memory(err);
+    }
+    for (uint32_t i = 0; i < dw_context_row_count(context) && status == DW_OK; i++) {
+        char name[DW__NAME_BYTES];
+        uint32_t length;
+        dw_snapshot_tensor row = {
+            .name = name,
+            .dtype = "F32",
+            .dimension_count = 1,
+            .shape = {dw_model_shape_of(dw_context_model(context))->vocab_count},
+            .bytes = dw_context_row(context, i, &length)};
+        row_name(name, handle, length);
+        status = dw__json_append(lengths, dw__json_number(length)) ? dw__freeze_tensor(f, &row, err)
+                                                                   : dw__freeze_no_memory(err);
+    }
+    return status;
+}
+
 dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *object,
                            dw_error *err)
 {
@@ -210,7 +245,8 @@ dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *o
         !put_like(f, entry, context)) {
         return dw__freeze_no_memory(err);
     }
-    return add_records(f, handle, context, err);
+    dw_status status = add_rows(f, entry, handle, context, err);
+    return status == DW_OK ? add_records(f, handle, context, err) : status;
 }
 
 /* ---- loading ------------------------------------------------------------------------------ */
@@ -447,6 +483,49 @@ static dw_status read_context(const dw__thaw *t, const json_t *entry, saved_cont
     return status == DW_OK ? read_like(t, entry, saved, err) : status;
 }
 
+static dw_status read_row(const dw__thaw *t, int32_t handle, dw_context *context, uint32_t length,
+                          dw_error *err)
+{
+    char name[DW__NAME_BYTES];
+    float *row = NULL;
+    const dw_snapshot_file *file = dw__thaw_last_file(t);
+    const size_t bytes = dw_model_shape_of(dw_context_model(context))->vocab_count * sizeof(float);
+    row_name(name, handle, length);
+    const dw_snapshot_entry *tensor = dw_snapshot_file_tensor(file, name);
+    if (tensor == NULL || strcmp(tensor->dtype, "F32") != 0 || tensor->bytes != bytes) {
+        return dw_fail(err, DW_E_FORMAT, "%s: no F32 of %zu bytes in the file", name, bytes);
+    }
+    dw_status status = dw_context_add_row(context, length, &row, err);
+    return status == DW_OK ? dw_snapshot_file_read(file, tensor, 0, bytes, row, err) : status;
+}
+
+/* The rows of logits that it kept; files without them are of contexts that keep none. */
+static dw_status read_rows(const dw__thaw *t, const json_t *entry, int32_t handle,
+                           dw_context *context, dw_error *err)
+{
+    uint64_t rows_max;
+    const json_t *lengths;
+    if (json_object_get(entry, "rows_max") == NULL) {
+        return DW_OK;
+    }
+    dw_status status = dw__json_whole(entry, "open", "rows_max", DW_KEPT_ROWS_MAX, &rows_max, err);
+    if (status == DW_OK) {
+        status = dw__json_array(entry, "open", "rows", (size_t)rows_max, &lengths, err);
+    }
+    if (status == DW_OK) {
+        status = dw_context_keep_rows(context, (uint32_t)rows_max, err);
+    }
+    for (size_t i = 0; status == DW_OK && i < json_array_size(lengths); i++) {
+        const json_t *item = json_array_get(lengths, i);
+        const json_int_t length = json_is_integer(item) ? json_integer_value(item) : 0;
+        status = length >= 1 && length <= (json_int_t)dw_context_length(context)
+                     ? read_row(t, handle, context, (uint32_t)length, err)
+                     : dw_fail(err, DW_E_FORMAT, "open: rows %zu is not from 1 to %u", i,
+                               dw_context_length(context));
+    }
+    return status;
+}
+
 dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, void **out,
                            dw_error *err)
 {
@@ -479,6 +558,13 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
         const bool read = converted || t->options->unmapped;
         t->stats.kv_converted_bytes += read ? bytes : 0;
         t->stats.kv_mapped_bytes += read ? 0 : bytes;
+    }
+    if (status == DW_OK) {
+        status = read_rows(t, entry, handle, context, err);
+    }
+    if (status != DW_OK) {
+        dw_context_destroy(context);
+        context = NULL;
     }
     dw_free(segments);
     dw_free(tokens);

@@ -160,6 +160,14 @@ static int32_t branches(uint32_t count)
     return status;
 }
 
+/* A digest of the last row again, from what the context keeps. */
+static int32_t last_row(void)
+{
+    int32_t status = dw_context_logits(context, logits);
+    uint32_t digest = status < 0 ? (uint32_t)status : digest_of(logits, vocab_count);
+    return dw_reply(&digest, sizeof digest);
+}
+
 /* What it asks of its host: others like it, messages to them, timers, its end. */
 static int32_t ask(char what, const char *text, int32_t bytes)
 {
@@ -229,6 +237,10 @@ static int32_t act(char what, const char *text, int32_t bytes)
         context = branch < 0 ? context : branch;
         return status;
     }
+    case 'l': /* keep rows of logits */
+        return dw_context_rows(context, value);
+    case 'L':
+        return last_row();
     case 'b':
         return branches(value);
     case '+':

@@ -203,6 +203,35 @@ static void test_snapshot_deltas_hold_what_changed(void **state)
     forget(&files);
 }
 
+/* Rows of logits that a context keeps are there again, also in a delta's last file alone. */
+static void test_snapshot_keeps_rows(void **state)
+{
+    actor_fixture *fixture = *state;
+    actor_answer answer;
+    chain files = {.count = 0};
+    dw_actor *actor = talker(fixture, 9, 30);
+    assert_int_equal(actor_told(actor, &answer, "l3"), DW_OK);
+    assert_int_equal(actor_told(actor, &answer, "g5"), DW_OK);
+    for (int delta = 0; delta < 2; delta++) {
+        (void)freeze(actor, &files, delta ? "more_rows" : "rows", delta != 0);
+        dw_actor *thawed = thaw(fixture, &files, delta == 0, NULL);
+        for (uint32_t length = 35; length > 31; length--) { /* the last three, then none */
+            assert_twins(actor, thawed, "L");
+            assert_int_equal(actor_told(thawed, &answer, "L"), DW_OK);
+            int32_t found;
+            memcpy(&found, answer.data, sizeof found);
+            assert_int_equal(found == DW_E_NOT_FOUND, length == 32);
+            assert_int_equal(actor_told(actor, &answer, "t%u", length - 1), DW_OK);
+            assert_int_equal(actor_told(thawed, &answer, "t%u", length - 1), DW_OK);
+        }
+        dw_actor_destroy(thawed);
+        assert_int_equal(actor_told(actor, &answer, "n1"), DW_OK); /* 32 */
+        assert_int_equal(actor_told(actor, &answer, "g3"), DW_OK);
+    }
+    dw_actor_destroy(actor);
+    forget(&files);
+}
+
 static void test_snapshot_of_forks(void **state)
 {
     actor_fixture *fixture = *state;
@@ -421,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_snapshot_goes_on_where_it_was),
         cmocka_unit_test(test_snapshot_goes_on_choosing),
         cmocka_unit_test(test_snapshot_deltas_hold_what_changed),
+        cmocka_unit_test(test_snapshot_keeps_rows),
         cmocka_unit_test(test_snapshot_of_forks),
         cmocka_unit_test(test_snapshot_keeps_messages_and_wishes),
         cmocka_unit_test(test_snapshot_refuses_what_does_not_fit),
