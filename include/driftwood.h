@@ -983,6 +983,10 @@ typedef struct dw_instance_options {
      * Driftwood. */
     void (*on_trace)(void *user, const char *line);
     void *trace_user;
+    /* [model_count]: names by which the guest finds the models, beside their own (dw_model_info):
+     * at most 200 characters of ASCII that are no blanks, copied. An entry that is NULL or empty:
+     * by its own alone; so are all where this is NULL. */
+    const char *const *model_names;
 } dw_instance_options;
 
 /* A fresh guest with its own linear memory. `options` may be NULL; what it points to is copied
