@@ -101,6 +101,9 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     dw_cli_actors *actors = user;
     (void)pthread_mutex_lock(&actors->lock);
     dw_status status = search_model(actors, name, fingerprint, model, err);
+    if (status == DW_OK) {
+        (void)dw_model_ref(*model);
+    }
     (void)pthread_mutex_unlock(&actors->lock);
     return status;
 }

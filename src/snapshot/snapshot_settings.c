@@ -151,6 +151,7 @@ dw_status dw__model_get(const dw__thaw *t, const json_t *entry, dw_model **model
 
 /* ---- loading ------------------------------------------------------------------------------ */
 
+/* `*model` is counted. */
 static dw_status find_model(const dw__thaw *t, const json_t *entry, dw_model **model, dw_error *err)
 {
     const char *fingerprint;
@@ -170,7 +171,7 @@ static dw_status find_model(const dw__thaw *t, const json_t *entry, dw_model **m
             return status;
         }
         if (matches) {
-            *model = t->options->models[i];
+            *model = dw_model_ref(t->options->models[i]);
             return DW_OK;
         }
     }
@@ -318,7 +319,7 @@ typedef struct borrowed {
     const char *args[TEXTS_MAX];
     const char *env_names[TEXTS_MAX];
     const char *env_values[TEXTS_MAX];
-    dw_model *models[MODELS_MAX];
+    dw_model *models[MODELS_MAX]; /* counted; NULL: not found yet */
     const char *model_names[MODELS_MAX];
 } borrowed;
 
@@ -459,6 +460,9 @@ dw_status dw__settings_load(dw__thaw *t, dw_error *err)
         status = load_folders(t, saved, err);
     }
 out:
+    for (size_t i = 0; i < MODELS_MAX; i++) {
+        dw_model_unref(lists->models[i]); /* the settings count their own */
+    }
     dw_free(lists);
     return status;
 }
