@@ -14,7 +14,7 @@
 #include "support.h"
 #include "tiny_model.h"
 
-#define IMPORTS_MAX 64
+#define IMPORTS_MAX 96
 #define ARGS_MAX 8
 #define ARGS_OFFSET 65024u /* 8 bytes an argument, at the end of the first page */
 #define CALLS_MAX 40
@@ -231,8 +231,12 @@ static const guest *the_guest(void)
     add_imports(&one, dw_generate_imports);
     add_imports(&one, dw_many_imports);
     add_imports(&one, dw_tool_imports);
-    move_last(&one, "forward_top");
-    move_last(&one, "sampler_fork");
+    static const char *const later[] = {"forward_top",    "sampler_fork",       "context_rows",
+                                        "context_logits", "forward_embeddings", "token_embeddings"};
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
+        move_last(&one, later[i]);
+    }
+    add_imports(&one, dw_tree_imports);
     make_model(&one);
     make_module(&one);
     return &one;

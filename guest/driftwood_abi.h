@@ -43,7 +43,6 @@
 
 /* Tensor data, token lists and logits start at a multiple of this: every device can then use them
  * where they are. */
-#define DW_MODEL_NAME_MAX 200 /* bytes of a name that a model is opened by */
 #define DW_TENSOR_ALIGN 64
 #define DW_MAX_DIMS 4
 
@@ -246,6 +245,29 @@ typedef struct dw_forward_step {
     float log_probability; /* 0 where it was not wanted */
     uint32_t unused;       /* 0 */
 } dw_forward_step;
+
+#define DW_TREE_TOKENS_MAX 256 /* in one tree */
+
+/* A tree of tokens behind a context, for dw_forward_tree: many continuations in one step. What is
+ * beside the tokens may be NULL. 64 bytes. */
+typedef struct dw_forward_tree_step {
+    int32_t context;
+    uint32_t flags;                         /* 0 */
+    DW_GUEST_POINTER(const int32_t) tokens; /* [token_count] */
+    uint32_t token_count;                   /* 1 to DW_TREE_TOKENS_MAX */
+    /* [token_count]: the earlier token that each hangs on, -1: the context's end. It sees its
+     * forefathers, and stands one behind its parent. NULL: each hangs on the one before. */
+    DW_GUEST_POINTER(const int32_t) parents;
+    /* [token_count]: positions, in the place of those that follow from the parents. */
+    DW_GUEST_POINTER(const int32_t) positions;
+    /* [token_count][the context's length + token_count], in the place of what the parents say. 1:
+     * the token sees that token of the context, or of the tree; 0: not. It sees itself, and none
+     * behind it. */
+    DW_GUEST_POINTER(const uint8_t) mask;
+    DW_GUEST_POINTER(float) rows; /* [row_count][vocab_count], of the last tokens; NULL: none */
+    uint32_t row_count;
+    uint32_t reserved[7]; /* 0 */
+} dw_forward_tree_step;
 
 /* What a model is. 64 bytes. */
 typedef struct dw_abi_model_info {

@@ -84,11 +84,6 @@ DW_IMPORT("graph_destroy") int32_t dw_graph_destroy(int32_t graph);
 DW_IMPORT("model_open") int32_t dw_model_open(const char *name, uint32_t name_bytes);
 DW_IMPORT("model_close") int32_t dw_model_close(int32_t model);
 DW_IMPORT("model_info") int32_t dw_model_info(int32_t model, dw_abi_model_info *info);
-/* How many models this guest was granted; and the name by which it opens the one of that index,
- * from 0, to name [capacity]. -> its bytes, without an end. DW_E_RANGE: there is no such model;
- * DW_E_SPACE: the name has more bytes. */
-DW_IMPORT("model_count") int32_t dw_model_count(void);
-DW_IMPORT("model_name") int32_t dw_model_name(uint32_t index, char *name, uint32_t capacity);
 
 /* Writes the tokens of text [text_bytes], UTF-8, to tokens [capacity]. Returns their number.
  * DW_E_SPACE: there are more than `capacity`; tokens[0] (if capacity > 0) is then their number. */
@@ -203,6 +198,24 @@ DW_IMPORT("forward_many") int32_t dw_forward_many(dw_forward_step *steps, uint32
 DW_IMPORT("forward_top")
 int32_t dw_forward_top(int32_t context, const int32_t *tokens, uint32_t count, int32_t *top_tokens,
                        float *top_log_probabilities, uint32_t top_count);
+/* Computes a tree of tokens behind the context, which stays as it is; returns its length. The tree
+ * hangs on it until dw_context_keep, or anything else that changes the context, a fork not, or the
+ * end of the guest's call. */
+DW_IMPORT("forward_tree") int32_t dw_forward_tree(const dw_forward_tree_step *tree);
+/* Appends tokens path[count] of the tree, from the context's end on, each hanging on the one
+ * before, and drops the rest; count 0: all. Returns the new length. */
+DW_IMPORT("context_keep")
+int32_t dw_context_keep(int32_t context, const int32_t *path, uint32_t count);
+/* dw_forward of rows of floats in the place of tokens: embeddings [count][embedding_length], as
+ * dw_token_embeddings gives them for tokens. */
+DW_IMPORT("forward_embeddings")
+int32_t dw_forward_embeddings(int32_t context, const float *embeddings, uint32_t count,
+                              float *logits, uint32_t rows);
+/* The rows of the model's table for tokens [count], times the factor that it has for them, to
+ * embeddings [count][embedding_length]. Returns embedding_length. */
+DW_IMPORT("token_embeddings")
+int32_t dw_token_embeddings(int32_t model, const int32_t *tokens, uint32_t count,
+                            float *embeddings);
 /* Writes the embedding of tokens [count], one text, to `embedding` [embedding_length], or with
  * DW_POOLING_NONE [count][embedding_length]. Every model has embeddings; an encoder has only these.
  * Returns the number of floats of a row. */

@@ -191,6 +191,56 @@ DW_HELPER void dw_forward_all(dw_forward_step *steps, uint32_t count)
     }
 }
 
+/* A tree of drafts behind a context: add tokens, compute it, go down by what was found. */
+typedef struct dw_draft_tree {
+    int32_t *tokens;  /* [count], of at most `room` */
+    int32_t *parents; /* [count]: -1: the context's end */
+    uint32_t count;
+    uint32_t room;
+} dw_draft_tree;
+
+DW_HELPER dw_draft_tree dw_draft_tree_of(uint32_t room)
+{
+    return (dw_draft_tree){.tokens = dw_aligned(room, sizeof(int32_t)),
+                           .parents = dw_aligned(room, sizeof(int32_t)),
+                           .room = room};
+}
+
+/* `token` behind node `parent`, or behind the context with -1. Returns the node. */
+DW_HELPER int32_t dw_draft_add(dw_draft_tree *tree, int32_t parent, int32_t token)
+{
+    if (tree->count == tree->room) {
+        fprintf(stderr, "a tree of more than %u tokens\n", tree->room);
+        exit(1);
+    }
+    tree->tokens[tree->count] = token;
+    tree->parents[tree->count] = parent;
+    return (int32_t)tree->count++;
+}
+
+/* The node behind `parent` with `token`; -1: none has it. */
+DW_HELPER int32_t dw_draft_find(const dw_draft_tree *tree, int32_t parent, int32_t token)
+{
+    for (uint32_t i = 0; i < tree->count; i++) {
+        if (tree->parents[i] == parent && tree->tokens[i] == token) {
+            return (int32_t)i;
+        }
+    }
+    return -1;
+}
+
+/* Logits [count][vocab_count] of all its nodes, the context staying as it is. */
+DW_HELPER void dw_draft_forward(const dw_draft_tree *tree, int32_t context, float *rows)
+{
+    dw_forward_tree_step step = {.context = context,
+                                 .tokens = tree->tokens,
+                                 .token_count = tree->count,
+                                 .parents = tree->parents,
+                                 .rows = rows,
+                                 .row_count = tree->count};
+    dw_must(dw_forward_tree(&step), "forward_tree");
+}
+
 /* A context of `room` more tokens than tokens [count], which holds all of them but the last: that
  * one is the first step's of whoever goes on. */
 DW_HELPER int32_t dw_context_of(int32_t model, const int32_t *tokens, uint32_t count, uint32_t room)

@@ -7,6 +7,7 @@
 #include "guest_abi/guest_call.h"
 #include "guest_abi/guest_steps.h"
 #include "inference/embeddings.h"
+#include "model/token_rows.h"
 
 static_assert(DW_POOLING_NONE == (int)DW_POOL_NONE && DW_POOLING_LAST == (int)DW_POOL_LAST,
               "the numbers that guests were compiled with");
@@ -31,8 +32,29 @@ static dw_status step_tokens(dw_instance *instance, const wasmtime_val_raw_t *ar
     return status;
 }
 
+/* context, embeddings, count, ... */
+static dw_status step_embeddings(dw_instance *instance, const dw_context *context,
+                                 const wasmtime_val_raw_t *args, dw_step *step, dw_error *err)
+{
+    void *rows;
+    uint32_t count = dw__u32(&args[2]);
+    uint32_t length = dw_model_shape_of(dw_context_model(context))->embedding_length;
+    if (count == 0) {
+        return dw_fail(err, DW_E_ARG, "count: 0 embeddings");
+    }
+    dw_status status =
+        dw_instance_range(instance, "embeddings", dw__u32(&args[1]), (uint64_t)count * length,
+                          sizeof(float), sizeof(float), &rows, err);
+    if (status == DW_OK) {
+        step->embeddings = rows;
+        step->token_count = count;
+    }
+    return status;
+}
+
 static dw_status forward_ranges(dw_instance *instance, const dw_context *context,
-                                const wasmtime_val_raw_t *args, dw_step *step, dw_error *err)
+                                const wasmtime_val_raw_t *args, bool takes_tokens, dw_step *step,
+                                dw_error *err)
 {
     uint32_t rows = dw__u32(&args[4]);
     bool wants_rows = args[3].i32 != 0;
@@ -45,7 +67,8 @@ static dw_status forward_ranges(dw_instance *instance, const dw_context *context
     dw_model_get_info(dw_context_model(context), &info);
     uint32_t row_length = hidden ? info.embedding_length : info.vocab_count;
     void *logits;
-    dw_status status = step_tokens(instance, args, step, err);
+    dw_status status = takes_tokens ? step_tokens(instance, args, step, err)
+                                    : step_embeddings(instance, context, args, step, err);
     if (status == DW_OK) {
         status = dw_instance_range(instance, hidden ? "hidden" : "logits", dw__u32(&args[3]),
                                    (uint64_t)rows * row_length, sizeof(float), sizeof(float),
@@ -59,8 +82,8 @@ static dw_status forward_ranges(dw_instance *instance, const dw_context *context
     return DW_OK;
 }
 
-/* context, tokens, count, logits or hidden states, rows */
-static int32_t forward_for(dw_instance *instance, const wasmtime_val_raw_t *args,
+/* context, tokens or embeddings, count, logits or hidden states, rows */
+static int32_t forward_for(dw_instance *instance, const wasmtime_val_raw_t *args, bool takes_tokens,
                            dw_forward_result result)
 {
     dw_error *err = dw_instance_error(instance);
@@ -73,7 +96,7 @@ static int32_t forward_for(dw_instance *instance, const wasmtime_val_raw_t *args
     }
     dw_step step = dw__step_of(instance);
     step.result = result;
-    dw_status status = forward_ranges(instance, context, args, &step, err);
+    dw_status status = forward_ranges(instance, context, args, takes_tokens, &step, err);
     if (status == DW_OK) {
         status = dw_instance_view(instance, &step.view, err);
     }
@@ -85,15 +108,21 @@ static int32_t forward_for(dw_instance *instance, const wasmtime_val_raw_t *args
 
 static int32_t forward(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    return forward_for(instance, args, DW_RESULT_LOGITS);
+    return forward_for(instance, args, true, DW_RESULT_LOGITS);
 }
 DW__GUEST_CALL_GROWING(i32, forward)
 
 static int32_t forward_hidden(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    return forward_for(instance, args, DW_RESULT_HIDDEN);
+    return forward_for(instance, args, true, DW_RESULT_HIDDEN);
 }
-DW__GUEST_CALL(i32, forward_hidden)
+DW__GUEST_CALL_GROWING(i32, forward_hidden)
+
+static int32_t forward_embeddings(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return forward_for(instance, args, false, DW_RESULT_LOGITS);
+}
+DW__GUEST_CALL_GROWING(i32, forward_embeddings)
 
 /* context, tokens, count, sampler */
 static int32_t forward_sample(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -282,11 +311,59 @@ static int32_t embed(dw_instance *instance, const wasmtime_val_raw_t *args)
 }
 DW__GUEST_CALL(i32, embed)
 
+typedef struct rows_work {
+    dw_model *model;
+    const int32_t *tokens;
+    uint32_t count;
+    float *rows;
+} rows_work;
+
+static dw_status do_rows(void *arg, dw_error *err)
+{
+    const rows_work *work = arg;
+    return dw_model_token_rows(work->model, work->tokens, work->count, work->rows, err);
+}
+
+/* model, tokens, count, embeddings */
+static int32_t token_embeddings(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_model *model = dw__model_of(instance, args[0].i32);
+    const uint32_t count = dw__u32(&args[2]);
+    void *tokens;
+    void *rows;
+    if (model == NULL) {
+        return err->code;
+    }
+    const uint32_t length = dw_model_shape_of(model)->embedding_length;
+    const uint64_t bytes = (uint64_t)count * length * sizeof(float);
+    dw_status status = dw_instance_range(instance, "tokens", dw__u32(&args[1]), count,
+                                         sizeof(int32_t), sizeof(int32_t), &tokens, err);
+    if (status == DW_OK) {
+        status =
+            dw_instance_range(instance, "embeddings", dw__u32(&args[3]), (uint64_t)count * length,
+                              sizeof(float), sizeof(float), &rows, err);
+    }
+    if (status == DW_OK && dw__ranges_meet(dw__u32(&args[1]), (uint64_t)count * sizeof(int32_t),
+                                           dw__u32(&args[3]), bytes)) {
+        status = dw_fail(err, DW_E_OVERLAP, "embeddings: %u lie over the tokens at %u",
+                         dw__u32(&args[3]), dw__u32(&args[1]));
+    }
+    if (status == DW_OK && count > 0) {
+        rows_work work = {model, tokens, count, rows};
+        status = dw_instance_compute(instance, do_rows, &work, err);
+    }
+    return status != DW_OK ? (int32_t)status : (int32_t)length;
+}
+DW__GUEST_CALL(i32, token_embeddings)
+
 const dw_host_import dw_forward_imports[] = {
     {"forward", "iiiii:i", call_forward},
     {"forward_hidden", "iiiii:i", call_forward_hidden},
     {"embed", "iiiiii:i", call_embed},
     {"forward_sample", "iiii:i", call_forward_sample},
     {"forward_top", "iiiiii:i", call_forward_top},
+    {"forward_embeddings", "iiiii:i", call_forward_embeddings},
+    {"token_embeddings", "iiii:i", call_token_embeddings},
     {NULL, NULL, NULL},
 };

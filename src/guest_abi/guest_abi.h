@@ -20,9 +20,10 @@ extern const dw_host_import dw_generate_imports[];
 extern const dw_host_import dw_upgrade_imports[];
 extern const dw_host_import dw_many_imports[];
 extern const dw_host_import dw_tool_imports[];
+extern const dw_host_import dw_tree_imports[];
 
 /* All of them. */
-#define DW_IMPORT_TABLES_COUNT 13
+#define DW_IMPORT_TABLES_COUNT 14
 extern const dw_host_import *const dw_import_tables[DW_IMPORT_TABLES_COUNT];
 
 #endif

@@ -98,6 +98,7 @@ void dw_context_destroy(dw_context *context)
     dw_model_unref(context->model);
     dw__token_history_release(&context->history);
     dw__kept_rows_destroy(context->kept);
+    dw_context_drop_tree(context);
     dw_free(context);
 }
 
@@ -138,6 +139,7 @@ dw_kv_type dw_context_kv_type(const dw_context *context)
 
 static void trim(dw_context *context, uint32_t length)
 {
+    dw_context_drop_tree(context);
     dw_kv_log_trim(context->log, length);
     dw__prefix_share_trim(&context->prefixes, length);
     dw__kept_rows_trim(context->kept, length);
@@ -235,7 +237,7 @@ static dw_status check_step(const dw_context *context, const dw_step *step, dw_e
     uint32_t held = dw_kv_log_length(context->log);
     uint32_t capacity = dw_kv_log_capacity(context->log);
     const dw_model_shape *shape = dw_model_shape_of(context->model);
-    if (step->token_count == 0 || step->tokens == NULL) {
+    if (step->token_count == 0 || (step->tokens == NULL) == (step->embeddings == NULL)) {
         return dw_fail(err, DW_E_ARG, "forward: no tokens");
     }
     if ((step->logits == NULL) != (step->logits_rows == 0)) {
@@ -254,12 +256,18 @@ static dw_status check_step(const dw_context *context, const dw_step *step, dw_e
         return dw_fail(err, DW_E_LIMIT, "forward: %u tokens behind %u, the context takes %u",
                        step->token_count, held, capacity);
     }
-    size_t tokens_bytes = (size_t)step->token_count * sizeof *step->tokens;
+    const void *given = step->tokens;
+    size_t given_bytes = (size_t)step->token_count * sizeof *step->tokens;
+    if (step->embeddings != NULL) {
+        given = step->embeddings;
+        given_bytes = (size_t)step->token_count * shape->embedding_length * sizeof(float);
+    }
     size_t logits_bytes =
         (size_t)step->logits_rows * dw__result_length(shape, step->result) * sizeof *step->logits;
-    if (overlaps(step->tokens, tokens_bytes, step->logits, logits_bytes)) {
-        return dw_fail(err, DW_E_OVERLAP, "forward: %zu bytes of results lie over the %u tokens",
-                       logits_bytes, step->token_count);
+    if (overlaps(given, given_bytes, step->logits, logits_bytes)) {
+        return dw_fail(err, DW_E_OVERLAP, "forward: %zu bytes of results lie over the %u %s",
+                       logits_bytes, step->token_count,
+                       step->embeddings != NULL ? "embeddings" : "tokens");
     }
     return DW_OK;
 }
@@ -282,6 +290,10 @@ static dw_status note_tokens(dw_context *context, const dw_step *step, dw_error 
     uint32_t vocab_count = dw_model_shape_of(context->model)->vocab_count;
     int32_t *history = context->history.tokens + dw_kv_log_length(context->log);
     for (uint32_t i = 0; i < step->token_count; i++) {
+        if (step->embeddings != NULL) {
+            history[i] = DW_TOKEN_NONE;
+            continue;
+        }
         int32_t token = step->tokens[i];
         if (token < 0 || (uint32_t)token >= vocab_count) {
             return dw_fail(err, DW_E_RANGE, "forward: token %d at %u, the vocabulary has %u", token,
@@ -306,19 +318,23 @@ uint32_t dw__context_findable(const dw_context *context, const dw_step *step)
 {
     uint32_t rest = step->logits_rows > DW_PREFIX_REST ? step->logits_rows : DW_PREFIX_REST;
     if (context->prefixes.root == NULL || step->result == DW_RESULT_POOLED ||
-        step->token_count < DW_PREFIX_BLOCK + rest) {
+        step->embeddings != NULL || step->token_count < DW_PREFIX_BLOCK + rest) {
         return 0;
     }
     uint32_t all = dw_kv_log_length(context->log) + step->token_count;
     return (all - rest) / DW_PREFIX_BLOCK * DW_PREFIX_BLOCK;
 }
 
+dw_status dw__context_note_at(dw_context *context, uint32_t length, uint32_t room, dw_error *err)
+{
+    return dw__token_history_reserve(&context->history, length, length, room, err);
+}
+
 /* Note a checked step's tokens before there is room for them in the log. */
 static dw_status note_ahead(dw_context *context, const dw_step *step, dw_error *err)
 {
     uint32_t before = dw_kv_log_length(context->log);
-    dw_status status = dw__token_history_reserve(&context->history, before, before,
-                                                 before + step->token_count, err);
+    dw_status status = dw__context_note_at(context, before, before + step->token_count, err);
     return status == DW_OK ? note_tokens(context, step, err) : status;
 }
 
@@ -336,6 +352,7 @@ dw_status dw__context_begin(dw_context *context, const dw_step *step, uint32_t *
     if (status != DW_OK) {
         return status;
     }
+    dw_context_drop_tree(context);
     uint32_t before = dw_kv_log_length(context->log);
     uint32_t all = before + step->token_count;
     uint32_t findable = dw__context_findable(context, step);
@@ -380,6 +397,7 @@ void dw__context_end(dw_context *context, const dw_step *step, uint32_t before, 
     if (found > 0) {
         dw_count(&step->counters->found_tokens, found);
     }
+    context->prefixes.impure = context->prefixes.impure || step->embeddings != NULL;
     uint32_t all = before + step->token_count;
     if (prompt && all / DW_PREFIX_BLOCK > (before + found) / DW_PREFIX_BLOCK) {
         dw__prefix_give(context);

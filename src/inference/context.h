@@ -103,12 +103,20 @@ typedef struct dw_choice {
     dw_error error;
 } dw_choice;
 
+/* In a history: what came as a row of an embedding. */
+#define DW_TOKEN_NONE (-1)
+
 /* One step's arguments. `tokens` and `logits` lie in `view`'s region and are read and written by
  * the device at those addresses. Without a view there are no rows, and `tokens` are the host's. */
 typedef struct dw_step {
     dw_device_view *view; /* may be NULL */
     int32_t *tokens;      /* [token_count] */
     uint32_t token_count;
+    /* In the place of tokens, which are NULL then: rows [token_count][embedding_length] in `view`,
+     * times embedding_scale already (dw_model_token_rows). The history has DW_TOKEN_NONE for
+     * them, and they and what is behind them are shared with nobody. NULL: tokens. */
+    float *embeddings;
+    const struct dw__tree *tree; /* dw_context_tree_run's own; NULL */
     float *logits; /* [logits_rows][vocab_count] for the last rows, or NULL with 0 rows */
     uint32_t logits_rows;
     /* What `logits` gets instead: hidden states [logits_rows][embedding_length], or with
@@ -128,5 +136,37 @@ typedef struct dw_step {
  * the context can hold), DW_E_ALIGN, DW_E_OVERLAP (logits over tokens), DW_E_CANCELLED,
  * DW_E_NUMERIC (the model gave NaN), DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_context_forward(dw_context *context, const dw_step *step, dw_error *err);
+
+/* Many continuations of a context in one step, of which one path may be kept. */
+#define DW_TREE_COUNT_MAX 256
+
+typedef struct dw_tree {
+    /* [token_count]: which earlier token of the tree each one hangs on, -1: the context's last.
+     * NULL: each on the one before. It sees its forefathers, and stands one behind its parent. */
+    const int32_t *parents;
+    const int32_t *positions; /* [token_count], in the place of those; or NULL */
+    /* [token_count][length + token_count], in the place of what parents say: 1: the token sees that
+     * record of the context, or that token of the tree, none behind itself; or NULL. Borrowed until
+     * the step has ended. */
+    const uint8_t *mask;
+} dw_tree;
+
+/* Check a tree of the step's tokens, and make room for it: memory is the caller's account's. Then
+ * the step itself, whose rows are of the tree's last tokens in its order. The context stays as it
+ * is; the tree hangs on it until a path is kept, or whatever else changes the context. Its rows are
+ * not kept. ggml's attention computes it, on any device.
+ * Errors: DW_E_ARG, DW_E_RANGE, DW_E_LIMIT (DW_TREE_COUNT_MAX, more than the context has room for),
+ * DW_E_MEMORY; of the second dw_context_forward's: no tree hangs on the context then. */
+dw_status dw_context_tree_begin(dw_context *context, const dw_step *step, const dw_tree *tree,
+                                dw_error *err);
+dw_status dw_context_tree_run(dw_context *context, const dw_step *step, dw_error *err);
+/* Append tokens path[count] of the tree, the first of which hangs on the context and each other on
+ * the one before, as if they had been computed in a step; the rest goes, also with a count of 0.
+ * Errors: DW_E_STATE (there is no tree), DW_E_RANGE, DW_E_ARG (no such path, or one computed for
+ * other positions), DW_E_MEMORY; the tree is then still there. */
+dw_status dw_context_keep(dw_context *context, const int32_t *path, uint32_t count, dw_error *err);
+/* Tokens of the tree that hangs on it; 0: none does. */
+uint32_t dw_context_tree_count(const dw_context *context);
+void dw_context_drop_tree(dw_context *context);
 
 #endif

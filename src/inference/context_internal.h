@@ -14,7 +14,8 @@ struct dw_context {
     dw_kv_type kv_type;
     dw__token_history history; /* its length is the log's */
     dw__prefix_share prefixes;
-    dw__kept_rows *kept; /* NULL: none */
+    dw__kept_rows *kept;   /* NULL: none */
+    struct dw__tree *tree; /* hangs on it; NULL: none */
 };
 
 /* What the making of a context begins with: its own record, no log yet.
@@ -40,6 +41,9 @@ void dw__context_end(dw_context *context, const dw_step *step, uint32_t before, 
 /* Tokens of the step's prompt that may be found (prefix_cache.h), with those held before; 0: it is
  * no prompt, or wants results of all. */
 uint32_t dw__context_findable(const dw_context *context, const dw_step *step);
+/* Room for tokens up to `room` in the history, of which `length` are held.
+ * Errors: DW_E_MEMORY. */
+dw_status dw__context_note_at(dw_context *context, uint32_t length, uint32_t room, dw_error *err);
 /* For tests: of how many numbers the records have that are moved at once; 0: the usual number. */
 void dw__context_set_moved(uint32_t numbers);
 /* Check the step, and note its tokens behind the history, which stays as long as it is.

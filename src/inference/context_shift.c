@@ -206,6 +206,7 @@ dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw
     if (drop == 0) {
         return DW_OK;
     }
+    dw_context_drop_tree(context);
     dw_status status = dw_stop_check(stop, "shift", err);
     if (status == DW_OK) {
         status = dw__token_history_reserve(&context->history, length, keep, length, err);

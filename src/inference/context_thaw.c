@@ -124,7 +124,7 @@ static dw_status take_tokens(dw_context *context, const dw_context_thaw_options 
     uint32_t vocab_count = dw_model_shape_of(context->model)->vocab_count;
     for (uint32_t i = 0; i < options->frozen.length; i++) {
         int32_t token = options->tokens[i];
-        if (token < 0 || (uint32_t)token >= vocab_count) {
+        if (token != DW_TOKEN_NONE && (token < 0 || (uint32_t)token >= vocab_count)) {
             return dw_fail(err, DW_E_RANGE, "thaw: token %d at %u, the vocabulary has %u", token, i,
                            vocab_count);
         }

@@ -17,11 +17,14 @@ static bool accepts(const dw_step_work *work)
     }
     if (!work->in_batch) {
         const dw_step_slice *slice = &work->slices[0];
-        return slice->log == NULL ||
-               dw__step_slice_past(slice) + slice->token_count > DW__GGML_RECORDS_MAX;
+        return slice->step->tree == NULL &&
+               (slice->log == NULL ||
+                dw__step_slice_past(slice) + slice->token_count > DW__GGML_RECORDS_MAX);
     }
     for (uint32_t i = 0; i < work->count; i++) {
-        if (work->slices[i].step->result != DW_RESULT_LOGITS || work->slices[i].log == NULL) {
+        const dw_step_slice *slice = &work->slices[i];
+        if (slice->step->result != DW_RESULT_LOGITS || slice->step->embeddings != NULL ||
+            slice->log == NULL) {
             return false;
         }
     }
@@ -31,8 +34,10 @@ static bool accepts(const dw_step_work *work)
 static dw_forward_size size_of(const dw_step_work *work)
 {
     const dw_step_slice *slices = work->slices;
-    dw_forward_size size = {
-        .kv_type = slices[0].kv_type, .result = slices[0].step->result, .several = work->in_batch};
+    dw_forward_size size = {.kv_type = slices[0].kv_type,
+                            .result = slices[0].step->result,
+                            .several = work->in_batch,
+                            .embeddings = slices[0].step->embeddings != NULL};
     for (uint32_t i = 0; i < work->count; i++) {
         size.token_count += slices[i].token_count;
         size.row_count += dw__plan_row_count(&slices[i]);

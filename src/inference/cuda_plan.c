@@ -41,7 +41,8 @@ static bool accepts(const dw_step_work *work)
     for (uint32_t i = 0; i < work->count; i++) {
         const dw_step_slice *slice = &work->slices[i];
         bool decodes = slice->token_count == 1 && slice->step->result == DW_RESULT_LOGITS;
-        if (slice->log == NULL || (work->in_batch && !decodes)) {
+        if (slice->log == NULL || slice->step->embeddings != NULL || slice->step->tree != NULL ||
+            (work->in_batch && !decodes)) {
             return false;
         }
     }

@@ -1,4 +1,7 @@
 /* One slice with ggml's attention, on any device. */
+#include <string.h>
+
+#include "inference/context_tree.h"
 #include "inference/step_plan.h"
 
 #define HALF_MINUS_INFINITY 0xfc00u
@@ -24,6 +27,7 @@ static dw_forward_size size_of(const dw_step_work *work)
                              .row_count = dw__plan_row_count(slice),
                              .kv_type = slice->kv_type,
                              .result = slice->step->result,
+                             .embeddings = slice->step->embeddings != NULL,
                              .long_context =
                                  dw__step_slice_is_long(slice, dw_model_shape_of(work->model))};
 }
@@ -74,10 +78,93 @@ static dw_status fill_mask(dw_step_graph *graph, struct ggml_tensor *input, uint
     return dw__input_done(graph, input, err);
 }
 
+static dw_status fill_tree_positions(dw_step_graph *graph, const dw_step_slice *slice,
+                                     dw_error *err)
+{
+    struct ggml_tensor *input = graph->forward.positions;
+    if (!dw__input_is_used(input)) {
+        return DW_OK;
+    }
+    int32_t *positions = dw__input_begin(graph, input);
+    memcpy(positions, slice->step->tree->positions + slice->first,
+           slice->token_count * sizeof *positions);
+    return dw__input_done(graph, input, err);
+}
+
+/* What token `at` of a tree sees: row [kv_count], none of it so far. */
+static void fill_tree_row(const dw__tree *tree, uint32_t at, uint16_t *row)
+{
+    const size_t width = (size_t)tree->past + tree->count;
+    if (tree->mask != NULL) {
+        for (size_t j = 0; j <= (size_t)tree->past + at; j++) {
+            row[j] = tree->mask[at * width + j] != 0 ? 0 : HALF_MINUS_INFINITY;
+        }
+        return;
+    }
+    memset(row, 0, tree->past * sizeof *row);
+    for (int32_t i = (int32_t)at; i >= 0; i = tree->parents[i]) {
+        row[tree->past + (uint32_t)i] = 0;
+    }
+}
+
+/* A window is one of positions. */
+static void cut_tree_row(const dw__tree *tree, uint32_t at, uint32_t window, uint16_t *row)
+{
+    const int64_t first = (int64_t)tree->positions[at] - window + 1;
+    for (uint32_t j = 0; j <= tree->past + at; j++) {
+        const int64_t position =
+            j < tree->past ? (int64_t)j : (int64_t)tree->positions[j - tree->past];
+        if (position < first) {
+            row[j] = HALF_MINUS_INFINITY;
+        }
+    }
+}
+
+static dw_status fill_tree_mask(dw_step_graph *graph, const dw_step_slice *slice,
+                                struct ggml_tensor *input, uint32_t window, dw_error *err)
+{
+    if (!dw__input_is_used(input)) {
+        return DW_OK;
+    }
+    const uint32_t kv_count = graph->size.kv_count;
+    uint16_t *row = dw__input_begin(graph, input);
+    for (uint32_t i = 0; i < slice->token_count; i++, row += kv_count) {
+        for (uint32_t j = 0; j < kv_count; j++) {
+            row[j] = HALF_MINUS_INFINITY;
+        }
+        fill_tree_row(slice->step->tree, slice->first + i, row);
+        if (window > 0) {
+            cut_tree_row(slice->step->tree, slice->first + i, window, row);
+        }
+    }
+    return dw__input_done(graph, input, err);
+}
+
+static dw_status fill_tree(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
+{
+    const dw_step_slice *slice = &work->slices[0];
+    const dw_forward_graph *forward = &graph->forward;
+    dw_status status = fill_tree_positions(graph, slice, err);
+    if (status == DW_OK) {
+        status = fill_records(graph, dw__step_slice_past(slice), err);
+    }
+    if (status == DW_OK) {
+        status = fill_tree_mask(graph, slice, forward->mask, 0, err);
+    }
+    if (status == DW_OK) {
+        status = fill_tree_mask(graph, slice, forward->window_mask,
+                                dw_model_shape_of(work->model)->window, err);
+    }
+    return status;
+}
+
 static dw_status fill(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
     const dw_step_slice *slice = &work->slices[0];
     uint32_t past = dw__step_slice_past(slice);
+    if (slice->step->tree != NULL) {
+        return fill_tree(graph, work, err);
+    }
     dw_status status = dw__plan_fill_weights(graph, slice, err);
     if (status != DW_OK) {
         return status;

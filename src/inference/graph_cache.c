@@ -69,8 +69,9 @@ bool dw__forward_size_same(const dw_forward_size *a, const dw_forward_size *b)
     return a->token_count == b->token_count && a->kv_count == b->kv_count &&
            a->row_count == b->row_count && a->kv_type == b->kv_type && a->result == b->result &&
            a->long_context == b->long_context && a->several == b->several && a->cuda == b->cuda &&
-           a->alone == b->alone && a->place_rows == b->place_rows &&
-           a->keeps_rows == b->keeps_rows && a->top_k_count == b->top_k_count;
+           a->embeddings == b->embeddings && a->alone == b->alone &&
+           a->place_rows == b->place_rows && a->keeps_rows == b->keeps_rows &&
+           a->top_k_count == b->top_k_count;
 }
 
 static bool is_taken(const dw_step_graph *graph)

@@ -36,12 +36,24 @@ uint32_t dw__plan_row_count(const dw_step_slice *slice)
     return slice->step->result == DW_RESULT_POOLED ? slice->token_count : slice->row_count;
 }
 
+/* The graph's rows in the place of tokens. */
+static dw_status place_embeddings(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
+{
+    const dw_step_slice *slice = &work->slices[0];
+    const size_t length = dw_model_shape_of(work->model)->embedding_length;
+    return dw_device_view_place(slice->step->view, graph->forward.embeddings,
+                                slice->step->embeddings + slice->first * length, err);
+}
+
 /* The graph's tokens where the step has them; those of the host's own memory in scratch, since the
  * device reads from regions alone. */
 static dw_status place_tokens(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
     dw_step_slice *slice = &work->slices[0];
     dw_device_view *view = slice->step->view;
+    if (slice->step->embeddings != NULL) {
+        return place_embeddings(graph, work, err);
+    }
     int32_t *tokens = dw__step_slice_tokens(slice);
     if (view == NULL) {
         dw_status status =

@@ -486,6 +486,9 @@ static struct ggml_tensor *pool(builder *b, struct ggml_tensor *x)
 static struct ggml_tensor *embeddings(builder *b)
 {
     const dw_model_weights *weights = b->weights;
+    if (b->out->embeddings != NULL) {
+        return norm(b, &weights->embedding_norm, b->out->embeddings);
+    }
     struct ggml_tensor *x = b->token_gather != NULL
                                 ? dw_token_gather_node(b->token_gather, b->ggml, b->token_count)
                                 : ggml_get_rows(b->ggml, weights->token_embedding, b->out->tokens);
@@ -627,7 +630,12 @@ static void make_inputs(builder *b, const dw_forward_size *size)
     if (size->cuda) {
         make_cuda_inputs(b, size);
     } else {
-        out->tokens = size->several ? NULL : input(b, GGML_TYPE_I32, "tokens", b->token_count, 1);
+        if (size->embeddings) {
+            out->embeddings =
+                input(b, GGML_TYPE_F32, "embeddings", b->shape->embedding_length, b->token_count);
+        } else if (!size->several) {
+            out->tokens = input(b, GGML_TYPE_I32, "tokens", b->token_count, 1);
+        }
         out->positions = input(b, GGML_TYPE_I32, "positions", b->token_count, 1);
     }
     if (b->attention == NULL && !encoder && !size->cuda) {
@@ -653,6 +661,7 @@ static void check_options(const dw_model_shape *shape, const dw_forward_options 
     DW_ASSERT(size->several == (options->logits_scatter != NULL));
     DW_ASSERT(!size->several || (options->attention != NULL && size->result == DW_RESULT_LOGITS));
     DW_ASSERT(size->cuda || (!size->place_rows && size->top_k_count == 0));
+    DW_ASSERT(!size->embeddings || (!size->several && !size->cuda && !encoder));
     DW_ASSERT(!size->alone || size->row_count == 0 || size->row_count == size->token_count);
     DW_ASSERT(size->result != DW_RESULT_POOLED || size->row_count == size->token_count);
     DW_ASSERT(!encoder || (size->row_count > 0 && size->result != DW_RESULT_LOGITS));

@@ -33,6 +33,7 @@ typedef struct dw_forward_size {
     /* With CUDA operations (cuda_ops.h), not for encoders: a table says of each token where it
      * comes from and goes. With a kv_count of 0 attention is such an operation as well. */
     bool cuda;
+    bool embeddings;      /* rows come in, in the place of tokens; neither `several` nor `cuda` */
     bool alone;           /* each token is of another log */
     bool place_rows;      /* rows of logits go where the table says */
     bool keeps_rows;      /* they stay in work memory until the next run */
@@ -52,6 +53,7 @@ typedef struct dw_forward_options {
 typedef struct dw_forward_graph {
     struct ggml_cgraph *graph;
     struct ggml_tensor *tokens;       /* I32 [tokens]; NULL: of several, see token_gather */
+    struct ggml_tensor *embeddings;   /* F32 [embedding, tokens], which then has no tokens */
     struct ggml_tensor *positions;    /* I32 [tokens] */
     struct ggml_tensor *result;       /* F32 [vocab or embedding, rows]; NULL: no rows are wanted */
     struct ggml_tensor *pooled;       /* F32 [embedding], what the result is added to, in place */

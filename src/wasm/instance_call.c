@@ -162,6 +162,7 @@ void dw__instance_leave(dw_instance *instance)
 {
     dw_stop_rest(&instance->stop);
     dw__instance_drop_generations(instance);
+    dw__instance_drop_trees(instance);
     dw_instance_drop_answer(instance);
     dw__wasm_host_guest_leaves(instance->host);
     instance->calling = false;

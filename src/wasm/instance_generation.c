@@ -80,3 +80,14 @@ void dw__instance_drop_generations(dw_instance *instance)
         dw_instance_generation_drop(instance, instance->generations);
     }
 }
+
+void dw__instance_drop_trees(dw_instance *instance)
+{
+    const dw_handle_table *table = dw_instance_handles(instance);
+    for (size_t i = 0; i < table->capacity; i++) {
+        dw_context *context = dw_handle_at(table, DW_HANDLE_CONTEXT, i);
+        if (context != NULL) {
+            dw_context_drop_tree(context);
+        }
+    }
+}

@@ -111,8 +111,7 @@ struct dw_instance {
     dw_counters counters;
     dw_error error; /* the guest's last failure */
 
-    dw_model **models;  /* [model_count], counted */
-    char **model_names; /* [model_count], as granted; NULL: by the model's own */
+    dw_model **models; /* [model_count], counted */
     size_t model_count;
     dw_chats **chats; /* [model_count], by a template of the guest's own; NULL: the models' */
     dw_limits limits; /* every member is set */
@@ -197,6 +196,8 @@ void dw__instance_enter(dw_instance *instance, bool goes_on);
 void dw__instance_leave(dw_instance *instance);
 /* What the call has generated ahead: no step of it is under way. */
 void dw__instance_drop_generations(dw_instance *instance);
+/* What hangs on contexts goes with the call: snapshots between calls have none of it. */
+void dw__instance_drop_trees(dw_instance *instance);
 /* Where the host counts fuel: what the guest has left, put aside while code of ours runs in its
  * store, and given back afterwards. */
 uint64_t dw__fuel_put_aside(dw_instance *instance);

@@ -42,8 +42,9 @@ static size_t write_caller(char *text, size_t room, const dw_host_import *import
 static dw_module *make_module(void)
 {
     static const dw_host_import *const tables[] = {
-        dw_host_imports,    dw_model_imports,   dw_vocab_imports,    dw_context_imports,
-        dw_forward_imports, dw_sampler_imports, dw_generate_imports, dw_many_imports};
+        dw_host_imports,     dw_model_imports,   dw_vocab_imports,
+        dw_context_imports,  dw_forward_imports, dw_sampler_imports,
+        dw_generate_imports, dw_many_imports,    dw_tree_imports};
     static char text[32768];
     size_t at = (size_t)snprintf(text, sizeof text, "(module\n");
     for (int pass = 0; pass < 2; pass++) {
@@ -133,7 +134,6 @@ int abi_set_up(void **state)
     dw_instance_options options = {.struct_bytes = sizeof options,
                                    .models = &abi.model,
                                    .model_count = 1,
-                                   .model_names = (const char *const[]){"given"},
                                    .on_input = on_input,
                                    .context_count_max = CONTEXTS_MAX,
                                    .context_tokens_max = CONTEXT_TOKENS_MAX};

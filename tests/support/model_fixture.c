@@ -200,6 +200,24 @@ void oracle_forward(model_oracle *oracle, const int32_t *tokens, uint32_t start,
     llama_batch_free(batch);
 }
 
+void oracle_forward_rows(model_oracle *oracle, const float *rows, uint32_t embedding_length,
+                         uint32_t start, uint32_t count)
+{
+    (void)llama_memory_seq_rm(llama_get_memory(oracle->context), 0, (int32_t)start, -1);
+    struct llama_batch batch = llama_batch_init((int32_t)count, (int32_t)embedding_length, 1);
+    batch.n_tokens = (int32_t)count;
+    memcpy(batch.embd, rows, (size_t)count * embedding_length * sizeof *rows);
+    for (uint32_t i = 0; i < count; i++) {
+        batch.pos[i] = (int32_t)(start + i);
+        batch.n_seq_id[i] = 1;
+        batch.seq_id[i][0] = 0;
+        batch.logits[i] = true;
+    }
+    assert_int_equal(llama_decode(oracle->context, batch), 0);
+    llama_synchronize(oracle->context);
+    llama_batch_free(batch);
+}
+
 const float *oracle_logits(model_oracle *oracle, int32_t row)
 {
     const float *logits = llama_get_logits_ith(oracle->context, row);

@@ -60,6 +60,9 @@ void oracle_close(model_oracle *oracle);
  * `all`, else of the last. */
 void oracle_forward(model_oracle *oracle, const int32_t *tokens, uint32_t start, uint32_t count,
                     bool all);
+/* The same of rows [count][embedding_length] in the place of tokens. */
+void oracle_forward_rows(model_oracle *oracle, const float *rows, uint32_t embedding_length,
+                         uint32_t start, uint32_t count);
 /* [vocab_count], of the step's token `row`; -1: the last. */
 const float *oracle_logits(model_oracle *oracle, int32_t row);
 

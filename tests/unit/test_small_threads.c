@@ -461,7 +461,7 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     (void)name;
     (void)fingerprint;
     (void)err;
-    *model = dw_model_ref(w->model);
+    *model = w->model;
     return DW_OK;
 }
 
