@@ -5,9 +5,11 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
-#include "tokenizer/character_flags.h"
+#include "tokenizer/llama_internals.h"
+#include "tokenizer/symbol_merges.h"
+#include "tokenizer/utf8.h"
 
-#define NONE UINT32_MAX
+#define NONE DW__SYMBOL_NONE
 
 /* Text that is made of merges, written as vocabularies write it: a character for each byte. */
 typedef struct pair_piece {
@@ -211,99 +213,11 @@ void dw_byte_pairs_destroy(dw_byte_pairs *pairs)
 
 /* ---- one word ----------------------------------------------------------------------------- */
 
-typedef struct symbol {
-    uint32_t piece; /* NONE: merged into one in front of it */
-    uint32_t previous;
-    uint32_t next;
-} symbol;
-
-/* A merge of a symbol and the next that may be due: while both are the pieces that they were. */
-typedef struct candidate {
-    uint32_t rank;
-    uint32_t left; /* the symbol */
-    uint32_t left_piece;
-    uint32_t right_piece;
-} candidate;
-
-/* Room for the longest word. */
-typedef struct workspace {
-    symbol *symbols;
-    candidate *heap; /* the lowest rank first, then the leftmost */
-    size_t heap_count;
-} workspace;
-
-static bool comes_before(const candidate *a, const candidate *b)
+static bool find_merge(void *user, const dw__symbol *left, const dw__symbol *right, dw__merge *out)
 {
-    return a->rank != b->rank ? a->rank < b->rank : a->left < b->left;
-}
-
-static void push(workspace *w, candidate new)
-{
-    size_t at = w->heap_count++;
-    while (at > 0 && comes_before(&new, &w->heap[(at - 1) / 2])) {
-        w->heap[at] = w->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    w->heap[at] = new;
-}
-
-static candidate pop(workspace *w)
-{
-    candidate first = w->heap[0];
-    candidate last = w->heap[--w->heap_count];
-    size_t at = 0;
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= w->heap_count) {
-            break;
-        }
-        if (child + 1 < w->heap_count && comes_before(&w->heap[child + 1], &w->heap[child])) {
-            child++;
-        }
-        if (!comes_before(&w->heap[child], &last)) {
-            break;
-        }
-        w->heap[at] = w->heap[child];
-        at = child;
-    }
-    w->heap[at] = last;
-    return first;
-}
-
-static void consider(const dw_byte_pairs *pairs, workspace *w, uint32_t left, uint32_t right)
-{
-    if (left == NONE || right == NONE) {
-        return;
-    }
-    uint32_t left_piece = w->symbols[left].piece;
-    uint32_t right_piece = w->symbols[right].piece;
-    const pair_merge *merge = merge_slot(pairs, left_piece, right_piece);
-    if (merge->left != NONE) {
-        push(w, (candidate){merge->rank, left, left_piece, right_piece});
-    }
-}
-
-/* Once it is asked to stop the word is left as it is. */
-static void merge_symbols(const dw_byte_pairs *pairs, workspace *w, dw_stop *stop)
-{
-    uint32_t round = 0;
-    while (w->heap_count > 0 && !dw_stop_pauses_seldom(stop, &round)) {
-        candidate next = pop(w);
-        symbol *left = &w->symbols[next.left];
-        if (left->piece != next.left_piece || left->next == NONE ||
-            w->symbols[left->next].piece != next.right_piece) {
-            continue;
-        }
-        symbol *right = &w->symbols[left->next];
-        left->piece = merge_slot(pairs, next.left_piece, next.right_piece)->whole;
-        left->next = right->next;
-        right->piece = NONE;
-        if (left->next != NONE) {
-            w->symbols[left->next].previous = next.left;
-        }
-        consider(pairs, w, left->previous, next.left);
-        consider(pairs, w, next.left, left->next);
-    }
+    const pair_merge *merge = merge_slot(user, left->piece, right->piece);
+    *out = (dw__merge){.whole = merge->whole, .rank = merge->rank};
+    return merge->left != NONE;
 }
 
 /* A piece that is no token gives those that its bytes are by themselves, if any. */
@@ -341,30 +255,29 @@ static bool put_whole(const dw_byte_pairs *pairs, const unsigned char *word, siz
     return true;
 }
 
-/* Once it is asked to stop the rest is left, as merge_symbols has it. */
-static void put_word(const dw_byte_pairs *pairs, workspace *w, const unsigned char *word,
+/* Once it is asked to stop the rest is left, as dw__merging_run has it. */
+static void put_word(const dw_byte_pairs *pairs, dw__merging *m, const unsigned char *word,
                      size_t bytes, dw_token_list *out)
 {
     uint32_t count = (uint32_t)bytes;
     uint32_t round = 0;
-    w->heap_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (dw_stop_pauses_seldom(out->stop, &round)) {
             return;
         }
-        w->symbols[i] = (symbol){.piece = pairs->of_byte[word[i]],
-                                 .previous = i == 0 ? NONE : i - 1,
-                                 .next = i + 1 == count ? NONE : i + 1};
+        m->symbols[i] = (dw__symbol){.piece = pairs->of_byte[word[i]],
+                                     .previous = i == 0 ? NONE : i - 1,
+                                     .next = i + 1 == count ? NONE : i + 1};
     }
-    for (uint32_t i = 0; i + 1 < count && !dw_stop_pauses_seldom(out->stop, &round); i++) {
-        consider(pairs, w, i, i + 1);
+    if (count == 0) {
+        return;
     }
-    merge_symbols(pairs, w, out->stop);
-    for (uint32_t i = 0; count > 0 && i != NONE; i = w->symbols[i].next) {
+    dw__merging_run(m, out->stop);
+    for (uint32_t i = 0; i != NONE; i = m->symbols[i].next) {
         if (dw_stop_pauses_seldom(out->stop, &round)) {
             return;
         }
-        put_piece(pairs, &pairs->pieces[w->symbols[i].piece], out);
+        put_piece(pairs, &pairs->pieces[m->symbols[i].piece], out);
     }
 }
 
@@ -380,48 +293,6 @@ typedef struct decoded {
     size_t count;
 } decoded;
 
-static bool follows(const unsigned char *text, size_t left, size_t count)
-{
-    for (size_t i = 1; i <= count; i++) {
-        if (i >= left || (text[i] & 0xc0) != 0x80) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* As libllama reads it: overlong forms and surrogates pass, a byte that fits nothing is U+FFFD. */
-static size_t decode_one(const unsigned char *text, size_t left, uint32_t *code)
-{
-    unsigned first = text[0];
-    size_t more = first < 0x80 ? 0 : first < 0xc0 ? 4 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
-    if (first >= 0xf8 || more == 4 || !follows(text, left, more)) {
-        *code = 0xfffd;
-        return 1;
-    }
-    *code = more == 0 ? first : first & (0x3fu >> more);
-    for (size_t i = 1; i <= more; i++) {
-        *code = *code << 6 | (text[i] & 0x3fu);
-    }
-    return more + 1;
-}
-
-static size_t encode_one(unsigned char *out, uint32_t code)
-{
-    if (code < 0x80) {
-        out[0] = (unsigned char)code;
-        return 1;
-    }
-    size_t more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-    static const unsigned char firsts[] = {0, 0xc0, 0xe0, 0xf0};
-    for (size_t i = more; i > 0; i--) {
-        out[i] = (unsigned char)(0x80 | (code & 0x3f));
-        code >>= 6;
-    }
-    out[0] = (unsigned char)(firsts[more] | code);
-    return more + 1;
-}
-
 static void decode(decoded *d, const char *text, size_t bytes, dw_stop *stop)
 {
     uint32_t round = 0;
@@ -429,24 +300,22 @@ static void decode(decoded *d, const char *text, size_t bytes, dw_stop *stop)
     size_t written = 0;
     for (size_t at = 0; at < bytes && !dw_stop_pauses_seldom(stop, &round);) {
         uint32_t code = 0;
-        at += decode_one(own + at, bytes - at, &code);
+        at += dw__utf8_decode(own + at, bytes - at, &code);
         d->codes[d->count] = code;
         d->kinds[d->count] = dw__character_kinds(code, dw__character_flags(code));
         d->offsets[d->count++] = (uint32_t)written;
-        written += encode_one(d->utf8 + written, code);
+        written += dw__utf8_encode(d->utf8 + written, code);
     }
     d->offsets[d->count] = (uint32_t)written;
 }
 
-static void release(decoded *d, workspace *w)
+static void release(decoded *d)
 {
     dw_free(d->codes);
     dw_free(d->kinds);
     dw_free(d->starts);
     dw_free(d->offsets);
     dw_free(d->utf8);
-    dw_free(w->symbols);
-    dw_free(w->heap);
 }
 
 /* U+FFFD for a single byte takes three: the longest that damage can become. */
@@ -475,9 +344,8 @@ static size_t word_end(const decoded *d, size_t from)
     return end;
 }
 
-/* Each merge makes two new candidates of three symbols: there are never more than one for each of
- * the first pairs and two for each merge. */
-static dw_status make_room(workspace *w, const decoded *d, dw_stop *stop, dw_error *err)
+/* For the longest word. */
+static dw_status make_room(dw__merging *m, const decoded *d, dw_stop *stop, dw_error *err)
 {
     size_t longest = 0;
     uint32_t round = 0;
@@ -489,9 +357,7 @@ static dw_status make_room(workspace *w, const decoded *d, dw_stop *stop, dw_err
         size_t bytes = d->offsets[end] - d->offsets[from];
         longest = bytes > longest ? bytes : longest;
     }
-    w->symbols = dw_alloc(longest, sizeof *w->symbols);
-    w->heap = dw_alloc(longest, 2 * sizeof *w->heap);
-    return w->symbols != NULL && w->heap != NULL
+    return dw__merging_make_room(m, longest)
                ? DW_OK
                : dw_fail(err, DW_E_MEMORY, "no memory for a word of %zu bytes", longest);
 }
@@ -500,7 +366,7 @@ dw_status dw_byte_pairs_tokenize(const dw_byte_pairs *pairs, const dw_pre_tokeni
                                  const char *text, size_t bytes, dw_token_list *out, dw_error *err)
 {
     decoded d = {.count = 0};
-    workspace w = {.heap_count = 0};
+    dw__merging merging = {.find = find_merge, .user = (void *)(uintptr_t)pairs};
     dw_status status = decode_text(&d, text, bytes, out->stop, err);
     if (status != DW_OK) {
         goto out;
@@ -515,7 +381,7 @@ dw_status dw_byte_pairs_tokenize(const dw_byte_pairs *pairs, const dw_pre_tokeni
     if (status != DW_OK) {
         goto out;
     }
-    status = make_room(&w, &d, out->stop, err);
+    status = make_room(&merging, &d, out->stop, err);
     if (status != DW_OK) {
         goto out;
     }
@@ -529,11 +395,12 @@ dw_status dw_byte_pairs_tokenize(const dw_byte_pairs *pairs, const dw_pre_tokeni
         const unsigned char *word = d.utf8 + d.offsets[from];
         size_t length = d.offsets[end] - d.offsets[from];
         if (!whole || !put_whole(pairs, word, length, out)) {
-            put_word(pairs, &w, word, length, out);
+            put_word(pairs, &merging, word, length, out);
         }
     }
     status = dw_stop_check(out->stop, "tokenize", err);
 out:
-    release(&d, &w);
+    dw__merging_release(&merging);
+    release(&d);
     return status;
 }
