@@ -1,5 +1,6 @@
-/* Text to tokens. A text is cut at its special tokens (special_tokens.c), and libllama tokenises
- * what lies between them, each stretch as if it were a text of its own: as it does itself. */
+/* Text to tokens. A text is cut at its special tokens (special_tokens.c), and what lies between
+ * them is tokenised, each stretch as if it were a text of its own: as libllama does. That is asked
+ * for the byte pairs of what is short; all else is src/tokenizer's, which can be left. */
 #include <string.h>
 
 #include "base/account.h"
@@ -11,22 +12,16 @@
 
 /* A text longer than this would keep the host busy for seconds in one call. */
 #define TEXT_BYTES_MAX ((size_t)16 << 20)
-/* libllama's SPM tokenizer takes quadratic time over bytes that its vocabulary lacks: 256 KiB of
- * them kept it busy for a quarter of a minute. It gets such a text in parts of this length or more,
- * cut where that changes nothing. */
-#define PART_BYTES ((size_t)4 << 10)
 /* Byte pairs of libllama's take a text as a whole, 16 MiB for half a minute: they get a longer one
  * in parts of this length or more, where a word ends whatever the pattern. */
 #define PAIRS_BYTES ((size_t)4 << 10)
-/* What libllama is given to take whole at most: up to 1.5 us a byte, in which it cannot be left. */
-#define WHOLE_BYTES_MAX ((size_t)512 << 10)
 /* A part that is longer by so much, since nothing in it is sure to end a word, is not libllama's: a
  * word of 16 MB took it 18 seconds. */
 #define WORD_BYTES ((size_t)8 << 10)
-/* Where libllama splits texts by std::regex, which recurses once a character of a match, it gets
- * texts of this length at most: its stack is that of whoever calls, a guest's fiber for one. */
 /* What libllama takes meanwhile, measured on words of 4 MiB: 94 bytes a byte. */
 #define LLAMA_BYTES(bytes) ((uint64_t)100 * (bytes))
+/* Where libllama splits texts by std::regex, which recurses once a character of a match, it gets
+ * texts of this length at most: its stack is that of whoever calls, a guest's fiber for one. */
 #define REGEX_TEXT_BYTES_MAX ((size_t)1 << 10)
 
 /* ---- damage ------------------------------------------------------------------------------- */
@@ -105,21 +100,14 @@ static dw_status add_own(const dw_vocab *vocab, const dw_pre_tokenizer *by, cons
                : dw_byte_pairs_tokenize(vocab->lazy_pairs->pairs, by, text, bytes, out, err);
 }
 
-/* As a text of its own. */
-static dw_status add_text(const dw_vocab *vocab, const char *text, size_t bytes, dw_token_list *out,
-                          dw_error *err)
+/* By libllama, which cannot be left: a part of a text, of PAIRS_BYTES and WORD_BYTES at most. */
+static dw_status add_by_llama(const dw_vocab *vocab, const char *text, size_t bytes,
+                              dw_token_list *out, dw_error *err)
 {
-    if (vocab->splitter != NULL && bytes > REGEX_TEXT_BYTES_MAX) {
-        return add_own(vocab, vocab->splitter, text, bytes, out, err);
-    }
-    if (bytes > WHOLE_BYTES_MAX) {
-        return dw_fail(err, DW_E_LIMIT,
-                       "text: %zu bytes which this tokenizer takes whole, limit %zu", bytes,
-                       WHOLE_BYTES_MAX);
-    }
     size_t left = out->count < out->capacity ? out->capacity - out->count : 0;
     int32_t none = 0;
     int32_t room = left > INT32_MAX ? INT32_MAX : (int32_t)left;
+    DW_ASSERT(bytes <= PAIRS_BYTES + WORD_BYTES);
     dw_status status =
         dw_account_charge(dw_account_entered(), DW_PART_TEXTS, LLAMA_BYTES(bytes), err);
     if (status != DW_OK) {
@@ -135,79 +123,9 @@ static dw_status add_text(const dw_vocab *vocab, const char *text, size_t bytes,
     return DW_OK;
 }
 
-/* U+10FFFF, which is no character, and beside which no token has another. */
-static const char guard[] = "\xf4\x8f\xbf\xbf";
-static const size_t guard_bytes = sizeof guard - 1;
-
-/* Text that goes on where other text ended. libllama's SPM puts a space in front of every text that
- * it is given: it goes behind a character that is joined to nothing, and whose own tokens are left
- * out. */
-static dw_status add_more_text(const dw_vocab *vocab, const char *text, size_t bytes,
-                               dw_token_list *out, dw_error *err)
-{
-    enum llama_vocab_type type = llama_vocab_type(vocab->vocab);
-    if (type != LLAMA_VOCAB_TYPE_SPM) {
-        return add_text(vocab, text, bytes, out, err);
-    }
-    dw_token_list alone = {.count = 0};
-    dw_token_list both = {.capacity = bytes + 2 * guard_bytes};
-    dw_status status = add_text(vocab, guard, guard_bytes, &alone, err);
-    char *joined = dw_alloc(guard_bytes + bytes, 1);
-    both.tokens = dw_alloc(both.capacity, sizeof *both.tokens);
-    if (joined == NULL || both.tokens == NULL) {
-        status = dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes of text", bytes);
-    }
-    if (status == DW_OK) {
-        memcpy(joined, guard, guard_bytes);
-        memcpy(joined + guard_bytes, text, bytes);
-        status = add_text(vocab, joined, guard_bytes + bytes, &both, err);
-    }
-    for (size_t i = alone.count; status == DW_OK && i < both.count; i++) {
-        DW_ASSERT(both.count <= both.capacity);
-        dw_token_list_add(out, both.tokens[i]);
-    }
-    dw_free(joined);
-    dw_free(both.tokens);
-    return status;
-}
-
 static size_t character_bytes(unsigned char first)
 {
     return first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-}
-
-static dw_status make_joined(const dw_vocab *vocab, dw_error *err)
-{
-    lazy_pairs *lazy = vocab->lazy_pairs;
-    dw_status status = DW_OK;
-    dw_account_scope payer = dw_account_pause(); /* the model's */
-    (void)pthread_mutex_lock(&lazy->lock);
-    if (lazy->joined == NULL) {
-        status = dw_joined_pairs_create(&lazy->joined, vocab->vocab, err);
-    }
-    (void)pthread_mutex_unlock(&lazy->lock);
-    dw_account_leave(payer);
-    return status;
-}
-
-/* Spaces as SentencePiece's vocabularies have them, in a copy for dw_free. Once it is asked to stop
- * the rest is left. */
-static char *escape_spaces(const char *text, size_t *bytes, dw_stop *stop)
-{
-    size_t spaces = 0;
-    uint32_t round = 0;
-    for (size_t i = 0; i < *bytes && !dw_stop_pauses_seldom(stop, &round); i++) {
-        spaces += text[i] == ' ' ? 1 : 0;
-    }
-    char *escaped = dw_alloc(*bytes + 2 * spaces, 1);
-    size_t at = 0;
-    for (size_t i = 0; escaped != NULL && i < *bytes && !dw_stop_pauses_seldom(stop, &round); i++) {
-        size_t length = text[i] == ' ' ? 3 : 1;
-        memcpy(escaped + at, text[i] == ' ' ? "\xe2\x96\x81" : text + i, length);
-        at += length;
-    }
-    *bytes = at;
-    return escaped;
 }
 
 /* ---- long texts ---------------------------------------------------------------------------- */
@@ -235,104 +153,78 @@ static bool ends_word(unsigned char before, unsigned char behind)
 }
 
 /* The first place at least `least` bytes behind `from` where the text may be cut; `bytes` where
- * there is none. Word pieces end at white space, and nothing joins words. */
-static size_t next_word_end(const dw_vocab *vocab, const char *text, size_t bytes, size_t from,
-                            size_t least)
+ * there is none, or once it is asked to stop. */
+static size_t next_word_end(const char *text, size_t bytes, size_t from, dw_stop *stop)
 {
-    bool pieces = llama_vocab_type(vocab->vocab) == LLAMA_VOCAB_TYPE_WPM;
-    size_t at = bytes - from > least ? from + least : bytes;
-    while (at < bytes &&
-           !(pieces ? text[at] == ' '
-                    : ends_word((unsigned char)text[at - 1], (unsigned char)text[at]))) {
+    size_t at = bytes - from > PAIRS_BYTES ? from + PAIRS_BYTES : bytes;
+    uint32_t round = 0;
+    while (at < bytes && !ends_word((unsigned char)text[at - 1], (unsigned char)text[at]) &&
+           !dw_stop_pauses_seldom(stop, &round)) {
         at++;
     }
     return at;
 }
 
-/* For libllama's byte pairs and word pieces: in parts, cut where words end. A part of a long word
- * is split and merged by our own code, which can be left. */
+/* In parts, cut where words end. A part of a long word is split and merged by our own code. */
 static dw_status add_words(const dw_vocab *vocab, const char *text, size_t bytes,
                            dw_token_list *out, dw_error *err)
 {
     dw_status status = DW_OK;
     for (size_t at = 0, next = 0; status == DW_OK && at < bytes; at = next) {
-        next = next_word_end(vocab, text, bytes, at, PAIRS_BYTES);
+        next = next_word_end(text, bytes, at, out->stop);
         dw_stop_pause(out->stop);
         status = dw_stop_check(out->stop, "tokenize", err);
-        if (status == DW_OK && next - at > WORD_BYTES && vocab->words != NULL) {
-            status = add_own(vocab, vocab->words, text + at, next - at, out, err);
-        } else if (status == DW_OK) {
-            status = add_text(vocab, text + at, next - at, out, err);
+        if (status == DW_OK) {
+            status = next - at > WORD_BYTES
+                         ? add_own(vocab, vocab->words, text + at, next - at, out, err)
+                         : add_by_llama(vocab, text + at, next - at, out, err);
         }
     }
     return status;
 }
 
-/* A long text for SPM: in parts, cut where nothing can be joined. */
-static dw_status add_parts(const dw_vocab *vocab, const char *text, size_t bytes, bool goes_on,
+/* ---- stretches ---------------------------------------------------------------------------- */
+
+/* For byte pairs. libllama would find some control tokens in a stretch all the same
+ * (dw_special.taken_anyway): our own code does not, and libllama is given such a spelling in two
+ * parts. */
+static dw_status add_pairs(const dw_vocab *vocab, const char *text, size_t bytes,
                            dw_token_list *out, dw_error *err)
 {
-    dw_status status = make_joined(vocab, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    char *escaped = escape_spaces(text, &bytes, out->stop);
-    if (escaped == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes of text", bytes);
-    }
-    const dw_joined_pairs *joined = vocab->lazy_pairs->joined;
-    bool guarded = !dw_joined_pairs_has(joined, guard, guard_bytes);
+    dw_status status = DW_OK;
     for (size_t at = 0, next = 0; status == DW_OK && at < bytes; at = next) {
-        next = guarded ? dw_joined_pairs_cut(joined, escaped, bytes, at, PART_BYTES) : bytes;
-        dw_stop_pause(out->stop);
+        next = dw_specials_next_taken(&vocab->specials, text, bytes, at, out->stop);
         status = dw_stop_check(out->stop, "tokenize", err);
         if (status != DW_OK) {
             break;
         }
-        status = at == 0 && !goes_on ? add_text(vocab, escaped, next, out, err)
-                                     : add_more_text(vocab, escaped + at, next - at, out, err);
+        if (vocab->splitter != NULL && (next < bytes || bytes > REGEX_TEXT_BYTES_MAX)) {
+            return add_own(vocab, vocab->splitter, text, bytes, out, err);
+        }
+        next = next < bytes ? next + character_bytes((unsigned char)text[next]) : bytes;
+        status = vocab->splitter != NULL ? add_by_llama(vocab, text + at, next - at, out, err)
+                                         : add_words(vocab, text + at, next - at, out, err);
     }
-    dw_free(escaped);
     return status;
 }
 
-/* `goes_on`: other text stands in front of it, without a special token between. */
-static dw_status add_any_text(const dw_vocab *vocab, const char *text, size_t bytes, bool goes_on,
-                              dw_token_list *out, dw_error *err)
-{
-    enum llama_vocab_type type = llama_vocab_type(vocab->vocab);
-    bool slow = type == LLAMA_VOCAB_TYPE_SPM && bytes > PART_BYTES;
-    bool in_words =
-        type == LLAMA_VOCAB_TYPE_WPM || (type == LLAMA_VOCAB_TYPE_BPE && vocab->splitter == NULL);
-    if (in_words && bytes > PAIRS_BYTES) {
-        return add_words(vocab, text, bytes, out, err);
-    }
-    return slow      ? add_parts(vocab, text, bytes, goes_on, out, err)
-           : goes_on ? add_more_text(vocab, text, bytes, out, err)
-                     : add_text(vocab, text, bytes, out, err);
-}
-
-/* A stretch between special tokens. libllama would find some control tokens in it all the same
- * (dw_special.taken_anyway): our own code does not, and libllama is given such a spelling in two
- * parts. */
+/* A stretch between special tokens. */
 static dw_status add_stretch(const dw_vocab *vocab, const char *text, size_t bytes,
                              dw_token_list *out, dw_error *err)
 {
+    if (vocab->sentence_pieces != NULL) {
+        return dw_sentence_pieces_tokenize(vocab->sentence_pieces, text, bytes, out, err);
+    }
+    if (vocab->unigrams != NULL) {
+        return dw_unigrams_tokenize(vocab->unigrams, text, bytes, out, err);
+    }
     char *repaired = NULL;
     dw_status status = repair_text(text, &bytes, &repaired, out->stop, err);
     const char *own = repaired != NULL ? repaired : text;
-    for (size_t at = 0, next = 0; status == DW_OK && at < bytes; at = next) {
-        next = dw_specials_next_taken(&vocab->specials, own, bytes, at, out->stop);
-        status = dw_stop_check(out->stop, "tokenize", err);
-        if (status != DW_OK) {
-            break;
-        }
-        if (next < bytes && at == 0 && vocab->splitter != NULL) {
-            status = add_own(vocab, vocab->splitter, own, bytes, out, err);
-            break;
-        }
-        next = next < bytes ? next + character_bytes((unsigned char)own[next]) : bytes;
-        status = add_any_text(vocab, own + at, next - at, at > 0, out, err);
+    if (status == DW_OK) {
+        status = vocab->word_pieces != NULL
+                     ? dw_word_pieces_tokenize(vocab->word_pieces, own, bytes, out, err)
+                     : add_pairs(vocab, own, bytes, out, err);
     }
     dw_free(repaired);
     return status;

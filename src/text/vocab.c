@@ -72,6 +72,22 @@ static void choose_added(dw_vocab *vocab)
     vocab->last = word_pieces ? llama_vocab_sep(own) : ends ? llama_vocab_eos(own) : -1;
 }
 
+/* What is not byte pairs is all our own. */
+static dw_status make_tokenizer(dw_vocab *vocab, dw_error *err)
+{
+    switch (llama_vocab_type(vocab->vocab)) {
+    case LLAMA_VOCAB_TYPE_SPM:
+        return dw_sentence_pieces_create(&vocab->sentence_pieces, vocab->vocab, &vocab->specials,
+                                         err);
+    case LLAMA_VOCAB_TYPE_UGM:
+        return dw_unigrams_create(&vocab->unigrams, vocab->vocab, &vocab->specials, err);
+    case LLAMA_VOCAB_TYPE_WPM:
+        return dw_word_pieces_create(&vocab->word_pieces, vocab->vocab, &vocab->specials, err);
+    default:
+        return DW_OK;
+    }
+}
+
 static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
 {
     char log_error[160];
@@ -102,7 +118,8 @@ static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
         return status;
     }
     choose_added(vocab);
-    return dw_specials_make(&vocab->specials, vocab->vocab, err);
+    status = dw_specials_make(&vocab->specials, vocab->vocab, err);
+    return status == DW_OK ? make_tokenizer(vocab, err) : status;
 }
 
 static dw_status create(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err)
@@ -281,12 +298,14 @@ void dw_vocab_close(dw_vocab *vocab)
         llama_model_free(vocab->model);
     }
     dw_specials_release(&vocab->specials);
+    dw_sentence_pieces_destroy(vocab->sentence_pieces);
+    dw_unigrams_destroy(vocab->unigrams);
+    dw_word_pieces_destroy(vocab->word_pieces);
     dw_token_texts_release(&vocab->lazy->texts);
     (void)pthread_mutex_destroy(&vocab->lazy->lock);
     dw_free(vocab->lazy);
     dw_byte_pairs_destroy(vocab->lazy_pairs->pairs);
     dw_gguf_close(vocab->lazy_pairs->own_file);
-    dw_joined_pairs_destroy(vocab->lazy_pairs->joined);
     (void)pthread_mutex_destroy(&vocab->lazy_pairs->lock);
     dw_free(vocab->lazy_pairs);
     dw_free(vocab->path);

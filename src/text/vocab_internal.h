@@ -6,8 +6,10 @@
 #include <stdatomic.h>
 
 #include "tokenizer/byte_pairs.h"
-#include "tokenizer/joined_pairs.h"
+#include "tokenizer/sentence_pieces.h"
 #include "tokenizer/special_tokens.h"
+#include "tokenizer/unigrams.h"
+#include "tokenizer/word_pieces.h"
 #include "text/vocab.h"
 
 /* Made when a grammar first asks: it takes milliseconds and a megabyte or two. */
@@ -17,13 +19,12 @@ typedef struct lazy_texts {
     dw_token_texts texts;
 } lazy_texts;
 
-/* Made when the first long text comes that libllama cannot split, or is slow over: tens of
+/* Made when the first long text comes that libllama cannot split, or cannot be left over: tens of
  * milliseconds and megabytes. */
 typedef struct lazy_pairs {
     pthread_mutex_t lock;
     dw_byte_pairs *pairs; /* borrows its texts from the file */
     dw_gguf *own_file;
-    dw_joined_pairs *joined;
 } lazy_pairs;
 
 /* A load on a thread of its own: it takes longer than all else of a model's load together. */
@@ -45,8 +46,11 @@ struct dw_vocab {
     const struct llama_vocab *vocab;
     const char *chat_template;
     uint32_t count;
+    dw_sentence_pieces *sentence_pieces; /* one of these three, or NULL all: byte pairs */
+    dw_unigrams *unigrams;
+    dw_word_pieces *word_pieces;
     const dw_pre_tokenizer *splitter; /* for texts that libllama cannot split; NULL: it can */
-    const dw_pre_tokenizer *words;    /* for those of long words, where it can; NULL: as it does */
+    const dw_pre_tokenizer *words;    /* for those of long words, where it can */
     char *path;                       /* where merges are read from, unless `file` is there */
     const dw_gguf *file;              /* lent */
     lazy_pairs *lazy_pairs;

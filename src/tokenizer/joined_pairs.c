@@ -3,20 +3,13 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "tokenizer/utf8.h"
 
 struct dw_joined_pairs {
     uint64_t *slots; /* [mask + 1]: two characters; 0: empty */
     size_t mask;
     size_t count;
 };
-
-/* As libllama divides a text for SentencePiece: by each first byte, whatever follows. */
-static size_t character_bytes(const char *text, size_t left)
-{
-    unsigned char first = (unsigned char)*text;
-    size_t bytes = first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    return bytes < left ? bytes : left;
-}
 
 /* A character's bytes as a number, none of which is 0 but for that of a zero byte. */
 static uint32_t number_of(const char *text, size_t bytes)
@@ -75,18 +68,16 @@ static bool add(dw_joined_pairs *pairs, uint64_t pair)
     return pairs->count * 2 <= pairs->mask || grow(pairs);
 }
 
-/* Each pair, and that the character stands beside something: 0 beside it, which no token holds. */
 static bool add_token(dw_joined_pairs *pairs, const char *text)
 {
     size_t left = strlen(text);
     uint32_t previous = 0;
     bool fits = true;
     while (left > 0 && fits) {
-        size_t bytes = character_bytes(text, left);
+        size_t bytes = dw__utf8_bytes((unsigned char)*text, left);
         uint32_t number = number_of(text, bytes);
         if (previous != 0) {
-            fits = add(pairs, pair_of(previous, number)) && add(pairs, pair_of(number, 0)) &&
-                   add(pairs, pair_of(previous, 0));
+            fits = add(pairs, pair_of(previous, number));
         }
         previous = number;
         text += bytes;
@@ -121,19 +112,16 @@ void dw_joined_pairs_destroy(dw_joined_pairs *pairs)
     }
 }
 
-bool dw_joined_pairs_has(const dw_joined_pairs *pairs, const char *character, size_t bytes)
-{
-    return *find_slot(pairs, pair_of(number_of(character, bytes), 0)) != 0;
-}
-
-size_t dw_joined_pairs_cut(const dw_joined_pairs *pairs, const char *text, size_t bytes,
-                           size_t from, size_t least)
+size_t dw_joined_pairs_cut(const dw_joined_pairs *pairs, const dw__joined_text *text, size_t from,
+                           size_t least)
 {
     uint32_t previous = 0;
+    uint32_t round = 0;
     bool first = true;
-    for (size_t at = from; at < bytes;) {
-        size_t length = character_bytes(text + at, bytes - at);
-        uint32_t number = number_of(text + at, length);
+    for (size_t at = from; at < text->bytes && !dw_stop_pauses_seldom(text->stop, &round);) {
+        const char *own = text->text + at;
+        size_t length = dw__utf8_bytes((unsigned char)*own, text->bytes - at);
+        uint32_t number = number_of(own, length);
         uint64_t pair = pair_of(previous, number);
         /* Zero bytes are in no token, but the pair of two would read as an empty slot. */
         bool joined = !first && pair != 0 && *find_slot(pairs, pair) == pair;
@@ -144,5 +132,5 @@ size_t dw_joined_pairs_cut(const dw_joined_pairs *pairs, const char *text, size_
         first = false;
         at += length;
     }
-    return bytes;
+    return text->bytes;
 }

@@ -7,6 +7,7 @@
 #include <llama.h>
 
 #include "base/status.h"
+#include "base/stop.h"
 
 typedef struct dw_joined_pairs dw_joined_pairs;
 
@@ -15,11 +16,15 @@ dw_status dw_joined_pairs_create(dw_joined_pairs **out, const struct llama_vocab
                                  dw_error *err);
 void dw_joined_pairs_destroy(dw_joined_pairs *pairs);
 
-/* Whether some token holds this one character [bytes] beside another. */
-bool dw_joined_pairs_has(const dw_joined_pairs *pairs, const char *character, size_t bytes);
-/* The first place at least `least` bytes behind `from` where `text`, spaces written as U+2581, may
- * be cut; `bytes` where there is none. `from` is such a place, or 0. */
-size_t dw_joined_pairs_cut(const dw_joined_pairs *pairs, const char *text, size_t bytes,
-                           size_t from, size_t least);
+typedef struct dw__joined_text {
+    const char *text; /* [bytes], spaces written as U+2581 */
+    size_t bytes;
+    dw_stop *stop; /* may be NULL */
+} dw__joined_text;
+
+/* The first place at least `least` bytes behind `from` where a text may be cut; its end where there
+ * is none, or once it is asked to stop. `from` is such a place, or 0. */
+size_t dw_joined_pairs_cut(const dw_joined_pairs *pairs, const dw__joined_text *text, size_t from,
+                           size_t least);
 
 #endif

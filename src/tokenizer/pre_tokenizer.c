@@ -511,6 +511,76 @@ static void split_triples(matcher *m, size_t from)
     }
 }
 
+/* Kimi K2's pattern as libllama's code has it (unicode_regex_split_custom_kimi_k2). */
+
+static const set_range han[] = {
+    {0x3400, 0x4dbf},   {0x4e00, 0x9fff},   {0xf900, 0xfaff},   {0x20000, 0x2a6df},
+    {0x2a700, 0x2b73f}, {0x2b740, 0x2ebef}, {0x2f800, 0x2fa1f}, {0, 0}};
+
+static bool is_plain_letter(const matcher *m, size_t at)
+{
+    return is(m, at, FLAG_LETTER) && !in_set(m, at, han);
+}
+
+static size_t match_kimi_spaces(const matcher *m, size_t at)
+{
+    size_t end = at;
+    size_t line_end = at;
+    while (is(m, end, FLAG_SPACE)) {
+        end++;
+        line_end = code_at(m, end - 1) == '\r' || code_at(m, end - 1) == '\n' ? end : line_end;
+    }
+    return line_end > at                  ? line_end
+           : end - at > 1 && end < m->end ? end - 1
+           : end > at                     ? end
+                                          : at + 1;
+}
+
+static size_t match_kimi(const matcher *m, size_t at)
+{
+    size_t end = at;
+    while (in_set(m, end, han)) {
+        end++;
+    }
+    if (end > at) {
+        return end;
+    }
+    uint32_t code = code_at(m, at);
+    bool leads = !is(m, at, FLAG_LETTER | FLAG_NUMBER) && code != '\r' && code != '\n';
+    if (is_plain_letter(m, at) || (leads && is_plain_letter(m, at + 1))) {
+        for (end = at + 1; is_plain_letter(m, end);) {
+            end++;
+        }
+        return match_contraction(m, end);
+    }
+    while (end - at < 3 && is(m, end, FLAG_NUMBER)) {
+        end++;
+    }
+    if (end > at) {
+        return end;
+    }
+    size_t from = at + (code == ' ' ? 1 : 0);
+    end = from;
+    while (is_none_of(m, end, FLAG_SPACE | FLAG_LETTER | FLAG_NUMBER)) {
+        end++;
+    }
+    if (end == from) {
+        return match_kimi_spaces(m, at);
+    }
+    while (code_at(m, end) == '\r' || code_at(m, end) == '\n') {
+        end++;
+    }
+    return end;
+}
+
+static void split_kimi(matcher *m, size_t from)
+{
+    for (size_t at = from; at < m->end && !is_left(m);) {
+        at = match_kimi(m, at);
+        m->text->starts[at] = 1;
+    }
+}
+
 static void run_stage(const stage *s, const dw__characters *text, size_t from, size_t end)
 {
     matcher m = {.text = text, .end = end};
@@ -523,6 +593,9 @@ static void run_stage(const stage *s, const dw__characters *text, size_t from, s
         break;
     case STAGE_TRIPLES:
         split_triples(&m, from);
+        break;
+    case STAGE_KIMI:
+        split_kimi(&m, from);
         break;
     default:
         split_by_parts(&m, s->parts, from);

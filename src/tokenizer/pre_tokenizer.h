@@ -18,8 +18,7 @@ typedef enum dw_split_kind {
 } dw_split_kind;
 
 /* How libllama splits for the name in tokenizer.ggml.pre; "" where a file has none. *out: what
- * splits such texts here; with DW_SPLIT_BY_CODE what splits long words, NULL where nothing does;
- * for the others NULL. */
+ * splits such texts here; with DW_SPLIT_BY_CODE what splits long words; for the others NULL. */
 dw_split_kind dw_pre_tokenizer_find(const dw_pre_tokenizer **out, const char *name);
 /* Whether a word that is a token stays one, whatever the merges say. */
 bool dw_pre_tokenizer_keeps_tokens(const dw_pre_tokenizer *of);

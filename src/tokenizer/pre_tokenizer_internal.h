@@ -70,6 +70,7 @@ typedef enum stage_kind {
     STAGE_GPT2,            /* libllama's own code for GPT-2's pattern */
     STAGE_DIGITS_BY_THREE, /* its own code that cuts numbers by three from their end */
     STAGE_TRIPLES,         /* (?=(\d{3})+(?!\d)) */
+    STAGE_KIMI,            /* libllama's own code for Kimi K2's */
 } stage_kind;
 
 /* One regular expression: cuts each of the words that those in front of it have left. */

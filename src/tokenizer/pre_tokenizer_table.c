@@ -7,6 +7,7 @@
 /* ---- sets of characters ------------------------------------------------------------------- */
 
 static const set_range line_ends[] = {{'\n', '\n'}, {'\r', '\r'}, {0, 0}};
+static const set_range line_feed[] = {{'\n', '\n'}, {0, 0}};
 static const set_range han_kana[] = {{0x4e00, 0x9fa5}, {0x3040, 0x309f}, {0x30a0, 0x30ff}, {0, 0}};
 static const set_range han_wide[] = {{0x4e00, 0x9fa5}, {0x0800, 0x4e00}, {0xac00, 0xd7ff}, {0, 0}};
 static const set_range hangul[] = {{0xac00, 0xd7a3}, {0x3131, 0x318e}, {0, 0}};
@@ -157,6 +158,7 @@ static const part numbers[] = {NUMBERS(1), END};
 static const part numbers_by_three[] = {NUMBERS(3), END};
 static const part three_digits[] = {{.kind = PART_THREE_DIGITS}, END};
 static const part single_line_ends[] = {{.kind = PART_SET, .set = line_ends, .most = 1}, END};
+static const part line_feeds[] = {{.kind = PART_SET, .set = line_feed, .most = MANY}, END};
 static const part han_or_kana[] = {SET(han_kana), END};
 static const part han_or_wide[] = {SET(han_wide), END};
 
@@ -394,9 +396,9 @@ static const dw_pre_tokenizer by_code[] = {
      .stage_count = 1,
      .stages = {PARTS(qwen2)}},
     {.names = {"qwen35"}, .stage_count = 1, .stages = {PARTS(qwen35)}},
+    {.names = {"kimi-k2"}, .stage_count = 1, .stages = {{.kind = STAGE_KIMI}}},
+    {.names = {"laguna"}, .stage_count = 2, .stages = {PARTS(line_feeds), PARTS(qwen2)}},
 };
-/* The same, of which this has no pattern: libllama takes their words whole. */
-static const char *const by_code_alone[] = {"kimi-k2", "laguna"};
 static const char *const raw[] = {"gemma4", "granite-embed-multi-311m", "sarvam-moe", "mmbert",
                                   "whitespace"};
 
@@ -427,9 +429,7 @@ dw_split_kind dw_pre_tokenizer_find(const dw_pre_tokenizer **out, const char *na
         return DW_SPLIT_OURS;
     }
     *out = find(by_code, sizeof by_code / sizeof by_code[0], name);
-    return *out != NULL ||
-                   listed(by_code_alone, sizeof by_code_alone / sizeof by_code_alone[0], name)
-               ? DW_SPLIT_BY_CODE
+    return *out != NULL                                    ? DW_SPLIT_BY_CODE
            : listed(raw, sizeof raw / sizeof raw[0], name) ? DW_SPLIT_RAW
                                                            : DW_SPLIT_UNKNOWN;
 }

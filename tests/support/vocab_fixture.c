@@ -225,6 +225,9 @@ static void add_all_tokens(token_lists *t, const learner *l, const vocab_options
         (void)snprintf(text, sizeof text, "<0x%02X>", i);
         add_token(t, text, BYTE, 0);
     }
+    for (size_t i = 0; options->extra != NULL && options->extra[i] != NULL; i++) {
+        add_token(t, options->extra[i], NORMAL, 0);
+    }
     add_pieces(t, l, options);
     add_token(t, VOCAB_TURN, CONTROL, 0);
     add_token(t, "<|endoftext|>", CONTROL, 0);
@@ -268,8 +271,11 @@ static void set_keys(struct gguf_context *gguf, const vocab_options *options)
     set_choice(gguf, "tokenizer.ggml.add_bos_token", options->add_bos);
     set_choice(gguf, "tokenizer.ggml.add_eos_token", options->add_eos);
     set_choice(gguf, "tokenizer.ggml.add_space_prefix", options->space_prefix);
+    set_choice(gguf, "tokenizer.ggml.normalizer.lowercase", options->lower_case);
+    set_choice(gguf, "tokenizer.ggml.normalizer.strip_accents", options->strip_accents);
     if (options->kind == VOCAB_UGM) {
-        set_choice(gguf, "tokenizer.ggml.remove_extra_whitespaces", options->space_prefix);
+        set_choice(gguf, "tokenizer.ggml.remove_extra_whitespaces",
+                   options->joins_spaces != 0 ? options->joins_spaces : options->space_prefix);
     }
 }
 

@@ -16,10 +16,14 @@ typedef struct vocab_options {
     const char *architecture; /* NULL: llama, or bert for UGM and WPM */
     const char *name;         /* the model's; NULL: none */
     uint32_t pooling;         /* 0: no key */
-    int add_bos;              /* 0: no key; 1: true; -1: false; so for all of these */
+    int add_bos;              /* 0: no key; 1: true; -1: false; so for all up to strip_accents */
     int add_eos;
     int space_prefix;
-    uint32_t merge_count; /* pieces beyond single characters; 0: 400 */
+    int joins_spaces;
+    int lower_case;
+    int strip_accents;
+    uint32_t merge_count;     /* pieces beyond single characters; 0: 400 */
+    const char *const *extra; /* more normal tokens, of the best score; NULL behind the last */
 } vocab_options;
 
 /* Control and user-defined tokens that all of them have. */

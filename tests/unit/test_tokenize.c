@@ -326,7 +326,7 @@ static const char *const code_names[] = {
     "jina-v5-nano", "dbrx",         "smaug-bpe",   "chatglm-bpe",     "glm4",
     "glm5",         "qwen2",        "kormo",       "f2llmv2",         "deepseek-r1-qwen",
     "stablelm2",    "hunyuan",      "solar-open",  "megrez",          "grok-2",
-    "qwen35"};
+    "qwen35",       "kimi-k2",      "laguna"};
 
 static void test_tokenize_long_words_as_libllama(void **state)
 {
@@ -350,30 +350,84 @@ static void test_tokenize_long_words_as_libllama(void **state)
     }
 }
 
+/* Of every way in which a file may want its texts. */
+static void try_ways(vocab_kind kind, const char *name)
+{
+    for (int way = 0; way < 9; way++) {
+        int first = way % 3 - 1;
+        int second = way / 3 - 1;
+        dw_vocab *vocab = vocab_make(&(vocab_options){.kind = kind,
+                                                      .space_prefix = first,
+                                                      .joins_spaces = second,
+                                                      .lower_case = first,
+                                                      .strip_accents = second});
+        try_parts(name, vocab);
+        dw_vocab_close(vocab);
+    }
+}
+
+/* One word, of what the vocabulary knows, of what it does not, and of damage. */
+static void try_long_words(const char *name, const dw_vocab *vocab)
+{
+    static const char *const units[] = {
+        "a",    "aaab",     "\xe4\xbb\x8a", "\xe2\x96\x81", "\xf0\x9f\x99\x82", "\xe1\x9a\xa0",
+        "\xff", "\xe2\x96", "fox",          "lazy\xcc\x81"};
+    static char text[12000];
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        size_t length = strlen(units[i]);
+        for (size_t at = 0; at < sizeof text; at++) {
+            text[at] = units[i][at % length];
+        }
+        size_t want_count = vocab_oracle(vocab, text, sizeof text, false, want, TOKENS_MAX);
+        size_t count = vocab_tokens(vocab, text, sizeof text, 0, got, TOKENS_MAX);
+        expect_equal(name, count, want_count, text, 100);
+    }
+}
+
 static void test_tokenize_parts_as_the_whole(void **state)
 {
     (void)state;
-    for (int prefix = -1; prefix <= 1; prefix++) {
-        vocab_options options = {.kind = VOCAB_SPM, .space_prefix = prefix};
-        dw_vocab *vocab = vocab_make(&options);
-        try_parts("spm", vocab);
-        dw_vocab_close(vocab);
-        options.kind = VOCAB_UGM;
-        vocab = vocab_make(&options);
-        try_parts("ugm", vocab);
+    try_ways(VOCAB_SPM, "spm");
+    try_ways(VOCAB_UGM, "ugm");
+    try_ways(VOCAB_WPM, "wpm");
+    for (int kind = VOCAB_SPM; kind < VOCAB_KINDS; kind++) {
+        dw_vocab *vocab = made((vocab_kind)kind);
+        try_long_words("long words", vocab);
         dw_vocab_close(vocab);
     }
-    dw_vocab *vocab = made(VOCAB_WPM);
-    try_parts("wpm", vocab);
-    dw_vocab_close(vocab);
     const char *path;
     for (size_t i = 0; (path = vocab_next_real(&i)) != NULL;) {
-        vocab = vocab_open_file(path);
+        dw_vocab *vocab = vocab_open_file(path);
         if (vocab != NULL && llama_vocab_type(dw_vocab_llama(vocab)) != LLAMA_VOCAB_TYPE_BPE) {
             try_parts(path, vocab);
+            try_long_words(path, vocab);
         }
         dw_vocab_close(vocab);
     }
+}
+
+/* Where pieces of a control token's spelling are tokens, libllama's SPM merges a text that spells
+ * it to the control token, though it was told not to look for any. Here it is text. */
+static void test_tokenize_merges_no_control_token(void **state)
+{
+    static const char *const pieces[] = {"<", "s", ">", "<s", "</", "</s", NULL};
+    static const char text[] = "ab<s>cd</s>";
+    (void)state;
+    dw_vocab *vocab = vocab_make(&(vocab_options){.kind = VOCAB_SPM, .extra = pieces});
+    char back[64];
+    size_t bytes = 0;
+    dw_error err;
+    size_t wanted = vocab_oracle(vocab, text, strlen(text), false, want, TOKENS_MAX);
+    assert_int_equal(want[wanted - 1], 2);
+    size_t count = vocab_tokens(vocab, text, strlen(text), 0, got, TOKENS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        assert_true(got[i] > 2);
+    }
+    assert_int_equal(
+        dw_vocab_detokenize(vocab, got, count, back, sizeof back, 0, &bytes, NULL, &err), DW_OK);
+    assert_int_equal(bytes, strlen(text) + 1); /* SPM's space in front */
+    assert_memory_equal(back + 1, text, strlen(text));
+    dw_vocab_close(vocab);
 }
 
 /* What everybody pastes: none of it is refused, and it comes back whole. */
@@ -478,6 +532,7 @@ static void test_tokenize_survives_memory_shortage(void **state)
     (void)state;
     try_shortage(&(vocab_options){.kind = VOCAB_SPM});
     try_shortage(&(vocab_options){.kind = VOCAB_BPE, .pre = "gpt-4o"});
+    try_shortage(&(vocab_options){.kind = VOCAB_UGM});
     try_shortage(&(vocab_options){.kind = VOCAB_WPM});
 }
 
@@ -530,7 +585,7 @@ static void test_tokenize_long_texts_in_parts(void **state)
         "trillion",    "starcoder",  "refact",      "command-r", "smollm",   "codeshell", "exaone",
         "minerva-7b",  "llama3",     "llama-bpe",   "falcon3",   "pixtral",  "midm-2.0",  "lfm2",
         "dbrx",        "smaug-bpe",  "chatglm-bpe", "glm4",      "qwen2",    "stablelm2", "hunyuan",
-        "solar-open",  "megrez",     "grok-2",      "qwen35",    "kimi-k2"};
+        "solar-open",  "megrez",     "grok-2",      "qwen35",    "kimi-k2",  "laguna"};
     static char text[50000 + 64];
     uint64_t random = 11;
     (void)state;
@@ -569,30 +624,6 @@ static void leaves(dw_vocab *vocab, const char *text, size_t bytes, int32_t *tok
         DW_E_CANCELLED);
 }
 
-/* What libllama would take whole, seconds long, is refused. */
-static void test_tokenize_refuses_what_cannot_be_left(void **state)
-{
-    static char text[(512 << 10) + 1];
-    static int32_t tokens[sizeof text];
-    const vocab_options kinds[] = {{.kind = VOCAB_SPM}, {.kind = VOCAB_WPM}, {.kind = VOCAB_UGM}};
-    (void)state;
-    memset(text, 'a', sizeof text);
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        dw_vocab *vocab = vocab_make(&kinds[i]);
-        size_t count = 0;
-        dw_error err;
-        assert_int_equal(
-            dw_vocab_tokenize(vocab, text, sizeof text, tokens, sizeof text, 0, &count, &err),
-            DW_E_LIMIT);
-        assert_non_null(strstr(err.message, "takes whole, limit 524288"));
-        assert_int_equal(count, 0);
-        assert_int_equal(
-            dw_vocab_tokenize(vocab, text, sizeof text / 4, tokens, sizeof text, 0, &count, &err),
-            DW_OK);
-        dw_vocab_close(vocab);
-    }
-}
-
 static void test_tokenize_can_be_left(void **state)
 {
     const size_t bytes = (size_t)16 << 20;
@@ -605,18 +636,17 @@ static void test_tokenize_can_be_left(void **state)
     }
     const vocab_options kinds[] = {{.kind = VOCAB_BPE},
                                    {.kind = VOCAB_BPE, .pre = "deepseek-v3"},
+                                   {.kind = VOCAB_BPE, .pre = "kimi-k2"},
                                    {.kind = VOCAB_SPM},
+                                   {.kind = VOCAB_UGM},
                                    {.kind = VOCAB_WPM}};
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        dw_vocab *vocab = vocab_make(&kinds[i]);
-        leaves(vocab, text, bytes, tokens);
-        dw_vocab_close(vocab);
-    }
-    memset(text, 'a', bytes); /* one word, which is ours */
-    for (size_t i = 0; i < 2; i++) {
-        dw_vocab *vocab = vocab_make(&kinds[i]);
-        leaves(vocab, text, bytes, tokens);
-        dw_vocab_close(vocab);
+    for (size_t word = 0; word < 2; word++) {
+        for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+            dw_vocab *vocab = vocab_make(&kinds[i]);
+            leaves(vocab, text, bytes, tokens);
+            dw_vocab_close(vocab);
+        }
+        memset(text, 'a', bytes); /* one word */
     }
     free(text);
     free(tokens);
@@ -628,12 +658,12 @@ int main(void)
         cmocka_unit_test(test_tokenize_pieces_as_their_text),
         cmocka_unit_test(test_tokenize_long_texts_in_parts),
         cmocka_unit_test(test_tokenize_can_be_left),
-        cmocka_unit_test(test_tokenize_refuses_what_cannot_be_left),
         cmocka_unit_test(test_tokenize_content_spells_no_control_tokens),
         cmocka_unit_test(test_tokenize_control_tokens_across_pieces),
         cmocka_unit_test(test_tokenize_splits_as_libllama),
         cmocka_unit_test(test_tokenize_long_words_as_libllama),
         cmocka_unit_test(test_tokenize_parts_as_the_whole),
+        cmocka_unit_test(test_tokenize_merges_no_control_token),
         cmocka_unit_test(test_tokenize_takes_long_texts),
         cmocka_unit_test(test_tokenize_survives_memory_shortage),
         cmocka_unit_test(test_tokenize_adds_eos_to_whole_texts_only),
