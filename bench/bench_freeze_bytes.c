@@ -42,7 +42,7 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     (void)name;
     (void)fingerprint;
     (void)err;
-    *model = ((const bench *)user)->model;
+    *model = dw_model_ref(((const bench *)user)->model);
     return DW_OK;
 }
 

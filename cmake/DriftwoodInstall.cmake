@@ -7,6 +7,9 @@ install(TARGETS driftwood_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES include/driftwood.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES guest/driftwood_guest.h guest/driftwood_abi.h guest/driftwood_helpers.h
     DESTINATION ${CMAKE_INSTALL_DATADIR}/driftwood/include)
+install(DIRECTORY sdk DESTINATION ${CMAKE_INSTALL_DATADIR}/driftwood
+    PATTERN target EXCLUDE PATTERN Cargo.lock EXCLUDE PATTERN node_modules EXCLUDE
+    PATTERN .zig-cache EXCLUDE PATTERN zig-out EXCLUDE PATTERN build EXCLUDE)
 install(FILES ${DRIFTWOOD_GUESTS_INSTALLED} DESTINATION ${CMAKE_INSTALL_DATADIR}/driftwood/guests)
 install(FILES examples/host.c examples/actors.c examples/generate.c
     DESTINATION ${CMAKE_INSTALL_DATADIR}/driftwood/examples)

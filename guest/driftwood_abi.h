@@ -43,6 +43,7 @@
 
 /* Tensor data, token lists and logits start at a multiple of this: every device can then use them
  * where they are. */
+#define DW_MODEL_NAME_MAX 200 /* bytes of a name that a model is opened by */
 #define DW_TENSOR_ALIGN 64
 #define DW_MAX_DIMS 4
 

@@ -84,6 +84,11 @@ DW_IMPORT("graph_destroy") int32_t dw_graph_destroy(int32_t graph);
 DW_IMPORT("model_open") int32_t dw_model_open(const char *name, uint32_t name_bytes);
 DW_IMPORT("model_close") int32_t dw_model_close(int32_t model);
 DW_IMPORT("model_info") int32_t dw_model_info(int32_t model, dw_abi_model_info *info);
+/* How many models this guest was granted; and the name by which it opens the one of that index,
+ * from 0, to name [capacity]. -> its bytes, without an end. DW_E_RANGE: there is no such model;
+ * DW_E_SPACE: the name has more bytes. */
+DW_IMPORT("model_count") int32_t dw_model_count(void);
+DW_IMPORT("model_name") int32_t dw_model_name(uint32_t index, char *name, uint32_t capacity);
 
 /* Writes the tokens of text [text_bytes], UTF-8, to tokens [capacity]. Returns their number.
  * DW_E_SPACE: there are more than `capacity`; tokens[0] (if capacity > 0) is then their number. */

@@ -983,6 +983,10 @@ typedef struct dw_instance_options {
      * Driftwood. */
     void (*on_trace)(void *user, const char *line);
     void *trace_user;
+    /* [model_count]: names by which the guest finds the models, beside their own (dw_model_info):
+     * at most 200 characters of ASCII that are no blanks, copied. An entry that is NULL or empty:
+     * by its own alone; so are all where this is NULL. */
+    const char *const *model_names;
 } dw_instance_options;
 
 /* A fresh guest with its own linear memory. `options` may be NULL; what it points to is copied
@@ -1358,8 +1362,9 @@ typedef struct dw_thaw_options {
     dw_model *const *models;  /* [model_count]: found by fingerprint among these */
     size_t model_count;
     /* Asked for a model that is none of these, and for a module that is not in the file; may be
-     * NULL. What they give is borrowed until dw_actor_thaw returns. On the calling thread; they may
-     * open what they are asked for. */
+     * NULL. The model is counted for who asks, who gives it back (dw_model_unref); the module is
+     * borrowed until dw_actor_thaw returns. On the calling thread; they may open what they are
+     * asked for. */
     dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
                             dw_error *err);
     dw_status (*find_module)(void *user, const char *sha256, dw_module **module, dw_error *err);
@@ -1634,8 +1639,9 @@ typedef struct dw_runtime_options {
      * once and whole. Only actors that are at work or were asked for are in memory. NULL: all are,
      * and go with the runtime. */
     const char *path;
-    /* For the models of actors in the folder; may be NULL: there are none. What it gives is
-     * borrowed until the runtime is closed. `user` as above. */
+    /* For the models of actors in the folder; may be NULL: there are none. What it gives is counted
+     * for the runtime, which keeps it for as long as an actor in memory has it, or the beginning of
+     * a prompt. It is asked again for the next. `user` as above. */
     dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
                             dw_error *err);
     dw_write_fn on_stderr;     /* of guests read from the folder; NULL: the process's own */
@@ -1905,6 +1911,26 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_begin_park(dw_runtime *runtime, const 
                                                      dw_error *err);
 /* Blocks. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_park(dw_runtime *runtime, const char *id, dw_error *err);
+/* Actors in memory that were granted a model. */
+typedef struct dw_runtime_model_use {
+    size_t struct_bytes;
+    uint64_t working; /* that have something to do, are pinned, or could not be written; without a
+                         path all of them */
+    uint64_t resting; /* that have nothing to do */
+    uint64_t leaving; /* that are about to leave memory */
+    uint64_t idle_ms; /* since one of `resting` had something to do; UINT64_MAX: there is none */
+} dw_runtime_model_use;
+
+/* Thread: any. Errors: DW_E_STATE (the runtime is being closed), DW_E_ARG (struct_bytes). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_get_model_use(dw_runtime *runtime, const dw_model *model,
+                                                        dw_runtime_model_use *use, dw_error *err);
+/* Where none of them works, let those that rest leave memory, as dw_runtime_begin_park does: they
+ * are under way when it returns, and `*use` is as it was before. Parents leave behind their
+ * children. Once there is none, beginnings of prompts are written and leave memory as well, pinned
+ * ones where a folder has them. Called until then, the runtime has no reference to the model.
+ * Thread: any. Errors: dw_runtime_get_model_use's, DW_E_IO (prompts could not be written). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_park_model(dw_runtime *runtime, const dw_model *model,
+                                                     dw_runtime_model_use *use, dw_error *err);
 /* Have the actor in memory, so that its next message need not wait for that. It may leave again as
  * any other. It ends with what reading it fails with. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_begin_thaw(dw_runtime *runtime, const char *id,

@@ -40,7 +40,7 @@ PATTERNS = ["src/*/*.[ch]", "src/*/*.cpp", "src/*/*.cu", "include/*.h", "guest/*
 # Where retired words are looked for: all text but what tells of the past.
 WORD_PATTERNS = ["*.md", "Makefile", "CMakeLists.txt", "src/**/*", "include/*", "guest/**/*",
                  "tests/**/*", "bench/*", "fuzz/**/*", "docs/**/*", "man/**/*", "scripts/*",
-                 "cmake/*", "examples/**/*"]
+                 "cmake/*", "examples/**/*", "sdk/*", "sdk/*/*.*", "sdk/*/src/*", "sdk/*/examples/*"]
 WORDS_LEFT_OUT = ["CHANGELOG.md", "scripts/retired-words.txt",
                   "scripts/tidy-exceptions.txt", "tests/golden/", "tests/data/"]
 
@@ -265,7 +265,7 @@ class Checker:
                             f"{name} is internal to src/{', src/'.join(sorted(homes))}", name)
 
     def check_lengths(self):
-        for path in sorted(ROOT.glob("src/*/README.md")) + [ROOT / "README.md"]:
+        for path in sorted(ROOT.glob("src/*/README.md")) + sorted(ROOT.glob("sdk/*/README.md")) + [ROOT / "README.md"]:
             if not path.exists():
                 continue
             limit = TOP_README_LINES_MAX if path.parent == ROOT else README_LINES_MAX

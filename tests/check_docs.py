@@ -32,7 +32,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.*)$", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 MERGE = re.compile(r"^(?:<{7}|>{7}) .*$", re.MULTILINE)
-TREE = "src tests docs fuzz bench guest include examples man scripts cmake deps"
+TREE = "src tests docs fuzz bench guest include examples man scripts cmake deps sdk"
 IDENTIFIER = re.compile(r"\b(?:(?:dw|DW)__?[a-zA-Z]|test_[a-z])\w*\b(?!\*)")
 NAMED = re.compile(r"(?<![\w./~-])(?:%s)/[\w./*-]*\w" % TREE.replace(" ", "|"))
 
@@ -82,7 +82,8 @@ def check_links(document, source, known):
 
 def check_all_links(source):
     documents = [*source.glob("*.md"), *source.glob("docs/*.md"), *source.glob("src/*/README.md"),
-                 *source.glob("bench/**/*.md"), *source.glob("tests/**/*.md")]
+                 *source.glob("bench/**/*.md"), *source.glob("docs/guests/*.md"),
+                 *source.glob("sdk/*.md"), *source.glob("sdk/*/*.md"), *source.glob("tests/**/*.md")]
     failures = 0
     known = identifiers(source)
     for document in sorted(documents):
@@ -159,7 +160,7 @@ def main():
         print("no clang for the guests in the documents: skipped")
         return 1 if broken else 77
     failures = blocks = 0
-    for document in [source / "README.md", *sorted((source / "docs").glob("*.md"))]:
+    for document in [source / "README.md", *sorted((source / "docs").glob("**/*.md"))]:
         for language, code in BLOCK.findall(document.read_text()):
             if language not in ("sh", "c") or (language == "c" and "main(" not in code):
                 continue

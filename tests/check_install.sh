@@ -35,7 +35,8 @@ flags=$(pkg-config --cflags --libs driftwood) || fail "pkg-config does not find 
 # As docs/c-api.md has it.
 [ -f "$(pkg-config --variable=guestincludedir driftwood)/driftwood_guest.h" ] ||
     fail "guestincludedir has no driftwood_guest.h"
-for variable in examplesdir/host.c guestsdir/generate.wasm libdir/pkgconfig/driftwood.pc; do
+for variable in examplesdir/host.c guestsdir/generate.wasm libdir/pkgconfig/driftwood.pc \
+    sdkdir/cpp/driftwood.hpp sdkdir/rust/Cargo.toml; do
     folder=$(pkg-config --variable="${variable%%/*}" driftwood)
     [ -f "$folder/${variable#*/}" ] || fail "pkg-config's ${variable%%/*} has no ${variable#*/}"
 done

@@ -25,7 +25,7 @@ static bool copy_texts(const char *const **out, const char *const *texts, size_t
     const char **copies = dw_alloc(count, sizeof *copies);
     bool good = copies != NULL;
     for (size_t i = 0; i < count && good; i++) {
-        copies[i] = dw_strdup(texts[i]);
+        copies[i] = dw_strdup(texts[i] != NULL ? texts[i] : "");
         good = copies[i] != NULL;
     }
     *out = copies; /* freed by the caller, as far as it got */
@@ -54,7 +54,7 @@ static bool copy(dw_actor_settings *settings, const dw_instance_options *from)
     *to = *from;
     to->models = NULL;
     to->chat_template = NULL;
-    to->args = to->env_names = to->env_values = NULL;
+    to->args = to->env_names = to->env_values = to->model_names = NULL;
     to->dirs = NULL;
     to->model_count = to->arg_count = to->env_count = to->dir_count = 0;
     if (!copy_models(settings, from)) {
@@ -66,7 +66,9 @@ static bool copy(dw_actor_settings *settings, const dw_instance_options *from)
     }
     to->arg_count = from->arg_count;
     to->env_count = from->env_count;
-    return copy_texts(&to->args, from->args, from->arg_count) &&
+    return (from->model_names == NULL ||
+            copy_texts(&to->model_names, from->model_names, from->model_count)) &&
+           copy_texts(&to->args, from->args, from->arg_count) &&
            copy_texts(&to->env_names, from->env_names, from->env_count) &&
            copy_texts(&to->env_values, from->env_values, from->env_count);
 }
@@ -276,6 +278,7 @@ void dw_actor_settings_unref(dw_actor_settings *settings)
         dw_free((void *)(uintptr_t)own->dirs[i].guest_path);
     }
     dw_free((void *)(uintptr_t)own->dirs);
+    free_texts(own->model_names, own->model_names != NULL ? own->model_count : 0);
     free_texts(own->args, own->arg_count);
     free_texts(own->env_names, own->env_count);
     free_texts(own->env_values, own->env_count);

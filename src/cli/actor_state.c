@@ -53,16 +53,29 @@ bool dw_cli_find_fingerprint(const char *fingerprint, char *path, size_t capacit
     return found;
 }
 
+/* What --model named, once there is a need. */
+static dw_status open_named(dw_cli_actors *actors, dw_error *err)
+{
+    const dw_cli_session *session = actors->session;
+    char path[DW_CLI_PATH_MAX];
+    dw_model *model = NULL;
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < session->model_count && status == DW_OK; i++) {
+        status = dw_cli_find_model(path, sizeof path, session->models[i].from, err);
+        if (status == DW_OK) {
+            status = keep_model(actors, path, &model, err);
+        }
+    }
+    return status;
+}
+
 static dw_status search_model(dw_cli_actors *actors, const char *name, const char *fingerprint,
                               dw_model **model, dw_error *err)
 {
     char path[DW_CLI_PATH_MAX];
     dw_status status = DW_OK;
-    if (actors->named != NULL && actors->model_count == 0) {
-        status = dw_cli_find_model(path, sizeof path, actors->named, err);
-        if (status == DW_OK) {
-            status = keep_model(actors, path, model, err);
-        }
+    if (actors->model_count == 0) {
+        status = open_named(actors, err);
     }
     for (size_t i = 0; i < actors->model_count && status == DW_OK; i++) {
         bool matches = false;
@@ -88,6 +101,9 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     dw_cli_actors *actors = user;
     (void)pthread_mutex_lock(&actors->lock);
     dw_status status = search_model(actors, name, fingerprint, model, err);
+    if (status == DW_OK) {
+        (void)dw_model_ref(*model);
+    }
     (void)pthread_mutex_unlock(&actors->lock);
     return status;
 }
@@ -225,7 +241,7 @@ dw_status dw_cli_actors_open(dw_cli_actors *actors, const dw_cli_opening *how, d
         .counts_fuel = how->session->limits.fuel != 0 && how->session->limits.fuel != DW_LIMIT_NONE,
         .limits = &how->session->limits,
     };
-    *actors = (dw_cli_actors){.named = how->session->model,
+    *actors = (dw_cli_actors){.session = how->session,
                               .limits = how->session->limits,
                               .seen = {.log_fd = -1, .trace_fd = -1}};
     actors->limits.struct_bytes = sizeof actors->limits;
@@ -393,17 +409,48 @@ dw_status dw_cli_actors_copy(dw_cli_actors *actors, const char *id, const dw_kv_
 
 /* ---- new actors -------------------------------------------------------------------------- */
 
-/* Model and template as the server reads them: a path, and a text; NULL: none. */
-static json_t *body_of(const char *model, const char *chat_template)
+/* Models that are granted to a new actor. */
+typedef struct granted_models {
+    char paths[DW_CLI_MODELS_MAX][DW_CLI_PATH_MAX]; /* [count] */
+    dw_model *models[DW_CLI_MODELS_MAX];            /* borrowed; NULL: the server's to open */
+    size_t count;
+} granted_models;
+
+/* Those that --model named, else the default where the guest uses models. */
+static dw_status find_granted(dw_cli_actors *actors, const dw_cli_session *session,
+                              const dw_module *module, granted_models *granted, dw_error *err)
+{
+    dw_status status = DW_OK;
+    granted->count = session->model_count;
+    if (granted->count == 0 && dw_module_imports_any(module, "model_")) {
+        granted->count = 1;
+    }
+    for (size_t i = 0; i < granted->count && status == DW_OK; i++) {
+        status = dw_cli_find_model(granted->paths[i], sizeof granted->paths[i],
+                                   session->models[i].from, err);
+        if (status == DW_OK && actors->remote == NULL) {
+            status = keep_model(actors, granted->paths[i], &granted->models[i], err);
+        }
+    }
+    return status;
+}
+
+/* Models and template as the server reads them: paths and names, and a text; NULL: none. */
+static json_t *body_of(const dw_cli_session *session, const granted_models *granted,
+                       const char *chat_template)
 {
     char whole[PATH_MAX];
     json_t *body = json_object();
     json_t *models = json_array();
-    if (model != NULL) {
-        (void)json_array_append_new(models,
-                                    json_string(realpath(model, whole) != NULL ? whole : model));
+    json_t *names = json_array();
+    for (size_t i = 0; i < granted->count; i++) {
+        const char *own = granted->paths[i];
+        const char *path = realpath(own, whole) != NULL ? whole : own;
+        (void)json_array_append_new(models, json_string(path));
+        (void)json_array_append_new(names, json_string(session->models[i].name));
     }
     (void)json_object_set_new(body, "models", models);
+    (void)json_object_set_new(body, "model_names", names);
     if (chat_template != NULL) {
         (void)json_object_set_new(body, "chat_template", json_string(chat_template));
     }
@@ -440,7 +487,8 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
                               dw_error *err)
 {
     dw_module *module = NULL;
-    dw_model *model = NULL;
+    granted_models granted = {.count = 0};
+    const char *names[DW_CLI_MODELS_MAX] = {NULL};
     char path[DW_CLI_PATH_MAX];
     const char *args[] = {session->guest};
     char *source = NULL;
@@ -448,14 +496,10 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
     if (status == DW_OK && dw_cli_find_guest(path, sizeof path, session->guest, NULL) == DW_OK) {
         dw_cli_session_tell_idle(session, module, path);
     }
-    bool needs_model =
-        session->model != NULL || (status == DW_OK && dw_module_imports_any(module, "model_"));
-    if (status == DW_OK && needs_model) {
-        status = dw_cli_find_model(path, sizeof path, session->model, err);
-        if (status == DW_OK && actors->remote == NULL) {
-            status = keep_model(actors, path, &model, err);
-        }
+    if (status == DW_OK) {
+        status = find_granted(actors, session, module, &granted, err);
     }
+    dw_cli_session_model_names(session, names);
     if (status == DW_OK) {
         status = dw_cli_read_template(session->chat_template, &source, err);
     }
@@ -464,13 +508,14 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
     }
     if (actors->remote != NULL) {
         const char *given = source != NULL ? source : session->chat_template;
-        json_t *body = body_of(needs_model ? path : NULL, given);
+        json_t *body = body_of(session, &granted, given);
         free(source);
         return spawn_there(actors, session, terms, body, id, err);
     }
     dw_instance_options instance = {.struct_bytes = sizeof instance,
-                                    .models = &model,
-                                    .model_count = model != NULL,
+                                    .models = granted.models,
+                                    .model_count = granted.count,
+                                    .model_names = names,
                                     .args = args,
                                     .arg_count = 1,
                                     .env_names = session->env_names,

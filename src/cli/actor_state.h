@@ -9,19 +9,18 @@
 #include "cli/actor_terms.h"
 #include "cli/session.h"
 
-#define DW_CLI_MODELS_MAX 16
-
 struct dw_cli_remote;
 typedef struct dw_cli_actors {
     dw_engine *engine;
     dw_runtime *runtime;
-    struct dw_cli_remote *remote; /* another process works in the folder, and is asked; NULL: this
+    struct dw_cli_remote *remote;  /* another process works in the folder, and is asked; NULL: this
                                      one does */
-    const char *named;            /* --model; NULL: found by fingerprint among those in the cache */
-    char *path;                   /* of the state folder */
-    bool read_only;               /* it was opened for looking only */
-    dw_limits limits;             /* of actors that are loaded */
-    dw_cli_seen seen;             /* log and trace */
+    const dw_cli_session *session; /* whose models are named by --model; others are found by their
+                                      fingerprints among those in the cache */
+    char *path;                    /* of the state folder */
+    bool read_only;                /* it was opened for looking only */
+    dw_limits limits;              /* of actors that are loaded */
+    dw_cli_seen seen;              /* log and trace */
     pthread_mutex_t lock; /* guards what follows: a runtime's threads ask for models and guests */
     dw_model *models[DW_CLI_MODELS_MAX]; /* [model_count], loaded so far */
     size_t model_count;

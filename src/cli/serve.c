@@ -268,7 +268,7 @@ static dw_status find_other(serving *s, const char *name, const char *fingerprin
     for (size_t i = 0; i < s->other_count; i++) {
         bool matches = false;
         if (dw_model_matches(s->others[i], fingerprint, &matches, NULL) == DW_OK && matches) {
-            *model = s->others[i];
+            *model = dw_model_ref(s->others[i]);
             return DW_OK;
         }
     }
@@ -280,7 +280,8 @@ static dw_status find_other(serving *s, const char *name, const char *fingerprin
     served other = {.name = (char *)(uintptr_t)name, .path = path};
     dw_status status = load(s, &other, err);
     if (status == DW_OK) {
-        s->others[s->other_count++] = *model = other.model;
+        s->others[s->other_count++] = other.model;
+        *model = dw_model_ref(other.model);
     }
     return status;
 }
@@ -295,7 +296,7 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     for (size_t i = 0; i < s->model_count && status == DW_E_NOT_FOUND; i++) {
         if (is_of(&s->models[i], fingerprint)) {
             status = load(s, &s->models[i], err);
-            *model = s->models[i].model;
+            *model = status == DW_OK ? dw_model_ref(s->models[i].model) : NULL;
         }
     }
     if (status == DW_E_NOT_FOUND) {

@@ -285,17 +285,26 @@ static const char **guest_args(const dw_cli_session *session, const char *path)
     return args;
 }
 
-static dw_status create_instance(dw_cli_session *session, dw_module *module, dw_model *model,
-                                 const char *path, dw_instance **instance, dw_error *err)
+typedef struct granted_models {
+    dw_model *models[DW_CLI_MODELS_MAX]; /* [count], counted */
+    size_t count;
+} granted_models;
+
+static dw_status create_instance(dw_cli_session *session, dw_module *module,
+                                 const granted_models *models, const char *path,
+                                 dw_instance **instance, dw_error *err)
 {
+    const char *names[DW_CLI_MODELS_MAX] = {NULL};
+    dw_cli_session_model_names(session, names);
     const char **args = guest_args(session, path);
     if (args == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for the guest's arguments");
     }
     dw_instance_options options = {
         .struct_bytes = sizeof options,
-        .models = &model,
-        .model_count = model != NULL,
+        .models = models->models,
+        .model_count = models->count,
+        .model_names = names,
         .args = args,
         .arg_count = session->arg_count + 1,
         .env_names = session->env_names,
@@ -322,17 +331,23 @@ static dw_status create_instance(dw_cli_session *session, dw_module *module, dw_
     return status;
 }
 
-/* The model is loaded for guests that use models, and where one was named. */
-static dw_status open_model(const dw_cli_session *session, dw_engine *engine,
-                            const dw_module *module, dw_model **model, dw_error *err)
+/* Models are loaded for guests that use models, and where they were named. */
+static dw_status open_models(const dw_cli_session *session, dw_engine *engine,
+                             const dw_module *module, granted_models *models, dw_error *err)
 {
     char path[DW_CLI_PATH_MAX];
-    if (session->model == NULL && !dw_module_imports_any(module, "model_open")) {
-        return DW_OK;
+    dw_status status = DW_OK;
+    size_t count = session->model_count;
+    if (count == 0 && dw_module_imports_any(module, "model_open")) {
+        count = 1; /* the default */
     }
-    dw_status status = dw_cli_find_model(path, sizeof path, session->model, err);
-    if (status == DW_OK) {
-        status = dw_cli_open_model(model, engine, path, session->chat_template, err);
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        status = dw_cli_find_model(path, sizeof path, session->models[i].from, err);
+        if (status == DW_OK) {
+            status =
+                dw_cli_open_model(&models->models[i], engine, path, session->chat_template, err);
+        }
+        models->count += status == DW_OK;
     }
     return status;
 }
@@ -394,7 +409,7 @@ int dw_cli_session_run(dw_cli_session *session)
     dw_error error;
     dw_engine *engine = NULL;
     dw_module *module = NULL;
-    dw_model *model = NULL;
+    granted_models models = {.count = 0};
     dw_instance *instance = NULL;
     char path[DW_CLI_PATH_MAX];
     uint64_t start_ns = dw_cli_clock_ns();
@@ -419,10 +434,10 @@ int dw_cli_session_run(dw_cli_session *session)
     }
     if (status == DW_OK) {
         dw_cli_session_tell_idle(session, module, path);
-        status = open_model(session, engine, module, &model, &error);
+        status = open_models(session, engine, module, &models, &error);
     }
     if (status == DW_OK) {
-        status = create_instance(session, module, model, path, &instance, &error);
+        status = create_instance(session, module, &models, path, &instance, &error);
     }
     if (status == DW_OK) {
         double load_ms = (double)(dw_cli_clock_ns() - start_ns) / 1e6;
@@ -432,7 +447,9 @@ int dw_cli_session_run(dw_cli_session *session)
         exit_code = status == DW_E_CANCELLED ? DW_CLI_INTERRUPTED : 1;
     }
     dw_instance_destroy(instance);
-    dw_model_unref(model);
+    for (size_t i = 0; i < models.count; i++) {
+        dw_model_unref(models.models[i]);
+    }
     dw_module_unref(module);
     dw_engine_destroy(engine);
     return exit_code;

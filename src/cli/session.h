@@ -12,6 +12,8 @@
 #define DW_CLI_STOPS_MAX 16
 #define DW_CLI_STOP_BYTES_MAX 255
 #define DW_CLI_LIMITS_MAX 256
+#define DW_CLI_MODELS_MAX 16
+#define DW_CLI_MODEL_NAME_MAX 200 /* that the library takes */
 
 typedef enum dw_cli_stats {
     DW_CLI_STATS_NONE,
@@ -19,9 +21,17 @@ typedef enum dw_cli_stats {
     DW_CLI_STATS_JSON,
 } dw_cli_stats;
 
+/* A model that is granted: [NAME=]MODEL of the command line. */
+typedef struct dw_cli_model {
+    const char *from; /* a path, or a name in the cache; borrowed; NULL: the default */
+    char name[DW_CLI_MODEL_NAME_MAX + 1]; /* by which the guest finds it; empty: its own */
+} dw_cli_model;
+
 typedef struct dw_cli_session {
     const char *guest; /* a path or a bare name */
-    const char *model; /* NULL: the default, if the guest uses models */
+    /* [model_count], --model, borrowed; none: the default, if the guest uses models */
+    dw_cli_model models[DW_CLI_MODELS_MAX];
+    size_t model_count;
     const char *device;
     const char *chat_template; /* a name, or a file; NULL: the model's own */
     int threads;
@@ -178,7 +188,8 @@ enum {
     "  --module-cache DIR   where compiled guests are kept, or off; default\n"                     \
     "                       $XDG_CACHE_HOME/driftwood/modules or ~/.cache/driftwood/modules\n"
 #define DW_CLI_SESSION_HELP                                                                        \
-    "  --model M            a GGUF file, or a name in the cache (`driftwood models`)\n"            \
+    "  --model [NAME=]M     a GGUF file, or a name in the cache (`driftwood models`); may be\n"    \
+    "                       repeated: the guest finds them by NAME, the first is its default\n"    \
     "  --system TEXT        what the model is told before anything else\n"                         \
     "  --chat-template T    a template in Jinja in place of the model's: a file, or a name\n"      \
     "                       (chatml, llama3, hermes ..., or one of the model's own)\n"             \
@@ -254,6 +265,10 @@ dw_status dw_cli_session_check(dw_cli_session *session, dw_error *err);
  * `guest`, or beside others. */
 void dw_cli_session_tell_idle(const dw_cli_session *session, const dw_module *module,
                               const char *guest);
+/* [NAME=]MODEL */
+dw_status dw_cli_session_model(dw_cli_session *session, const char *text, dw_error *err);
+/* Its models as dw_instance_options has their names: `names` [DW_CLI_MODELS_MAX], borrowed. */
+void dw_cli_session_model_names(const dw_cli_session *session, const char **names);
 /* NAME=VALUE */
 dw_status dw_cli_session_env_text(dw_cli_session *session, const char *text, dw_error *err);
 /* HOST[::GUEST][:ro] */

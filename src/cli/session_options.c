@@ -88,6 +88,41 @@ dw_status dw_cli_session_set(dw_cli_session *session, const char *option, const 
     return DW_OK;
 }
 
+/* NAME ends at the first '=', before which nothing of a path or an address stands; a file that is
+ * called so is a file. */
+dw_status dw_cli_session_model(dw_cli_session *session, const char *text, dw_error *err)
+{
+    size_t bytes = strcspn(text, "=");
+    bool named =
+        bytes > 0 && text[bytes] == '=' && strcspn(text, "/:\\") > bytes && access(text, F_OK) != 0;
+    if (session->model_count == DW_CLI_MODELS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "--model: more than %d", DW_CLI_MODELS_MAX);
+    }
+    if (named && bytes > DW_CLI_MODEL_NAME_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "--model: a name of %zu bytes, limit %d", bytes,
+                       DW_CLI_MODEL_NAME_MAX);
+    }
+    dw_cli_model *model = &session->models[session->model_count];
+    *model = (dw_cli_model){.from = named ? text + bytes + 1 : text};
+    if (named) {
+        memcpy(model->name, text, bytes);
+    }
+    for (size_t i = 0; i < session->model_count && named; i++) {
+        if (strcmp(session->models[i].name, model->name) == 0) {
+            return dw_fail(err, DW_E_ARG, "--model: '%.80s' stands twice", model->name);
+        }
+    }
+    session->model_count++;
+    return DW_OK;
+}
+
+void dw_cli_session_model_names(const dw_cli_session *session, const char **names)
+{
+    for (size_t i = 0; i < session->model_count; i++) {
+        names[i] = session->models[i].name;
+    }
+}
+
 dw_status dw_cli_session_env_text(dw_cli_session *session, const char *text, dw_error *err)
 {
     const char *equals = strchr(text, '=');
@@ -406,8 +441,7 @@ static dw_status take_own(dw_cli_session *session, int option, const char *value
     dw_status status;
     switch (option) {
     case DW_CLI_OPT_MODEL:
-        session->model = value;
-        return DW_OK;
+        return dw_cli_session_model(session, value, err);
     case DW_CLI_OPT_DEVICE:
         session->device = value;
         return DW_OK;
@@ -724,7 +758,7 @@ static void tell_unread(const dw_cli_session *session, const char *guest)
 static void tell_ungranted(const dw_cli_session *session, const dw_module *module)
 {
     dw_cli_names names = {.text = ""};
-    if (session->model != NULL && !dw_module_imports_any(module, "model_")) {
+    if (session->model_count > 0 && !dw_module_imports_any(module, "model_")) {
         dw_cli_names_add(&names, "--model");
     }
     if (session->chat_template != NULL && !dw_module_imports_any(module, "chat_")) {

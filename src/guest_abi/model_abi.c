@@ -6,7 +6,7 @@
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
 
-#define NAME_BYTES_MAX 200
+#define NAME_BYTES_MAX DW_MODEL_NAME_MAX
 
 static_assert(sizeof(dw_abi_model_info) == 64, "the layout that guests were compiled with");
 
@@ -80,10 +80,48 @@ static int32_t model_info(dw_instance *instance, const wasmtime_val_raw_t *args)
 }
 DW__GUEST_CALL(i32, model_info)
 
+static int32_t model_count(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    (void)args;
+    return (int32_t)dw_instance_model_count(instance);
+}
+DW__GUEST_CALL(i32, model_count)
+
+/* index, name, capacity -> bytes of the name */
+static int32_t model_name(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    uint32_t index = dw__u32(&args[0]);
+    uint32_t capacity = dw__u32(&args[2]);
+    size_t count = dw_instance_model_count(instance);
+    void *place;
+    dw_status status =
+        dw_instance_range(instance, "name", dw__u32(&args[1]), capacity, 1, 1, &place, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (index >= count) {
+        return dw_fail(err, DW_E_RANGE, "index: %u, this guest was granted %zu models", index,
+                       count);
+    }
+    const char *name = dw_instance_model_name(instance, index);
+    size_t bytes = strlen(name);
+    if (bytes > capacity) {
+        return dw_fail(err, DW_E_SPACE, "name: %zu bytes, room for %u", bytes, capacity);
+    }
+    if (bytes > 0) {
+        memcpy(place, name, bytes);
+    }
+    return (int32_t)bytes;
+}
+DW__GUEST_CALL(i32, model_name)
+
 const dw_host_import dw_model_imports[] = {
     {"model_open", "ii:i", call_model_open},
     {"model_close", "i:i", call_model_close},
     {"model_info", "ii:i", call_model_info},
+    {"model_count", ":i", call_model_count},
+    {"model_name", "iii:i", call_model_name},
     {"model_facts", "ii:i", call_model_info}, /* its name in guests compiled before 0.2 */
     {NULL, NULL, NULL},
 };

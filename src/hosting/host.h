@@ -89,6 +89,8 @@ void dw_host_destroy(dw_host *host);
 /* Of uploaded modules, in a folder of the state folder's; NULL: in memory alone. */
 dw_status dw_host_open_modules(dw_host *host, const char *path, dw_error *err);
 dw_server *dw__host_server(dw_host *host);
+/* Bytes of actors' answers that came from their guests, and are not written yet. */
+size_t dw_host_held_bytes(dw_host *host);
 /* All ops there are. */
 dw__op *dw__host_first(dw_host *host);
 

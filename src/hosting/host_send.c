@@ -214,6 +214,19 @@ static void on_end(dw__op *op)
     dw_text_free(&news);
 }
 
+size_t dw_host_held_bytes(dw_host *host)
+{
+    size_t bytes = 0;
+    for (dw__op *op = dw__host_first(host); op != NULL; op = op->next) {
+        if (op->on_news == on_news) { /* of others `news` is something else */
+            (void)pthread_mutex_lock(&op->lock);
+            bytes += op->news.count;
+            (void)pthread_mutex_unlock(&op->lock);
+        }
+    }
+    return bytes;
+}
+
 static void answer_accepted(dw__op *op)
 {
     if (op->status == DW_OK) {

@@ -7,11 +7,11 @@
 #include "base/alloc.h"
 
 static const char *const known_members[] = {
-    "module",        "guest",        "model",      "models",
-    "args",          "env",          "limits",     "kv_type",
-    "name",          "may",          "priority",   "pinned",
-    "supervision",   "failures_max", "durability", "context_tokens",
-    "chat_template",
+    "module",         "guest",         "model",        "models",
+    "model_names",    "args",          "env",          "limits",
+    "kv_type",        "name",          "may",          "priority",
+    "pinned",         "supervision",   "failures_max", "durability",
+    "context_tokens", "chat_template",
 };
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -152,6 +152,12 @@ static void read_models(const json_t *body, dw__spawning *plan, dw_fault *fault)
     } else if (one != NULL) {
         plan->models[plan->model_count++] = one;
     }
+    read_list(body, "model_names", plan->model_names, &plan->model_name_count,
+              sizeof plan->model_names / sizeof plan->model_names[0], fault);
+    if (plan->model_name_count > 0 && plan->model_name_count != plan->model_count) {
+        dw_fault_set(fault, 400, "model_names", "model_names: %zu, and %zu models",
+                     plan->model_name_count, plan->model_count);
+    }
 }
 
 dw__spawning *dw__spawning_read(const dw_server *server, const json_t *body, dw_fault *fault)
@@ -264,6 +270,7 @@ static dw_status spawn_work(dw__op *op, dw_error *err)
         .struct_bytes = sizeof instance,
         .models = models,
         .model_count = plan->model_count,
+        .model_names = plan->model_name_count > 0 ? plan->model_names : NULL,
         .args = plan->arg_count > 0 ? plan->args : &own_name,
         .arg_count = plan->arg_count > 0 ? plan->arg_count : 1,
         .env_names = plan->names,

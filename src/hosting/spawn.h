@@ -9,6 +9,8 @@
 typedef struct dw__spawning {
     const char *models[16]; /* [model_count]; texts are the body's */
     size_t model_count;
+    const char *model_names[16]; /* [model_name_count], by which its guest finds them */
+    size_t model_name_count;
     bool has_models;
     const char *args[DW__TEXTS_MAX]; /* [arg_count] */
     size_t arg_count;

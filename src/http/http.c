@@ -656,6 +656,15 @@ size_t dw_http_connection_count(const dw_http *http)
     return http->count;
 }
 
+size_t dw_http_backlog(const dw_http *http)
+{
+    size_t bytes = 0;
+    for (const dw__connection *c = http->first; c != NULL; c = c->next) {
+        bytes += uv_stream_get_write_queue_size(&c->stream.stream);
+    }
+    return bytes;
+}
+
 static void close_listener(dw_http *http)
 {
     if (http->listening) {

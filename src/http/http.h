@@ -63,6 +63,8 @@ void dw_http_close(dw_http *http);
 /* Once the loop has run until nothing was open. */
 void dw_http_destroy(dw_http *http);
 size_t dw_http_connection_count(const dw_http *http);
+/* Bytes of answers that were written and that no other side has taken yet, of all connections. */
+size_t dw_http_backlog(const dw_http *http);
 
 /* ---- a request; what is returned is borrowed until it is answered ---- */
 

@@ -433,6 +433,11 @@ dw_model *dw_model_ref(dw_model *model)
     return model;
 }
 
+size_t dw_model_references(const dw_model *model)
+{
+    return (size_t)atomic_load_explicit(&model->references, memory_order_acquire);
+}
+
 void dw_model_unref(dw_model *model)
 {
     if (model == NULL ||

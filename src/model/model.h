@@ -26,6 +26,10 @@ dw_status dw_model_set_file_name(dw_model *model, const char *name, dw_error *er
  * results are used. Errors: DW_E_IO (which file). Thread: any. */
 dw_status dw_model_check_files(const dw_model *model, dw_error *err);
 
+/* Those who count it now: 1 is the caller alone. Exact where nobody else can count one more.
+ * Thread: any. */
+size_t dw_model_references(const dw_model *model);
+
 /* Begin with the fingerprint in the background: somebody will want it. Returns at once. */
 void dw_model_begin_fingerprint(dw_model *model);
 

@@ -25,8 +25,9 @@ struct dw__folder {
     uint32_t files_max; /* of an actor */
     dw_actor_folder *folder;
     dw_journal *journal;
-    pthread_mutex_t lock; /* guards what follows */
-    dw_module **modules;  /* [module_count]: compiled so far; counted */
+    struct dw__host *host; /* whose workers read actors; NULL: nobody's */
+    pthread_mutex_t lock;  /* guards what follows */
+    dw_module **modules;   /* [module_count]: compiled so far; counted */
     size_t module_count;
     size_t module_capacity;
 };
@@ -105,11 +106,27 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
                             dw_error *err)
 {
     const struct dw__folder *f = user;
+    dw_status status = DW_OK;
     if (f->options.find_model == NULL) {
         return dw_fail(err, DW_E_NOT_FOUND, "the actor's model '%.80s' (%.60s): there are none",
                        name, fingerprint);
     }
-    return f->options.find_model(f->options.user, name, fingerprint, model, err);
+    if (f->host != NULL) {
+        status = dw__host_wait_begin(f->host, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    status = f->options.find_model(f->options.user, name, fingerprint, model, err);
+    if (f->host != NULL) {
+        dw__host_wait_end(f->host);
+    }
+    return status;
+}
+
+void dw__folder_use_workers(struct dw__folder *folder, struct dw__host *host)
+{
+    folder->host = host;
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */

@@ -15,6 +15,10 @@ dw_status dw__folder_open(struct dw__folder **out, dw_engine *engine,
 /* The journal's work is done first. */
 void dw__folder_close(struct dw__folder *folder);
 dw__keeper dw__folder_keeper(struct dw__folder *folder);
+/* `host`: whose workers read actors from it, and for whom others stand in while they wait for a
+ * model; NULL: nobody's. Before anybody reads. */
+struct dw__host;
+void dw__folder_use_workers(struct dw__folder *folder, struct dw__host *host);
 /* Tenants that have actors. Errors: DW_E_IO. */
 dw_status dw__folder_count(struct dw__folder *folder,
                            void (*take)(void *user, const char *tenant, uint64_t actors),

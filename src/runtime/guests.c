@@ -90,6 +90,17 @@ static const dw_limits *seed_limits(void *user, void *seed)
     return &((const dw__seed *)seed)->limits;
 }
 
+static bool seed_has(void *user, const void *seed, const dw_model *model)
+{
+    const dw_instance_options *granted = &((const dw__seed *)seed)->settings->instance;
+    size_t i = 0;
+    (void)user;
+    while (i < granted->model_count && granted->models[i] != model) {
+        i++;
+    }
+    return i < granted->model_count;
+}
+
 static void *module_ref(void *user, void *module)
 {
     (void)user;
@@ -503,6 +514,7 @@ const dw__platform dw__guests_platform = {
     .seed_ref = seed_ref,
     .seed_unref = seed_unref,
     .seed_limits = seed_limits,
+    .seed_has = seed_has,
     .seed_of_guest = seed_of_guest,
     .seed_of_module = seed_of_module,
     .module_ref = module_ref,

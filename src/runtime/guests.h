@@ -54,6 +54,7 @@ typedef struct dw__host {
     struct dw__tenant *working; /* whose operations wait; guarded by work_lock, as the next two */
     uint64_t work_pass;         /* of the tenant whose operation was begun last */
     bool workers_end;
+    size_t workers_waiting; /* for what others than this runtime give */
 } dw__host;
 
 extern const dw__platform dw__guests_platform; /* its user is a dw__host */
@@ -79,6 +80,10 @@ void dw__prefixes_close(dw__prefix_keeper *keeper);
 /* Have what there is of the models that are granted in memory. Blocks: while it is loaded, the
  * first time. */
 void dw__prefixes_load(dw__prefix_keeper *keeper, const dw_instance_options *grants);
+/* Write what is new, and have nothing of the model in memory any more; pinned ones stay where no
+ * folder has them. Errors: those of dw_prefix_folder_save: then all of it stays. */
+dw_status dw__prefixes_leave(dw__prefix_keeper *keeper, dw_engine *engine, const dw_model *model,
+                             dw_error *err);
 /* A guest may have computed a prompt. */
 void dw__prefixes_given(dw__prefix_keeper *keeper);
 
@@ -90,5 +95,9 @@ void dw__host_watch(void *user, void *call, const dw_scheduler_span *span);
 void dw__host_submit(void *user, struct dw__operation *operation);
 void *dw__host_run_worker(void *host);
 void dw__host_wake(void *user, uint64_t due_ns);
+/* A worker is about to wait for a model, which may itself wait for actors to leave memory: another
+ * stands in for it until the end. Errors: DW_E_BUSY (all that there may be wait), DW_E_MEMORY. */
+dw_status dw__host_wait_begin(dw__host *host, dw_error *err);
+void dw__host_wait_end(dw__host *host);
 
 #endif

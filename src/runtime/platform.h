@@ -78,6 +78,8 @@ typedef struct dw__platform {
     void *(*seed_ref)(void *user, void *seed);
     void (*seed_unref)(void *user, void *seed);
     const dw_limits *(*seed_limits)(void *user, void *seed); /* all set; as long as the seed */
+    /* Whether it grants the model; with the lock. */
+    bool (*seed_has)(void *user, const void *seed, const dw_model *model);
     /* A seed with the guest `name` and what `seed` grants; counted. */
     dw_status (*seed_of_guest)(void *user, void **out, void *seed, const char *name, dw_error *err);
 

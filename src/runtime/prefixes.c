@@ -162,6 +162,16 @@ void dw__prefixes_load(dw__prefix_keeper *keeper, const dw_instance_options *gra
     }
 }
 
+dw_status dw__prefixes_leave(dw__prefix_keeper *keeper, dw_engine *engine, const dw_model *model,
+                             dw_error *err)
+{
+    dw_status status = keeper != NULL ? dw_prefix_folder_save(keeper->folder, err) : DW_OK;
+    if (status == DW_OK) {
+        dw_prefix_cache_clear(dw_engine_prefix_cache(engine), model, keeper != NULL);
+    }
+    return status;
+}
+
 void dw__prefixes_given(dw__prefix_keeper *keeper)
 {
     if (keeper == NULL || dw_prefix_cache_unsaved(keeper->cache) == 0 ||

@@ -168,6 +168,7 @@ static dw_status open_folder(dw__host *host, const dw_runtime_options *options,
 {
     dw_status status = dw__folder_open(&host->folder, host->engine, options, limits, err);
     if (status == DW_OK) {
+        dw__folder_use_workers(host->folder, options->read_only ? NULL : host);
         host->keeper = dw__folder_keeper(host->folder);
         status = dw__runtime_keep(host->runtime, &host->keeper, err);
     }

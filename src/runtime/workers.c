@@ -1,5 +1,7 @@
 /* The threads that make, fork and destroy actors: their time is shared out among tenants by weight,
  * as that of guests is (src/scheduler/lanes.h). */
+#include <string.h>
+
 #include "base/os.h"
 #include "runtime/guests.h"
 #include "runtime/runtime_internal.h"
@@ -71,4 +73,31 @@ void *dw__host_run_worker(void *arg)
     }
     (void)pthread_mutex_unlock(&host->work_lock);
     return NULL;
+}
+
+dw_status dw__host_wait_begin(dw__host *host, dw_error *err)
+{
+    dw_status status = DW_OK;
+    (void)pthread_mutex_lock(&host->work_lock);
+    bool all_wait = host->workers_waiting + 1 >= host->worker_count;
+    if (all_wait && (host->worker_count == DW__WORKERS_MAX || host->workers_end)) {
+        status = dw_fail(err, DW_E_BUSY, "%zu actors wait for models", host->workers_waiting);
+    } else if (all_wait) {
+        int failed =
+            dw_os_start_thread(&host->workers[host->worker_count], dw__host_run_worker, host);
+        host->worker_count += failed == 0;
+        status = failed == 0
+                     ? DW_OK
+                     : dw_fail(err, DW_E_MEMORY, "a thread of a runtime: %s", strerror(failed));
+    }
+    host->workers_waiting += status == DW_OK;
+    (void)pthread_mutex_unlock(&host->work_lock);
+    return status;
+}
+
+void dw__host_wait_end(dw__host *host)
+{
+    (void)pthread_mutex_lock(&host->work_lock);
+    host->workers_waiting--;
+    (void)pthread_mutex_unlock(&host->work_lock);
 }

@@ -42,12 +42,17 @@ static void models(dw_server *server, dw_exchange *exchange)
     dw_openai_models(server, exchange, NULL);
 }
 
+static void metrics(dw_server *server, dw_exchange *exchange)
+{
+    dw_metrics_show(server, exchange, dw_host_held_bytes(server->host));
+}
+
 static const route routes[] = {
     {DW_HTTP_GET, "/health", health},
     {DW_HTTP_GET, "/v1/health", health},
     {DW_HTTP_GET, "/ready", ready},
     {DW_HTTP_GET, "/openapi.json", dw__openapi_show},
-    {DW_HTTP_GET, "/metrics", dw_metrics_show},
+    {DW_HTTP_GET, "/metrics", metrics},
     {DW_HTTP_GET, "/v1/models", models},
     {DW_HTTP_GET, "/models", models},
     {DW_HTTP_POST, "/v1/chat/completions", dw_openai_chat},
@@ -104,7 +109,7 @@ bool dw__route_at(size_t index, dw__route_about *about)
     if (index < plain) {
         about->method = routes[index].method;
         about->path = routes[index].path;
-        about->takes = routes[index].handle == dw_metrics_show ? DW_GIVES_TEXT : 0;
+        about->takes = routes[index].handle == metrics ? DW_GIVES_TEXT : 0;
     } else if (index < plain + open) {
         about->path = long_routes[index - plain].path;
     } else if (index > plain + open) {

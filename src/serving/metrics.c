@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "runtime/engine_of.h"
+#include "serving/task.h"
 
 #define ROUTES_MAX 256u
 #define LIMITS_MAX 96u
@@ -268,7 +269,7 @@ static void put_memory(dw_text *to, dw_runtime *runtime)
     put(to, "driftwood_payload_copied_bytes_total{why=\"forked\"} %" PRIu64 "\n", kv.copied_bytes);
 }
 
-void dw_metrics_show(dw_server *server, dw_exchange *exchange)
+void dw_metrics_show(dw_server *server, dw_exchange *exchange, size_t held_bytes)
 {
     dw_text text = {.bytes = NULL};
     size_t loaded = 0;
@@ -287,6 +288,9 @@ void dw_metrics_show(dw_server *server, dw_exchange *exchange)
     put_memory(&text, server->runtime);
     gauge(&text, "driftwood_models_loaded", "Models that are loaded", loaded);
     gauge(&text, "driftwood_connections", "Connections", dw_http_connection_count(server->http));
+    gauge(&text, "driftwood_answer_bytes", "Of answers, that clients have not taken yet",
+          held_bytes + dw_tasks_held_bytes(server) + dw_http_backlog(server->http) +
+              (server->own_http != NULL ? dw_http_backlog(server->own_http) : 0));
     gauge(&text, "driftwood_start_time_seconds", "Since 1970", server->started_s);
     dw_exchange_answer(exchange, 200, "text/plain; version=0.0.4; charset=utf-8",
                        text.bytes != NULL ? text.bytes : "", text.count);

@@ -27,6 +27,7 @@ void dw_metrics_tokens(dw_metrics *metrics, uint64_t prompt, uint64_t cached, ui
 /* A guest met a limit. Thread: any. */
 void dw_metrics_limit(dw_metrics *metrics, const char *limit);
 
-void dw_metrics_show(dw_server *server, dw_exchange *exchange);
+/* All of it. `held_bytes`: of answers, what others than tasks hold and connections do not have. */
+void dw_metrics_show(dw_server *server, dw_exchange *exchange, size_t held_bytes);
 
 #endif

@@ -782,6 +782,17 @@ void dw_tasks_look(dw_server *server)
     }
 }
 
+size_t dw_tasks_held_bytes(dw_server *server)
+{
+    size_t bytes = 0;
+    for (dw_task *task = server->tasks; task != NULL; task = task->next) {
+        (void)pthread_mutex_lock(&task->lock);
+        bytes += task->news.count;
+        (void)pthread_mutex_unlock(&task->lock);
+    }
+    return bytes;
+}
+
 void dw_tasks_cancel(dw_server *server)
 {
     for (dw_task *task = server->tasks; task != NULL; task = task->next) {

@@ -55,5 +55,7 @@ void dw_task_pause(dw_task *task, bool paused);
 /* For the server: something came for one of the tasks; all are to end. */
 void dw_tasks_look(dw_server *server);
 void dw_tasks_cancel(dw_server *server);
+/* Bytes of answers that came from guests, and were not looked at yet. */
+size_t dw_tasks_held_bytes(dw_server *server);
 
 #endif

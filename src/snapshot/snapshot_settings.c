@@ -110,8 +110,10 @@ dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err)
             return status;
         }
         dw_model_get_info(options->models[i], &info);
-        if (!dw__json_append(to, json_pack("{s:s%, s:s}", "name", info.name, strlen(info.name),
-                                           "fingerprint", fingerprint))) {
+        const char *as = options->model_names != NULL ? options->model_names[i] : "";
+        if (!dw__json_append(to, json_pack("{s:s%, s:s, s:s*}", "name", info.name,
+                                           strlen(info.name), "fingerprint", fingerprint, "as",
+                                           as[0] != '\0' ? as : NULL))) {
             return dw_fail(err, DW_E_UNSUPPORTED, "freeze: the model's name is no UTF-8");
         }
     }
@@ -149,6 +151,7 @@ dw_status dw__model_get(const dw__thaw *t, const json_t *entry, dw_model **model
 
 /* ---- loading ------------------------------------------------------------------------------ */
 
+/* `*model` is counted. */
 static dw_status find_model(const dw__thaw *t, const json_t *entry, dw_model **model, dw_error *err)
 {
     const char *fingerprint;
@@ -168,7 +171,7 @@ static dw_status find_model(const dw__thaw *t, const json_t *entry, dw_model **m
             return status;
         }
         if (matches) {
-            *model = t->options->models[i];
+            *model = dw_model_ref(t->options->models[i]);
             return DW_OK;
         }
     }
@@ -316,7 +319,8 @@ typedef struct borrowed {
     const char *args[TEXTS_MAX];
     const char *env_names[TEXTS_MAX];
     const char *env_values[TEXTS_MAX];
-    dw_model *models[MODELS_MAX];
+    dw_model *models[MODELS_MAX]; /* counted; NULL: not found yet */
+    const char *model_names[MODELS_MAX];
 } borrowed;
 
 static dw_status read_models(const dw__thaw *t, borrowed *lists, dw_instance_options *own,
@@ -325,10 +329,16 @@ static dw_status read_models(const dw__thaw *t, borrowed *lists, dw_instance_opt
     const json_t *models;
     dw_status status = dw__json_array(t->about, "actor", "models", MODELS_MAX, &models, err);
     for (size_t i = 0; status == DW_OK && i < json_array_size(models); i++) {
-        status = find_model(t, json_array_get(models, i), &lists->models[i], err);
+        const json_t *entry = json_array_get(models, i);
+        status = find_model(t, entry, &lists->models[i], err);
+        lists->model_names[i] = NULL;
+        if (status == DW_OK && json_object_get(entry, "as") != NULL) {
+            status = dw__json_text(entry, "models", "as", &lists->model_names[i], err);
+        }
         own->model_count = i + 1;
     }
     own->models = lists->models;
+    own->model_names = lists->model_names;
     return status;
 }
 
@@ -450,6 +460,9 @@ dw_status dw__settings_load(dw__thaw *t, dw_error *err)
         status = load_folders(t, saved, err);
     }
 out:
+    for (size_t i = 0; i < MODELS_MAX; i++) {
+        dw_model_unref(lists->models[i]); /* the settings count their own */
+    }
     dw_free(lists);
     return status;
 }

@@ -142,13 +142,37 @@ dw_status dw_instance_view(dw_instance *instance, dw_device_view **out, dw_error
     return status;
 }
 
+static const char *own_name(const dw_model *model)
+{
+    dw_model_info info = {.struct_bytes = sizeof info};
+    dw_model_get_info(model, &info);
+    return info.name;
+}
+
+size_t dw_instance_model_count(const dw_instance *instance)
+{
+    return instance->model_count;
+}
+
+const char *dw_instance_model_name(const dw_instance *instance, size_t index)
+{
+    DW_ASSERT(index < instance->model_count);
+    return instance->model_names != NULL && instance->model_names[index] != NULL
+               ? instance->model_names[index]
+               : own_name(instance->models[index]);
+}
+
 dw_status dw_instance_model(dw_instance *instance, const char *name, dw_model **out, dw_error *err)
 {
     *out = NULL;
     for (size_t i = 0; i < instance->model_count; i++) {
-        dw_model_info info = {.struct_bytes = sizeof info};
-        dw_model_get_info(instance->models[i], &info);
-        if (name[0] == '\0' || strcmp(info.name, name) == 0) {
+        if (name[0] == '\0' || strcmp(dw_instance_model_name(instance, i), name) == 0) {
+            *out = instance->models[i];
+            return DW_OK;
+        }
+    }
+    for (size_t i = 0; i < instance->model_count; i++) {
+        if (strcmp(own_name(instance->models[i]), name) == 0) {
             *out = instance->models[i];
             return DW_OK;
         }

@@ -43,8 +43,12 @@ dw_region *dw_instance_region(const dw_instance *instance);
  * Errors: those of dw_device_view_create and dw_device_view_follow. */
 dw_status dw_instance_view(dw_instance *instance, dw_device_view **out, dw_error *err);
 
-/* Granted model by name (case-sensitive; empty: the first). Borrowed. Errors: DW_E_DENIED. */
+/* Granted model by name (case-sensitive; empty: the first): by the one that it was granted under,
+ * else by its own. Borrowed. Errors: DW_E_DENIED. */
 dw_status dw_instance_model(dw_instance *instance, const char *name, dw_model **out, dw_error *err);
+size_t dw_instance_model_count(const dw_instance *instance);
+/* The name that the guest finds a granted model by. Borrowed. */
+const char *dw_instance_model_name(const dw_instance *instance, size_t index);
 /* The chats of a granted model, by the guest's own template where it has one. Borrowed. */
 dw_chats *dw_instance_chats(const dw_instance *instance, const dw_model *model);
 /* The limits that an instance of these options has; every member is set. Errors: those of

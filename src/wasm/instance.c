@@ -167,6 +167,36 @@ static wasmtime_error_t *at_epoch(const wasmtime_context_t *context, void *user,
     return NULL;
 }
 
+static dw_status name_models(dw_instance *instance, const dw_instance_options *options,
+                             dw_error *err)
+{
+    if (options->model_names == NULL) {
+        return DW_OK;
+    }
+    instance->model_names = dw_alloc(options->model_count, sizeof(char *));
+    if (instance->model_names == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu models", options->model_count);
+    }
+    for (size_t i = 0; i < options->model_count; i++) {
+        const char *name = options->model_names[i];
+        if (name == NULL || name[0] == '\0') {
+            continue;
+        }
+        for (const char *c = name; *c != '\0'; c++) {
+            if (*c <= ' ' || *c > '~' || c - name >= DW_MODEL_NAME_MAX) {
+                return dw_fail(err, DW_E_ARG,
+                               "model_names[%zu]: at most %d characters of ASCII that are no "
+                               "blanks are allowed",
+                               i, DW_MODEL_NAME_MAX);
+            }
+        }
+        if ((instance->model_names[i] = dw_strdup(name)) == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for %zu models", options->model_count);
+        }
+    }
+    return DW_OK;
+}
+
 static dw_status grant_models(dw_instance *instance, const dw_instance_options *options,
                               dw_error *err)
 {
@@ -181,7 +211,7 @@ static dw_status grant_models(dw_instance *instance, const dw_instance_options *
         instance->models[i] = dw_model_ref(options->models[i]);
         instance->model_count++;
     }
-    return DW_OK;
+    return name_models(instance, options, err);
 }
 
 static dw_status choose_template(dw_instance *instance, const char *chosen, dw_error *err)
@@ -494,7 +524,9 @@ void dw_instance_destroy(dw_instance *instance)
     dw_free(instance->chats);
     for (size_t i = 0; i < instance->model_count; i++) {
         dw_model_unref(instance->models[i]);
+        dw_free(instance->model_names != NULL ? instance->model_names[i] : NULL);
     }
+    dw_free(instance->model_names);
     dw_free(instance->models);
     dw_free(instance->prefix_scope);
     dw_module_unref(instance->module);

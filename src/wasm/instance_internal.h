@@ -111,7 +111,8 @@ struct dw_instance {
     dw_counters counters;
     dw_error error; /* the guest's last failure */
 
-    dw_model **models; /* [model_count], counted */
+    dw_model **models;  /* [model_count], counted */
+    char **model_names; /* [model_count], as granted; NULL: by the model's own */
     size_t model_count;
     dw_chats **chats; /* [model_count], by a template of the guest's own; NULL: the models' */
     dw_limits limits; /* every member is set */

@@ -443,7 +443,7 @@ class Actors(unittest.TestCase):
     def wait_for_work(self, actor):
         """Its mark in the file of marks: the actor, what is tried, and a state of 1."""
         path = os.path.join(self.state, "journal.db-marks")
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while time.monotonic() < until:
             try:
                 with open(path, "rb") as file:
@@ -620,7 +620,7 @@ class Actors(unittest.TestCase):
         with subprocess.Popen([PROGRAM, "actor", "send", actor, "n3000", "--state", self.state,
                                "--threads", "1"], stdout=subprocess.DEVNULL) as busy:
             lock = os.path.join(self.state, "lock")
-            until = time.monotonic() + 20
+            until = time.monotonic() + 120
             while time.monotonic() < until:
                 with open(lock) as file:
                     if file.read().strip() == str(busy.pid):
@@ -733,7 +733,7 @@ class Actors(unittest.TestCase):
             process.stdin.write(exported[:200000])
             process.stdin.flush()
             files = f"/proc/{process.pid}/fd"
-            until = time.monotonic() + 20
+            until = time.monotonic() + 120
             while time.monotonic() < until and not any(
                     os.readlink(os.path.join(files, fd)).startswith(place)
                     for fd in os.listdir(files)):

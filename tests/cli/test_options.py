@@ -268,7 +268,6 @@ class Twice(Case):
     def test_of_what_the_host_goes_by_the_last_counts(self):
         good = ["run", PRINT_ENV]
         for first, last in ((("--device", "Abacus0"), ("--device", "CPU")),
-                            (("--model", "/nowhere"), ("--model", MODEL)),
                             (("--memory-max", "64K"), ("--memory-max", "1G")),
                             (("--threads", "2"), ("--threads", "1")),
                             (("--module-cache", "/dev/null/no"), ("--module-cache", "off")),
@@ -288,6 +287,17 @@ class Twice(Case):
             done = run("run", busy, "--timeout", options[0], "--timeout", options[1])
             self.assertEqual(done.returncode, code, done.stderr)
         self.assertEqual(run(*good, "--stats", "--stats=json").stderr[0], "{")
+
+    def test_models_make_a_list(self):
+        """A guest is granted each under its name; what cannot be had is told."""
+        good = run("run", PRINT_ENV, "--model", MODEL, "--model", "draft=" + MODEL)
+        self.assertEqual(good.returncode, 0, good.stderr)
+        self.refused(["/nowhere"], "run", PRINT_ENV, "--model", MODEL, "--model", "a=/nowhere",
+                     code=1)
+        self.refused(["'a'", "twice"], "run", PRINT_ENV, "--model", "a=" + MODEL, "--model",
+                     "a=" + MODEL)
+        self.refused(["201", "limit 200"], "run", PRINT_ENV, "--model", "a" * 201 + "=" + MODEL)
+        self.refused(["more than 16"], "run", PRINT_ENV, *["--model", MODEL] * 17)
         text = self.file("text", "word " * 20)
         done = run("eval", "perplexity", "--model", "/nowhere", "--model", MODEL, "--text",
                    "/nowhere", "--text", text, "--context", "512", "--context", "8", "--tokens",

@@ -246,7 +246,7 @@ class Descriptors(Case):
                                    *WITH_MODEL, "--timeout", "60"], stdin=subprocess.DEVNULL,
                                   stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL) as process:
-                until = time.monotonic() + 30
+                until = time.monotonic() + 120
                 places = {}
                 while time.monotonic() < until:
                     folder = f"/proc/{process.pid}/fd"

@@ -457,6 +457,7 @@ class Conversations(unittest.TestCase):
         answer.read(20)
         server.process.send_signal(signal.SIGTERM)
         self.assertTrue(answer.read().decode().rstrip().endswith("data: [DONE]"))
+        connection.close()
         self.assertEqual(server.end(), 0)
 
     def test_a_local_socket(self):

@@ -134,6 +134,7 @@ int abi_set_up(void **state)
     dw_instance_options options = {.struct_bytes = sizeof options,
                                    .models = &abi.model,
                                    .model_count = 1,
+                                   .model_names = (const char *const[]){"given"},
                                    .on_input = on_input,
                                    .context_count_max = CONTEXTS_MAX,
                                    .context_tokens_max = CONTEXT_TOKENS_MAX};

@@ -49,7 +49,7 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     (void)name;
     (void)fingerprint;
     (void)err;
-    *model = f->actors->model;
+    *model = dw_model_ref(f->actors->model);
     return DW_OK;
 }
 

@@ -528,7 +528,7 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     }
     dw_status status = dw_model_open(&own, at.engine, at.path, err); /* what it is there for */
     dw_model_unref(own);
-    *model = at.model;
+    *model = dw_model_ref(at.model);
     return status;
 }
 

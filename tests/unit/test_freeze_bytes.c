@@ -464,7 +464,7 @@ static dw_status find_default(void *user, const char *name, const char *fingerpr
     (void)name;
     (void)fingerprint;
     (void)err;
-    *model = user;
+    *model = dw_model_ref(user);
     return DW_OK;
 }
 

@@ -59,6 +59,27 @@ static void test_model_abi_open(void **state)
     assert_int_equal(CALL("model_close", U(abi.context_handle)), DW_E_HANDLE);
 }
 
+static void test_model_abi_names(void **state)
+{
+    dw_model_info info = {.struct_bytes = sizeof info};
+    (void)state;
+    assert_int_equal(CALL("model_count", 0), 1);
+    assert_int_equal(CALL("model_name", 0, AT_TEXT, 5), 5);
+    assert_memory_equal(abi.memory + AT_TEXT, "given", 5);
+    int32_t model = CALL("model_open", AT_TEXT, 5);
+    assert_true(model > 0);
+    assert_int_equal(CALL("model_close", U(model)), DW_OK);
+    dw_model_get_info(abi.model, &info);
+    memcpy(abi.memory + AT_TEXT, info.name, strlen(info.name));
+    model = CALL("model_open", AT_TEXT, (uint32_t)strlen(info.name));
+    assert_true(model > 0);
+    assert_int_equal(CALL("model_close", U(model)), DW_OK);
+    assert_int_equal(CALL("model_name", 0, AT_TEXT, 4), DW_E_SPACE);
+    assert_int_equal(CALL("model_name", 1, AT_TEXT, 5), DW_E_RANGE);
+    assert_int_equal(CALL("model_name", UINT32_MAX, AT_TEXT, 5), DW_E_RANGE);
+    assert_int_equal(CALL("model_name", 0, MEMORY_BYTES - 1, 5), DW_E_RANGE);
+}
+
 static void test_model_abi_info(void **state)
 {
     const dw_abi_model_info *info = (const dw_abi_model_info *)(const void *)(abi.memory + AT_INFO);
@@ -418,6 +439,7 @@ int main(void)
         TEST(test_host_abi_input),
         TEST(test_model_abi_open),
         TEST(test_model_abi_info),
+        TEST(test_model_abi_names),
         TEST(test_model_abi_tokenize),
         TEST(test_model_abi_detokenize),
         TEST(test_model_abi_chat_template),

@@ -28,7 +28,7 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     (void)name;
     (void)fingerprint;
     (void)err;
-    *found = fixture->model;
+    *found = dw_model_ref(fixture->model);
     return DW_OK;
 }
 

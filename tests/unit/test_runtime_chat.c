@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
+#include "model/model.h"
 #include "runtime_fixture.h"
 #include "support.h"
 
@@ -288,8 +289,72 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     (void)name;
     (void)fingerprint;
     (void)err;
-    *model = ((const crowd *)user)->model;
+    *model = dw_model_ref(((const crowd *)user)->model);
     return DW_OK;
+}
+
+/* One message each, and the fork of the first one's. */
+static void tell_each(crowd *c, unsigned count)
+{
+    dw_error error = {.message = ""};
+    for (unsigned i = 0; i < count; i++) {
+        talker *t = &c->together[i];
+        char text[128];
+        const dw_request request = request_of(t, text, sizeof text);
+        assert_int_equal(dw_runtime_call(c->runtime, t->id, &request, &error), DW_OK);
+        t->told++;
+        if (i == 0 && t->told == 1) {
+            c->forks[0] = *t;
+            assert_int_equal(dw_runtime_fork(c->runtime, t->id, c->forks[0].id, &error), DW_OK);
+        }
+    }
+}
+
+static dw_runtime_model_use use_of(const crowd *c)
+{
+    dw_error error = {.message = ""};
+    dw_runtime_model_use use = {.struct_bytes = sizeof use};
+    assert_int_equal(dw_runtime_get_model_use(c->runtime, c->model, &use, &error), DW_OK);
+    return use;
+}
+
+/* A model whose actors rest can go altogether; they go on with it when it is there again, and say
+ * what they would have said. */
+static void test_runtime_model_leaves(void **state)
+{
+    enum { COUNT = 4 };
+    crowd *c = *state;
+    dw_error error = {.message = ""};
+    dw_runtime_model_use use = {.struct_bytes = sizeof use};
+    if (c->model == NULL) {
+        skip();
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        talk_alone(c, i, NULL, NULL);
+        spawn(c, &c->together[i], i, NULL, NULL);
+    }
+    tell_each(c, COUNT);
+    assert_int_equal(dw_runtime_set_pinned(c->runtime, c->together[1].id, true, &error), DW_OK);
+    use = use_of(c);
+    assert_int_equal(use.working + use.resting, COUNT + 1);
+    assert_true(use.working >= 1);
+    assert_int_equal(dw_runtime_park_model(c->runtime, c->model, &use, &error), DW_OK);
+    assert_int_equal(use_of(c).leaving, 0); /* nobody: one is pinned */
+    assert_int_equal(dw_runtime_set_pinned(c->runtime, c->together[1].id, false, &error), DW_OK);
+    do {
+        (void)usleep(1000);
+        assert_int_equal(dw_runtime_park_model(c->runtime, c->model, &use, &error), DW_OK);
+    } while (use.working + use.resting + use.leaving > 0);
+    assert_int_equal(dw_model_references(c->model), 1);
+    dw_model_unref(c->model);
+    char path[1024];
+    const char *folder = getenv("DW_TEST_MODEL_DIR");
+    (void)snprintf(path, sizeof path, "%s/%s", folder != NULL ? folder : ".", MODEL);
+    assert_int_equal(dw_model_open(&c->model, c->engine, path, &error), DW_OK);
+    tell_each(c, COUNT);
+    for (unsigned i = 0; i < COUNT; i++) {
+        assert_same(&c->alone[i], &c->together[i]);
+    }
 }
 
 static int open_crowd(void **state)
@@ -346,6 +411,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_runtime_chats_as_alone, open_crowd, close_crowd),
         cmocka_unit_test_setup_teardown(test_runtime_chats_with_one_system_prompt, open_crowd,
                                         close_crowd),
+        cmocka_unit_test_setup_teardown(test_runtime_model_leaves, open_crowd, close_crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

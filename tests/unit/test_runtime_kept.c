@@ -222,7 +222,7 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     (void)name;
     (void)fingerprint;
     (void)err;
-    *model = ((const runtime_fixture *)user)->actors->model;
+    *model = dw_model_ref(((const runtime_fixture *)user)->actors->model);
     return DW_OK;
 }
 

@@ -461,7 +461,7 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     (void)name;
     (void)fingerprint;
     (void)err;
-    *model = w->model;
+    *model = dw_model_ref(w->model);
     return DW_OK;
 }
 

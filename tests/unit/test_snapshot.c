@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "support.h"
+#include "wasm/guest_instance.h"
 
 #define FILES_MAX 8
 
@@ -287,6 +288,23 @@ static void test_snapshot_keeps_messages_and_wishes(void **state)
     forget(&files);
 }
 
+/* A guest finds a model by the name that it was granted under wherever it goes. */
+static void test_snapshot_keeps_names_of_models(void **state)
+{
+    actor_fixture *fixture = *state;
+    chain files = {.count = 0};
+    const char *const names[] = {"draft"};
+    dw_instance_options instance = {.struct_bytes = sizeof instance, .model_names = names};
+    const dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
+    dw_actor *actor = actor_spawned(fixture, &options);
+    (void)freeze(actor, &files, "named", false);
+    dw_actor *thawed = thaw(fixture, &files, false, NULL);
+    assert_string_equal(dw_instance_model_name(dw_actor_instance(thawed), 0), "draft");
+    dw_actor_destroy(thawed);
+    dw_actor_destroy(actor);
+    forget(&files);
+}
+
 static void test_snapshot_refuses_what_does_not_fit(void **state)
 {
     actor_fixture *fixture = *state;
@@ -453,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_snapshot_keeps_rows),
         cmocka_unit_test(test_snapshot_of_forks),
         cmocka_unit_test(test_snapshot_keeps_messages_and_wishes),
+        cmocka_unit_test(test_snapshot_keeps_names_of_models),
         cmocka_unit_test(test_snapshot_refuses_what_does_not_fit),
         cmocka_unit_test(test_snapshot_prompts),
         cmocka_unit_test(test_snapshot_damaged),

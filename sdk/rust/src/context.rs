@@ -1,0 +1,375 @@
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ptr;
+
+use crate::buffer::Aligned;
+use crate::model::room_for;
+use crate::{check, raw, status, Buffer, Error, Model, Result, Sampler};
+
+/// Tokens, and what a model has computed of them.
+#[derive(Debug)]
+pub struct Context {
+    handle: i32,
+    vocab_count: usize,
+    embedding_length: usize,
+}
+
+/// The likeliest tokens, the likeliest first, with their log probabilities.
+#[derive(Clone, Debug)]
+pub struct Top {
+    pub tokens: Buffer<i32>,
+    pub log_probabilities: Buffer<f32>,
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        unsafe { raw::context_close(self.handle) };
+    }
+}
+
+impl Context {
+    /// `tokens_max` 0: as long as the model and this guest's limits allow.
+    pub fn new(model: &Model, tokens_max: u32) -> Result<Self> {
+        let handle = check(unsafe { raw::context_create(model.handle(), tokens_max) })?;
+        Ok(Self::from_handle(handle, model))
+    }
+
+    /// Of a handle that the caller owns, such as one that was kept over an upgrade.
+    pub fn from_handle(handle: i32, model: &Model) -> Self {
+        Self {
+            handle,
+            vocab_count: model.info().vocab_count as usize,
+            embedding_length: model.info().embedding_length as usize,
+        }
+    }
+
+    pub fn handle(&self) -> i32 {
+        self.handle
+    }
+
+    fn like(&self, handle: i32) -> Self {
+        Self { handle, vocab_count: self.vocab_count, embedding_length: self.embedding_length }
+    }
+
+    /// A context that holds the same and is independent from now on; nothing is computed again.
+    pub fn fork(&self) -> Result<Self> {
+        Ok(self.like(check(unsafe { raw::context_fork(self.handle) })?))
+    }
+
+    /// Tokens held.
+    pub fn length(&self) -> u32 {
+        unsafe { raw::context_length(self.handle) }.max(0) as u32
+    }
+
+    /// Tokens it can hold.
+    pub fn capacity(&self) -> u32 {
+        unsafe { raw::context_capacity(self.handle) }.max(0) as u32
+    }
+
+    /// Forgets all tokens from `length` on.
+    pub fn trim(&mut self, length: u32) -> Result<()> {
+        status(unsafe { raw::context_trim(self.handle, length) })
+    }
+
+    /// Forgets tokens `keep..keep + drop` and moves the later ones forward: the new length.
+    pub fn shift(&mut self, keep: u32, drop: u32) -> Result<u32> {
+        check(unsafe { raw::context_shift(self.handle, keep, drop) }).map(|length| length as u32)
+    }
+
+    /// Keeps rows of logits of the last `count` tokens from now on.
+    pub fn keep_rows(&mut self, count: u32) -> Result<()> {
+        status(unsafe { raw::context_rows(self.handle, count) })
+    }
+
+    /// The last token's row once more, where it is kept.
+    pub fn logits(&self, row: &mut [f32]) -> Result<()> {
+        room_for(row, self.vocab_count)?;
+        status(unsafe { raw::context_logits(self.handle, row.as_mut_ptr()) })
+    }
+
+    /// Appends tokens and computes them.
+    pub fn append(&mut self, tokens: &[i32]) -> Result<u32> {
+        let tokens = Aligned::of(tokens);
+        check(unsafe {
+            raw::forward(self.handle, tokens.as_ptr(), tokens.count(), ptr::null_mut(), 0)
+        })
+        .map(|length| length as u32)
+    }
+
+    /// The same, and the last token's logits into `logits`, of which a whole number of rows (`vocab_count`
+    /// floats) are for the last so many tokens.
+    pub fn forward(&mut self, tokens: &[i32], logits: &mut [f32]) -> Result<u32> {
+        room_for(logits, self.vocab_count)?;
+        let rows = (logits.len() / self.vocab_count).min(tokens.len()) as u32;
+        let tokens = Aligned::of(tokens);
+        check(unsafe {
+            let (list, count) = (tokens.as_ptr(), tokens.count());
+            raw::forward(self.handle, list, count, logits.as_mut_ptr(), rows)
+        })
+        .map(|length| length as u32)
+    }
+
+    /// Likewise hidden states, rows of `embedding_length` floats.
+    pub fn forward_hidden(&mut self, tokens: &[i32], hidden: &mut [f32]) -> Result<u32> {
+        room_for(hidden, self.embedding_length)?;
+        let rows = (hidden.len() / self.embedding_length).min(tokens.len()) as u32;
+        let tokens = Aligned::of(tokens);
+        check(unsafe {
+            let (list, count) = (tokens.as_ptr(), tokens.count());
+            raw::forward_hidden(self.handle, list, count, hidden.as_mut_ptr(), rows)
+        })
+        .map(|length| length as u32)
+    }
+
+    /// Appends tokens: the `count` likeliest to follow.
+    pub fn forward_top(&mut self, tokens: &[i32], count: u32) -> Result<Top> {
+        let tokens = Aligned::of(tokens);
+        let mut top = Top {
+            tokens: Buffer::new(count as usize),
+            log_probabilities: Buffer::new(count as usize),
+        };
+        check(unsafe {
+            let (list, list_count) = (tokens.as_ptr(), tokens.count());
+            let (to, chances) = (top.tokens.as_mut_ptr(), top.log_probabilities.as_mut_ptr());
+            raw::forward_top(self.handle, list, list_count, to, chances, count)
+        })?;
+        Ok(top)
+    }
+
+    /// Appends tokens and chooses the next one, which is not appended.
+    pub fn forward_sample(&mut self, tokens: &[i32], sampler: &mut Sampler) -> Result<i32> {
+        let tokens = Aligned::of(tokens);
+        check(unsafe {
+            let (list, count) = (tokens.as_ptr(), tokens.count());
+            raw::forward_sample(self.handle, list, count, sampler.handle())
+        })
+    }
+
+    /// Lets the device generate by itself; context and sampler are taken until that has ended.
+    pub fn generate<'a>(
+        &'a mut self,
+        sampler: &'a mut Sampler,
+        prompt: &[i32],
+        request: Request,
+    ) -> Result<Generation<'a>> {
+        Generation::begin(self, sampler, prompt, request)
+    }
+}
+
+/// What [`Context::generate`] is asked for.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    pub tokens_max: u32,
+    pub stop_tokens: &'a [i32],
+    pub stop_strings: &'a [&'a str],
+    /// `raw::DW_GENERATE_...`
+    pub flags: i32,
+    /// [`Generation::wait`] waits for so many new tokens; 0: for the end.
+    pub wake_tokens: u32,
+}
+
+impl Request<'_> {
+    pub fn new(tokens_max: u32) -> Self {
+        Self { tokens_max, stop_tokens: &[], stop_strings: &[], flags: 0, wake_tokens: 1 }
+    }
+}
+
+/// Why a generation has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    EndToken,
+    /// The stop token with this index.
+    StopToken(usize),
+    /// The stop string with this index.
+    StopString(usize),
+    Maximum,
+    Full,
+    Left,
+}
+
+/// A generation that goes on while the guest looks at what there is; dropping it ends it.
+pub struct Generation<'a> {
+    context: &'a mut Context,
+    _sampler: &'a mut Sampler,
+    /// The host writes to these while it goes on, so they stay where they are.
+    request: Box<raw::GenerateRequest>,
+    tokens: Buffer<i32>,
+    taken: usize,
+}
+
+impl<'a> Generation<'a> {
+    fn begin(
+        context: &'a mut Context,
+        sampler: &'a mut Sampler,
+        prompt: &[i32],
+        wanted: Request,
+    ) -> Result<Self> {
+        let prompt = Aligned::of(prompt);
+        let mut tokens = Buffer::<i32>::new(wanted.tokens_max as usize);
+        let strings: Vec<raw::StopString> = wanted
+            .stop_strings
+            .iter()
+            .map(|text| raw::StopString { text: text.as_ptr(), bytes: text.len() as u32 })
+            .collect();
+        let mut request: Box<raw::GenerateRequest> = Box::new(unsafe { core::mem::zeroed() });
+        request.struct_bytes = core::mem::size_of::<raw::GenerateRequest>() as u32;
+        request.flags = wanted.flags as u32;
+        request.prompt = prompt.as_ptr();
+        request.prompt_count = prompt.count();
+        request.tokens = tokens.as_mut_ptr();
+        request.tokens_max = wanted.tokens_max;
+        request.wake_tokens = wanted.wake_tokens;
+        request.stop_tokens = wanted.stop_tokens.as_ptr();
+        request.stop_token_count = wanted.stop_tokens.len() as u32;
+        request.stop_strings = strings.as_ptr();
+        request.stop_string_count = strings.len() as u32;
+        status(unsafe {
+            raw::generate_begin(context.handle(), sampler.handle(), &mut *request)
+        })?;
+        Ok(Self { context, _sampler: sampler, request, tokens, taken: 0 })
+    }
+
+    fn read(&self) -> raw::GenerateRequest {
+        unsafe { ptr::read_volatile(&*self.request) }
+    }
+
+    /// Tokens chosen so far.
+    pub fn tokens(&self) -> &[i32] {
+        &self.tokens[..self.read().token_count as usize]
+    }
+
+    /// [`None`]: it goes on.
+    pub fn why(&self) -> Option<Why> {
+        let request = self.read();
+        let index = request.stop_index.max(0) as usize;
+        match request.end {
+            raw::DW_GENERATE_END_TOKEN => Some(Why::EndToken),
+            raw::DW_GENERATE_STOP_TOKEN => Some(Why::StopToken(index)),
+            raw::DW_GENERATE_STOP_STRING => Some(Why::StopString(index)),
+            raw::DW_GENERATE_MAXIMUM => Some(Why::Maximum),
+            raw::DW_GENERATE_FULL => Some(Why::Full),
+            raw::DW_GENERATE_GOES_ON => None,
+            _ => Some(Why::Left),
+        }
+    }
+
+    /// Waits for more, or for the end: how many tokens there are.
+    pub fn wait(&mut self) -> Result<usize> {
+        check(unsafe { raw::generate_wait(self.context.handle()) }).map(|count| count as usize)
+    }
+
+    /// Ends it now: how many tokens there are.
+    pub fn end(&mut self) -> Result<usize> {
+        check(unsafe { raw::generate_end(self.context.handle()) }).map(|count| count as usize)
+    }
+
+    /// The next token; [`None`]: it has ended. A token that ended it as an end token is not given.
+    pub fn next_token(&mut self) -> Result<Option<i32>> {
+        while self.taken >= self.tokens().len() {
+            if self.read().end != raw::DW_GENERATE_GOES_ON {
+                return Ok(None);
+            }
+            self.wait()?;
+        }
+        let token = self.tokens()[self.taken];
+        self.taken += 1;
+        let last = self.taken == self.tokens().len();
+        Ok(if last && self.why() == Some(Why::EndToken) { None } else { Some(token) })
+    }
+}
+
+impl Drop for Generation<'_> {
+    fn drop(&mut self) {
+        if self.read().end == raw::DW_GENERATE_GOES_ON {
+            unsafe { raw::generate_end(self.context.handle()) };
+        }
+    }
+}
+
+/// One context's part of [`forward_many`]; what comes back is in it afterwards.
+pub struct Step<'a> {
+    pub context: &'a mut Context,
+    pub tokens: &'a [i32],
+    /// Chooses a token behind these.
+    pub sampler: Option<&'a mut Sampler>,
+    /// How many of the likeliest tokens are wanted.
+    pub top_count: u32,
+    /// Rows of logits wanted for the last tokens; with `hidden` of hidden states.
+    pub rows: u32,
+    pub hidden: bool,
+
+    /// The context's new length, or why it is as it was.
+    pub result: Result<u32>,
+    pub token: Option<i32>,
+    pub log_probability: f32,
+    pub top: Option<Top>,
+    pub row_data: Buffer<f32>,
+}
+
+impl<'a> Step<'a> {
+    pub fn new(context: &'a mut Context, tokens: &'a [i32]) -> Self {
+        Self {
+            context,
+            tokens,
+            sampler: None,
+            top_count: 0,
+            rows: 0,
+            hidden: false,
+            result: Err(Error::new(raw::DW_E_STATE, "not computed yet")),
+            token: None,
+            log_probability: 0.0,
+            top: None,
+            row_data: Buffer::new(0),
+        }
+    }
+
+    pub fn sample(mut self, sampler: &'a mut Sampler) -> Self {
+        self.sampler = Some(sampler);
+        self
+    }
+}
+
+/// Steps of different contexts in one run of the device: how many went through. Each has its own
+/// result.
+pub fn forward_many(steps: &mut [Step]) -> Result<usize> {
+    let lists: Vec<Aligned> = steps.iter().map(|step| Aligned::of(step.tokens)).collect();
+    let mut raws = Vec::with_capacity(steps.len());
+    for (step, tokens) in steps.iter_mut().zip(&lists) {
+        let mut one: raw::ForwardStep = unsafe { core::mem::zeroed() };
+        one.context = step.context.handle();
+        one.tokens = tokens.as_ptr();
+        one.token_count = tokens.count();
+        if step.rows > 0 {
+            let width = if step.hidden {
+                one.flags |= raw::DW_FORWARD_HIDDEN as u32;
+                step.context.embedding_length
+            } else {
+                step.context.vocab_count
+            };
+            step.row_data = Buffer::new(width * step.rows as usize);
+            one.rows = step.row_data.as_mut_ptr();
+            one.row_count = step.rows;
+        }
+        if let Some(sampler) = &step.sampler {
+            one.sampler = sampler.handle();
+            one.flags |= raw::DW_FORWARD_LOG_PROBABILITY as u32;
+        }
+        if step.top_count > 0 {
+            let top = step.top.insert(Top {
+                tokens: Buffer::new(step.top_count as usize),
+                log_probabilities: Buffer::new(step.top_count as usize),
+            });
+            one.top_count = step.top_count;
+            one.top_tokens = top.tokens.as_mut_ptr();
+            one.top_log_probabilities = top.log_probabilities.as_mut_ptr();
+        }
+        raws.push(one);
+    }
+    let through = check(unsafe { raw::forward_many(raws.as_mut_ptr(), raws.len() as u32) });
+    for (step, one) in steps.iter_mut().zip(&raws) {
+        step.result = check(one.status).map(|length| length as u32);
+        step.token = (one.token >= 0 && one.sampler != 0).then_some(one.token);
+        step.log_probability = one.log_probability;
+    }
+    through.map(|count| count as usize)
+}
