@@ -130,6 +130,41 @@ static void check_malformed(const json_t *message, const char *raw, size_t bytes
     dw_free(text);
 }
 
+/* Whether the text so far, read from its beginning, has all that was told of it. What was told
+ * because the text goes on as it did, unread, must be what reading it would have told. */
+static bool has_told(const dw_chat_format *format, const char *text, size_t bytes,
+                     const json_t *joined)
+{
+    static const char *const names[] = {"content", "reasoning_content"};
+    const dw_chat_raw raw = {.text = text, .bytes = bytes, .is_partial = true};
+    dw_chat_read read;
+    dw_error err;
+    if (dw_chat_format_parse(format, raw, &read, &err) != DW_OK) {
+        return false;
+    }
+    json_t *message = json_loads(read.json, JSON_ALLOW_NUL, NULL);
+    bool has = message != NULL;
+    for (size_t i = 0; i < 2 && has; i++) {
+        const json_t *all = json_object_get(message, names[i]);
+        const json_t *told = json_object_get(joined, names[i]);
+        size_t count = json_string_length(told);
+        has = count <= json_string_length(all) &&
+              (count == 0 || memcmp(json_string_value(all), json_string_value(told), count) == 0);
+    }
+    json_decref(message);
+    dw_free(read.json);
+    return has;
+}
+
+static bool is_ascii(const char *text, size_t bytes)
+{
+    bool ascii = true;
+    for (size_t i = 0; i < bytes && ascii; i++) {
+        ascii = (unsigned char)text[i] < 0x80 && text[i] != '\0';
+    }
+    return ascii;
+}
+
 static json_t *read_in_pieces(const dw_chat_format *format, const char *text, size_t bytes,
                               unsigned seed)
 {
@@ -137,13 +172,18 @@ static json_t *read_in_pieces(const dw_chat_format *format, const char *text, si
     dw_error err;
     char *delta, *message;
     json_t *joined = json_pack("{s:s, s:s}", "role", "assistant", "content", "");
+    bool has = is_ascii(text, bytes);
     DW_ASSERT(dw_chat_reader_create(&reader, format, &err) == DW_OK);
     for (size_t at = 0; at < bytes;) {
         size_t piece = 1 + seed % 64;
         piece = piece < bytes - at ? piece : bytes - at;
         DW_ASSERT(dw_chat_reader_feed(reader, text + at, piece, &delta, &err) == DW_OK);
-        join_delta(joined, delta);
         at += piece;
+        bool tells = delta != NULL;
+        bool had = has && has_told(format, text, at, joined); /* what was told before */
+        join_delta(joined, delta);
+        has = has && (!tells || has_told(format, text, at, joined));
+        DW_ASSERT(!had || has);
         seed = seed * 5 + 7;
     }
     DW_ASSERT(dw_chat_reader_finish(reader, &delta, &message, &err) == DW_OK);

@@ -39,6 +39,8 @@ struct dw_chat_format {
     std::string thinking_end, grammar_prefix, note;
     bool has_late_ids = false;
     bool has_bare_calls = false; /* JSON without a mark around it */
+    bool is_free = false;        /* content is not held to a schema */
+    bool marks[256] = {};
 };
 
 namespace
@@ -468,6 +470,8 @@ void open_format(dw_chat_format *format, const dw_jinja *jinja, const dw::chat_r
     count_calls(params.grammar, request.parallel_calls);
     keep_triggers(format);
     format->has_late_ids = has_late_ids(params.grammar);
+    format->is_free = inputs.json_schema.empty();
+    dw::find_marks(format->arena, format->marks);
     format->has_bare_calls = !inputs.tools.empty() && inputs.json_schema.empty() &&
                              inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_AUTO &&
                              params.grammar.empty();
@@ -575,13 +579,28 @@ void look_whether_to_stop()
     dw::jinja_work(UINT64_C(1) << 20);
 }
 
-/* True: it was read to its end. */
+/* Whether what was read is text at its end. */
+bool ends_in_text(const common_peg_parse_context &context, const common_peg_parse_result &result)
+{
+    bool ends = false;
+    context.ast.visit(result, [&](const common_peg_ast_node &node) {
+        ends = ends || (node.end == context.input.size() &&
+                        (node.tag == common_chat_peg_builder::CONTENT ||
+                         node.tag == common_chat_peg_builder::REASONING));
+    });
+    return ends && !result.fail();
+}
+
+/* True: it was read to its end. `in_text`, if not NULL: and that is text. */
 bool parse_answer(const dw_chat_format *format, const std::string &answer,
-                  common_peg_parse_flags flags, common_chat_msg &message)
+                  common_peg_parse_flags flags, common_chat_msg &message, bool *in_text = nullptr)
 {
     common_peg_parse_context context(format->params.generation_prompt + answer, flags);
     auto result = format->arena.parse(context);
     look_whether_to_stop();
+    if (in_text != nullptr) {
+        *in_text = ends_in_text(context, result);
+    }
     message = {};
     message.role = "assistant";
     mapper_of(format->params.format, message)->from_ast(context.ast, result);
@@ -649,7 +668,7 @@ bool read_whole(const dw_chat_format *format, const std::string &answer, common_
 
 /* False: the answer does not follow the format, or ends within a call. */
 bool read_answer(const dw_chat_format *format, std::string_view text, bool is_partial,
-                 common_chat_msg &message)
+                 common_chat_msg &message, bool *in_text)
 {
     dw::jinja_limits limits; /* of templates: an answer is bounded by its length */
     limits.milliseconds = UINT32_MAX;
@@ -659,11 +678,13 @@ bool read_answer(const dw_chat_format *format, std::string_view text, bool is_pa
     message.role = "assistant";
     if (format->arena.empty()) {
         message.content = answer;
+        *in_text = true;
         return true;
     }
     check_shape(text);
-    return is_partial ? parse_answer(format, answer, COMMON_PEG_PARSE_FLAG_LENIENT, message)
-                      : read_whole(format, answer, message);
+    return is_partial
+               ? parse_answer(format, answer, COMMON_PEG_PARSE_FLAG_LENIENT, message, in_text)
+               : read_whole(format, answer, message);
 }
 
 } // namespace
@@ -812,6 +833,7 @@ extern "C" dw_chat_format_info dw_chat_format_info_of(const dw_chat_format *form
     info.grammar_prefix = format->grammar_prefix.c_str();
     info.note = format->note.c_str();
     info.has_late_ids = format->has_late_ids;
+    info.marks = format->is_free ? format->marks : nullptr;
     return info;
 }
 
@@ -826,8 +848,10 @@ extern "C" dw_status dw_chat_format_parse(const dw_chat_format *format, dw_chat_
     return deeply(
         [&] {
             common_chat_msg read;
+            bool in_text = false;
             out->well_formed =
-                read_answer(format, {answer.text, answer.bytes}, answer.is_partial, read);
+                read_answer(format, {answer.text, answer.bytes}, answer.is_partial, read, &in_text);
+            out->ends_in_text = in_text;
             look_whether_to_stop();
             out->json = copy_out(message_text(read));
         },

@@ -110,6 +110,8 @@ typedef struct dw_chat_format_info {
     const char *grammar_prefix; /* at once: what of the answer the grammar is past already */
     const char *note;           /* what could not be held to; "": nothing */
     bool has_late_ids;          /* calls have their ids behind the arguments */
+    /* [256]: bytes with which something begins that is no text as it comes; NULL: any may. */
+    const bool *marks;
 } dw_chat_format_info;
 
 dw_chat_format_info dw_chat_format_info_of(const dw_chat_format *format);
@@ -122,9 +124,10 @@ typedef struct dw_chat_raw {
 } dw_chat_raw;
 
 typedef struct dw_chat_read {
-    char *json;       /* {"role", "content", "reasoning_content"?, "tool_calls"?}, for dw_free */
-    bool well_formed; /* false: it does not follow the format, or ends within a call: then it is
+    char *json;        /* {"role", "content", "reasoning_content"?, "tool_calls"?}, for dw_free */
+    bool well_formed;  /* false: it does not follow the format, or ends within a call: then it is
                        * content, behind reasoning that has an end; of a beginning, what was read */
+    bool ends_in_text; /* of a beginning: at its end is content or reasoning */
 } dw_chat_read;
 
 /* Errors: DW_E_LIMIT (nested too deep, too long), DW_E_MEMORY. */

@@ -11,6 +11,8 @@
 #include "chat/chat_guard.h"
 #include "values/bounds.h"
 
+class common_peg_arena;
+
 namespace dw
 {
 
@@ -36,6 +38,9 @@ struct schema_scope {
 /* From here on this thread looks, once in so many characters of an answer that are read, whether it
  * should leave that (answer_watch.cpp): then stop_reached is thrown. */
 void answer_watch_begin();
+
+/* The bytes at which text of an answer may end, that is told as it comes (answer_marks.cpp). */
+void find_marks(const common_peg_arena &arena, bool (&marks)[256]);
 
 /* What a trial of a template with a few short messages may take. */
 jinja_limits trial_limits(size_t stack_bytes);

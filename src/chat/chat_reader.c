@@ -1,6 +1,8 @@
 /* Answers while they are written. Each time the whole text so far is read again; what is told of it
  * is what later text cannot change: contents without the white space at their end, and tool calls
- * whose arguments are whole. */
+ * whose arguments are whole. Of a stretch of plain text the rest is told without that, until there
+ * is a byte with which something else could begin (dw_chat_format_info.marks): else each token of a
+ * long answer would take as long as all before it together. */
 #include <ctype.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -35,7 +37,9 @@ struct dw_chat_reader {
     size_t told_bytes; /* of raw, when it was last told of */
     text content;      /* told so far */
     text reasoning;
-    json_t *calls; /* told so far, whole */
+    text *plain;       /* which of them goes on at the end of raw; NULL: that has to be read */
+    size_t plain_from; /* in raw: what of it was not told, white space */
+    json_t *calls;     /* told so far, whole */
 };
 
 /* ---- text ---------------------------------------------------------------------------------- */
@@ -296,6 +300,58 @@ static bool tell(dw_chat_reader *reader, const json_t *message, bool goes_on, js
     return json_array_size(calls) == json_array_size(reader->calls);
 }
 
+/* ---- plain text ---------------------------------------------------------------------------- */
+
+/* Bytes of the raw text without the white space at its end. */
+static size_t trimmed(const dw_chat_reader *reader)
+{
+    size_t count = reader->raw.count;
+    while (count > 0 && isspace((unsigned char)reader->raw.bytes[count - 1])) {
+        count--;
+    }
+    return count;
+}
+
+/* What was just read and told: whether it is plain text, up to the end of what is there. */
+static void note_plain(dw_chat_reader *reader, const json_t *told, bool ends_in_text)
+{
+    const json_t *content = json_object_get(told, "content");
+    const json_t *said = content != NULL ? content : json_object_get(told, "reasoning_content");
+    size_t bytes = json_string_length(said), end = trimmed(reader);
+    reader->plain = NULL;
+    if (ends_in_text && bytes > 0 && json_object_size(told) == 1 && bytes <= end &&
+        json_array_size(reader->calls) == 0 &&
+        dw_chat_format_info_of(reader->format).marks != NULL &&
+        memcmp(reader->raw.bytes + end - bytes, json_string_value(said), bytes) == 0) {
+        reader->plain = content != NULL ? &reader->content : &reader->reasoning;
+        reader->plain_from = end;
+    }
+}
+
+/* Whether the raw text is plain from byte `from` on as well. */
+static bool stays_plain(const dw_chat_reader *reader, size_t from)
+{
+    const bool *marks = dw_chat_format_info_of(reader->format).marks;
+    bool plain = reader->plain != NULL;
+    for (size_t i = from; plain && i < reader->raw.count; i++) {
+        plain = !marks[(unsigned char)reader->raw.bytes[i]];
+    }
+    return plain;
+}
+
+static dw_status tell_plain(dw_chat_reader *reader, json_t *delta)
+{
+    size_t from = reader->plain_from, end = trimmed(reader);
+    reader->read_bytes = reader->raw.count;
+    if (end <= from) {
+        return DW_OK;
+    }
+    reader->plain_from = end;
+    reader->told_bytes = reader->raw.count;
+    return say(reader->plain, reader->raw.bytes + from, end - from, delta,
+               reader->plain == &reader->content ? "content" : "reasoning_content");
+}
+
 /* ---- reading ------------------------------------------------------------------------------- */
 
 dw_status dw_chat_reader_create(dw_chat_reader **out, const dw_chat_format *format, dw_error *err)
@@ -329,7 +385,7 @@ void dw_chat_reader_destroy(dw_chat_reader *reader)
 /* The message that the first `bytes` of the text make. NULL and DW_OK: it nests deeper than can be
  * read. */
 static dw_status read_raw(const dw_chat_reader *reader, size_t bytes, bool is_partial,
-                          json_t **message, bool *well_formed, dw_error *err)
+                          json_t **message, dw_chat_read *about, dw_error *err)
 {
     dw_chat_read read;
     dw_chat_raw answer = {.text = reader->raw.bytes != NULL ? reader->raw.bytes : "",
@@ -337,15 +393,16 @@ static dw_status read_raw(const dw_chat_reader *reader, size_t bytes, bool is_pa
                           .is_partial = is_partial,
                           .stop = reader->stop};
     *message = NULL;
-    *well_formed = false;
+    *about = (dw_chat_read){.json = NULL};
     dw_status status = dw_chat_format_parse(reader->format, answer, &read, err);
     if (status == DW_E_MEMORY || status == DW_E_CANCELLED) {
         return status;
     }
     if (status == DW_OK) {
         *message = json_loads(read.json, JSON_ALLOW_NUL, NULL);
-        *well_formed = read.well_formed;
         dw_free(read.json);
+        read.json = NULL;
+        *about = read;
         status = check_stop(reader, err);
     }
     if (status == DW_E_CANCELLED) {
@@ -371,6 +428,16 @@ static dw_status give_delta(json_t *delta, char **out, dw_error *err)
     return status;
 }
 
+/* The delta, unless telling it has failed. */
+static dw_status give(json_t *told, dw_status status, char **out, dw_error *err)
+{
+    if (status == DW_OK) {
+        return give_delta(told, out, err);
+    }
+    json_decref(told);
+    return dw_fail(err, status, "no memory for an answer");
+}
+
 dw_status dw_chat_reader_feed(dw_chat_reader *reader, const char *bytes, size_t count, char **delta,
                               dw_error *err)
 {
@@ -378,15 +445,22 @@ dw_status dw_chat_reader_feed(dw_chat_reader *reader, const char *bytes, size_t 
     if (reader->raw.count + count > ANSWER_BYTES_MAX) {
         return dw_fail(err, DW_E_LIMIT, "the answer has more than %zu bytes", ANSWER_BYTES_MAX);
     }
+    size_t before = reader->raw.count;
     dw_status status = add_characters(reader, bytes, count, false, err);
+    if (status == DW_OK && stays_plain(reader, before)) {
+        json_t *more = json_object();
+        status = tell_plain(reader, more);
+        return give(more, status, delta, err);
+    }
+    reader->plain = NULL;
     if (status != DW_OK ||
         reader->raw.count - reader->read_bytes < reader->raw.count / NEW_PART + 1) {
         return status;
     }
     reader->read_bytes = reader->raw.count;
     json_t *message;
-    bool well_formed;
-    status = read_raw(reader, reader->raw.count, true, &message, &well_formed, err);
+    dw_chat_read about;
+    status = read_raw(reader, reader->raw.count, true, &message, &about, err);
     if (status != DW_OK || message == NULL) {
         return status;
     }
@@ -394,8 +468,8 @@ dw_status dw_chat_reader_feed(dw_chat_reader *reader, const char *bytes, size_t 
     (void)tell(reader, message, true, told, &status);
     reader->told_bytes = json_object_size(told) > 0 ? reader->raw.count : reader->told_bytes;
     json_decref(message);
-    return status == DW_OK ? give_delta(told, delta, err)
-                           : (json_decref(told), dw_fail(err, status, "no memory for an answer"));
+    note_plain(reader, told, about.ends_in_text);
+    return give(told, status, delta, err);
 }
 
 /* ---- what does not follow the format ------------------------------------------------------- */
@@ -410,8 +484,8 @@ static size_t text_length(const json_t *message, const char *name)
 static bool reads(const dw_chat_reader *reader, size_t bytes, bool told)
 {
     json_t *message;
-    bool follows;
-    if (read_raw(reader, bytes, true, &message, &follows, NULL) != DW_OK || message == NULL) {
+    dw_chat_read about;
+    if (read_raw(reader, bytes, true, &message, &about, NULL) != DW_OK || message == NULL) {
         return false;
     }
     const json_t *calls = json_object_get(message, "tool_calls");
@@ -421,7 +495,7 @@ static bool reads(const dw_chat_reader *reader, size_t bytes, bool told)
                (count == 0 || same_call(json_array_get(reader->calls, count - 1),
                                         json_array_get(calls, count - 1)));
     json_decref(message);
-    return told ? all : follows;
+    return told ? all : about.well_formed;
 }
 
 /* In the raw text, between a place that is known to be and one that is not: the last at which the
@@ -481,13 +555,13 @@ static dw_status tell_malformed(dw_chat_reader *reader, const json_t *plain, jso
 {
     size_t all = reader->raw.count, readable = all;
     json_t *message;
-    bool follows;
+    dw_chat_read about;
     if (!reads(reader, all, false)) {
         readable = place_of(reader, 0, all, false);
     }
     dw_status status = check_stop(reader, err);
     if (status == DW_OK) {
-        status = read_raw(reader, readable, true, &message, &follows, err);
+        status = read_raw(reader, readable, true, &message, &about, err);
     }
     if (status != DW_OK) {
         return status;
@@ -531,18 +605,18 @@ dw_status dw_chat_reader_finish(dw_chat_reader *reader, char **delta, char **mes
 {
     *delta = *message = NULL;
     json_t *read;
-    bool well_formed;
+    dw_chat_read about;
     dw_status status = add_characters(reader, "", 0, true, err);
     if (status == DW_OK) {
-        status = read_raw(reader, reader->raw.count, false, &read, &well_formed, err);
+        status = read_raw(reader, reader->raw.count, false, &read, &about, err);
     }
     if (status != DW_OK) {
         return status;
     }
     json_t *told = json_object();
-    bool all = read != NULL && well_formed && tell(reader, read, false, told, &status);
+    bool all = read != NULL && about.well_formed && tell(reader, read, false, told, &status);
     if (!all && status == DW_OK) {
-        status = tell_malformed(reader, well_formed ? NULL : read, told, err);
+        status = tell_malformed(reader, about.well_formed ? NULL : read, told, err);
     }
     json_decref(read);
     if (status != DW_OK) {

@@ -369,6 +369,37 @@ static void test_chat_answers_as_they_come(void **state)
     dw_chats_release(tools, format);
 }
 
+/* Of a long answer as well each piece is told when it comes, but for white space at its end; and a
+ * call behind it is one. */
+static void test_chat_plain_text_is_told_at_once(void **state)
+{
+    static const char call[] =
+        "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"A\"}}\n</tool_call>";
+    (void)state;
+    const dw_chat_format *format = format_of(tools, with_tools);
+    dw_chat_reader *reader;
+    dw_error err;
+    char *delta = NULL;
+    char *message = NULL;
+    assert_int_equal(dw_chat_reader_create(&reader, format, &err), DW_OK);
+    for (size_t i = 0; i < 4000; i++) {
+        assert_int_equal(dw_chat_reader_feed(reader, "sea ", 4, &delta, &err), DW_OK);
+        assert_non_null(delta);
+        assert_string_equal(delta, i == 0 ? "{\"content\":\"sea\"}" : "{\"content\":\" sea\"}");
+        dw_free(delta);
+    }
+    assert_int_equal(dw_chat_reader_feed(reader, call, sizeof call - 1, &delta, &err), DW_OK);
+    assert_non_null(delta);
+    assert_non_null(strstr(delta, "\"weather\""));
+    dw_free(delta);
+    assert_int_equal(dw_chat_reader_finish(reader, &delta, &message, &err), DW_OK);
+    assert_null(strstr(message, "\"note\""));
+    dw_free(delta);
+    dw_free(message);
+    dw_chat_reader_destroy(reader);
+    dw_chats_release(tools, format);
+}
+
 /* Read in pieces of every size up to 9 bytes, and at once: each time the same message, of which the
  * deltas are the sum. */
 static json_t *read_every_way(dw_chats *chats, const char *answer)
@@ -622,6 +653,7 @@ int main(void)
         cmocka_unit_test(test_chat_templates_by_name),
         cmocka_unit_test(test_chat_pairs),
         cmocka_unit_test(test_chat_answers_as_they_come),
+        cmocka_unit_test(test_chat_plain_text_is_told_at_once),
         cmocka_unit_test(test_chat_answers_with_reasoning),
         cmocka_unit_test(test_chat_answers_that_are_malformed),
         cmocka_unit_test(test_chat_answers_of_other_forms),
