@@ -55,7 +55,7 @@ void dw_waker_wake(dw_waker *waker)
 void dw_waker_drain(const dw_waker *waker)
 {
     char bytes[64];
-    while (read(waker->read_fd, bytes, sizeof bytes) > 0) {}
+    while (read(waker->read_fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes) {} /* less: all */
 }
 
 bool dw_waker_take_asked(dw_waker *waker)

@@ -193,6 +193,8 @@ void dw_exchange_begin_sized(dw_exchange *exchange, int status, const char *type
 void dw_exchange_break_off(dw_exchange *exchange)
 {
     exchange->on_gone = NULL;
+    exchange->on_taken = NULL;
+    dw__connection_flush(exchange->connection); /* what there is of it */
     dw__connection_close(exchange->connection);
 }
 
@@ -207,15 +209,10 @@ void dw_exchange_write(dw_exchange *exchange, const void *piece, size_t bytes)
         return;
     }
     char head[CHUNK_HEAD];
-    dw_text chunk = {.bytes = NULL};
     int count = snprintf(head, sizeof head, "%zx\r\n", bytes);
-    if (dw_text_add(&chunk, head, (size_t)count) && dw_text_add(&chunk, piece, bytes) &&
-        dw_text_add(&chunk, "\r\n", 2)) {
-        dw__connection_send(c, chunk.bytes, chunk.count, false);
-    } else {
-        dw__connection_close(c);
-    }
-    dw_text_free(&chunk);
+    dw__connection_send(c, head, (size_t)count, false);
+    dw__connection_send(c, piece, bytes, false);
+    dw__connection_send(c, "\r\n", 2, false);
 }
 
 void dw_exchange_end(dw_exchange *exchange)
@@ -233,7 +230,7 @@ void dw_exchange_end(dw_exchange *exchange)
 
 size_t dw_exchange_backlog(const dw_exchange *exchange)
 {
-    return uv_stream_get_write_queue_size(&exchange->connection->stream.stream);
+    return dw__connection_backlog(exchange->connection);
 }
 
 void dw_exchange_watch(dw_exchange *exchange, void (*on_gone)(void *owner),

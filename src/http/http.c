@@ -7,7 +7,8 @@
 
 #include "base/alloc.h"
 
-#define PENDING_MAX ((size_t)65536) /* of what comes behind a request that is being answered */
+#define PENDING_MAX ((size_t)65536)   /* of what comes behind a request that is being answered */
+#define BACKLOG_MAX ((size_t)1 << 20) /* of answers: beyond, the next request waits */
 #define TICK_MS 1000
 
 /* ---- buffers -------------------------------------------------------------------------------- */
@@ -90,57 +91,11 @@ void dw__connection_close(dw__connection *c)
         c->exchange.on_gone = NULL;
         on_gone(c->exchange.owner);
     }
+    dw__connection_forget_out(c);
     uv_close((uv_handle_t *)&c->stream, on_closed);
 }
 
-/* ---- writing -------------------------------------------------------------------------------- */
-
-typedef struct sent_piece {
-    uv_write_t write;
-    dw__connection *connection;
-    bool last; /* the connection ends behind it */
-    char bytes[];
-} sent_piece;
-
-static void on_sent(uv_write_t *write, int status)
-{
-    sent_piece *piece = write->data;
-    dw__connection *c = piece->connection;
-    bool last = piece->last;
-    dw_free(piece);
-    if (status < 0 || last) {
-        dw__connection_close(c);
-        return;
-    }
-    c->progress_ms = uv_now(c->http->options.loop);
-    if (c->working && !c->closing && c->exchange.on_taken != NULL) {
-        c->exchange.on_taken(c->exchange.owner);
-    }
-}
-
-/* `last`: it closes the connection when it is out. */
-void dw__connection_send(dw__connection *c, const void *bytes, size_t count, bool last)
-{
-    if (c->closing) {
-        return;
-    }
-    sent_piece *piece = dw_alloc(1, sizeof *piece + count);
-    if (piece == NULL) {
-        dw__connection_close(c);
-        return;
-    }
-    piece->write.data = piece;
-    piece->connection = c;
-    piece->last = last;
-    if (count > 0) {
-        memcpy(piece->bytes, bytes, count);
-    }
-    uv_buf_t buffer = uv_buf_init(piece->bytes, (unsigned)count);
-    if (uv_write(&piece->write, &c->stream.stream, &buffer, 1, on_sent) < 0) {
-        dw_free(piece);
-        dw__connection_close(c);
-    }
-}
+/* ---- parsing -------------------------------------------------------------------------------- */
 
 /* Tell why before the end: what came was no request that can be answered. */
 static void refuse(dw__connection *c, int status, const char *what)
@@ -159,8 +114,6 @@ static void refuse(dw__connection *c, int status, const char *what)
     c->exchange.on_gone = NULL;
     dw_exchange_answer(&c->exchange, status, "application/json", body, bytes);
 }
-
-/* ---- parsing -------------------------------------------------------------------------------- */
 
 static dw__connection *of_parser(llhttp_t *parser)
 {
@@ -358,7 +311,8 @@ static void hand_over(dw__connection *c)
 static size_t feed(dw__connection *c, const char *bytes, size_t count)
 {
     size_t taken = 0;
-    while (taken < count && !c->working && !c->closing && !c->ending) {
+    while (taken < count && !c->working && !c->closing && !c->ending &&
+           dw__connection_backlog(c) < BACKLOG_MAX) {
         enum llhttp_errno result = llhttp_execute(&c->parser, bytes + taken, count - taken);
         if (result == HPE_OK) {
             return count;
@@ -387,7 +341,8 @@ void dw__connection_pump(dw__connection *c)
         return; /* the loop below goes on with it */
     }
     c->pumping = true;
-    while (c->pending.count > 0 && !c->working && !c->closing && !c->ending) {
+    while (c->pending.count > 0 && !c->working && !c->closing && !c->ending &&
+           dw__connection_backlog(c) < BACKLOG_MAX) {
         dw_text now = c->pending;
         c->pending = (dw_text){.bytes = NULL};
         size_t taken = feed(c, now.bytes, now.count);
@@ -403,6 +358,13 @@ void dw__connection_pump(dw__connection *c)
     }
 }
 
+/* No more requests: it closes when what was answered is out. */
+static void end_behind_answers(dw__connection *c)
+{
+    c->ending = true;
+    dw__connection_send(c, "", 0, true);
+}
+
 void dw__connection_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
     dw_http *http = ((dw__connection *)handle->data)->http;
@@ -416,9 +378,11 @@ void dw__connection_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf
     if (count == 0) {
         return;
     }
-    if (count < 0) { /* nobody waits for an answer any more; what is ending is still being told */
-        if (!c->ending || count != UV_EOF) {
+    if (count < 0) {
+        if (count != UV_EOF || c->working) { /* nobody waits for an answer any more */
             dw__connection_close(c);
+        } else if (!c->ending) { /* what was answered is still told */
+            end_behind_answers(c);
         }
         return;
     }
@@ -431,7 +395,7 @@ void dw__connection_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf
         return;
     }
     dw__connection_pump(c);
-    if (!c->closing && c->pending.count >= PENDING_MAX && c->working) {
+    if (!c->closing && c->pending.count >= PENDING_MAX) { /* it waits for an answer to be out */
         c->read_stopped = true;
         (void)uv_read_stop(&c->stream.stream);
     }
@@ -548,6 +512,7 @@ dw_status dw_http_create(dw_http **out, const dw_http_options *options, dw_error
     (void)uv_timer_init(options->loop, &http->timer);
     http->timer.data = http;
     (void)uv_timer_start(&http->timer, on_tick, TICK_MS, TICK_MS);
+    dw__http_begin_sending(http);
     *out = http;
     return DW_OK;
 }
@@ -660,7 +625,7 @@ size_t dw_http_backlog(const dw_http *http)
 {
     size_t bytes = 0;
     for (const dw__connection *c = http->first; c != NULL; c = c->next) {
-        bytes += uv_stream_get_write_queue_size(&c->stream.stream);
+        bytes += dw__connection_backlog(c);
     }
     return bytes;
 }
@@ -680,7 +645,7 @@ void dw_http_finish(dw_http *http)
     for (dw__connection *c = http->first, *next = NULL; c != NULL; c = next) {
         next = c->next;
         if (!c->working) {
-            dw__connection_close(c);
+            end_behind_answers(c);
         } else {
             c->keep_alive = false;
         }
@@ -692,11 +657,14 @@ void dw_http_close(dw_http *http)
     dw_http_finish(http);
     for (dw__connection *c = http->first, *next = NULL; c != NULL; c = next) {
         next = c->next;
+        end_behind_answers(c);
+        dw__connection_flush(c);
         dw__connection_close(c);
     }
     if (!uv_is_closing((uv_handle_t *)&http->timer)) {
         uv_close((uv_handle_t *)&http->timer, NULL);
     }
+    dw__http_end_sending(http);
 }
 
 void dw_http_destroy(dw_http *http)

@@ -52,6 +52,10 @@ struct dw__connection {
     llhttp_t parser;
     dw_exchange exchange; /* one at a time */
     dw_text pending;      /* read, and not parsed yet */
+    dw_text out;          /* to be written before the loop waits */
+    bool is_dirty;        /* in the list of those that have such */
+    bool ends;            /* it closes when all is out */
+    bool is_broken;       /* a piece is missing: it closes */
     size_t head_bytes;    /* of the request that is being read */
     uint64_t began_ms;
     uint64_t progress_ms; /* when something last came or went */
@@ -66,6 +70,8 @@ struct dw__connection {
     bool read_stopped;
     dw__connection *before;
     dw__connection *next;
+    dw__connection *dirty_before;
+    dw__connection *dirty_next;
 };
 
 struct dw_http {
@@ -78,6 +84,10 @@ struct dw_http {
     dw_os_local local; /* of unix: */
     int local_fd;
     uv_timer_t timer;
+    uv_prepare_t prepare;
+    uv_idle_t idle;
+    dw__connection *first_dirty;
+    dw__connection *last_dirty;
     bool is_unix;
     bool listening;
     bool finishing;
@@ -88,7 +98,16 @@ struct dw_http {
 };
 
 void dw__connection_close(dw__connection *connection);
+/* Copied, and written before the loop waits. `last`: the connection closes when it is out. Nothing
+ * is called. */
 void dw__connection_send(dw__connection *connection, const void *bytes, size_t count, bool last);
+/* Written now. It may be closed by then, or its owner told that there is room. */
+void dw__connection_flush(dw__connection *connection);
+void dw__connection_forget_out(dw__connection *connection);
+/* Bytes that the system has not taken yet. */
+size_t dw__connection_backlog(const dw__connection *connection);
+void dw__http_begin_sending(dw_http *http);
+void dw__http_end_sending(dw_http *http);
 /* Its request is answered: the next one. */
 void dw__connection_answered(dw__connection *connection);
 void dw__connection_pump(dw__connection *connection);

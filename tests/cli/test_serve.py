@@ -6,6 +6,7 @@ Called by ctest with the source and the build folder.
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -511,6 +512,27 @@ class Http(unittest.TestCase):
         self.assertIn(b"Connection: close", old)
         slow = [last[i:i + 1] for i in range(len(last))]
         self.assertEqual(self.told(*slow).count(b"200 OK"), 1)
+
+    def test_requests_wait_for_the_answers_before_them(self):
+        """Who asks again and again and reads nothing makes the server hold little."""
+        def held():
+            connection = self.server.connect()
+            connection.request("GET", "/metrics")
+            metrics = connection.getresponse().read().decode()
+            connection.close()
+            return int(re.search(r"^driftwood_answer_bytes (\d+)$", metrics, re.MULTILINE)[1])
+        one = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        last = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        with self.server.raw() as connection:
+            connection.sendall(one * 500 + last)
+            for _ in range(10):
+                self.assertLess(held(), 8 << 20)
+                time.sleep(0.02)
+            told = b""
+            while piece := connection.recv(1 << 20):
+                told += piece
+        self.assertEqual(told.count(b"HTTP/1.1 200 OK"), 501)
+        self.assertGreater(len(told), 16 << 20)
 
     def test_bodies(self):
         body = b'{"model":"large","messages":[]}'
