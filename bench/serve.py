@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""serve.py BUILD [LLAMA_SERVER]: `driftwood serve` against llama.cpp's server, over HTTP, in turn.
+"""serve.py BUILD [LLAMA_SERVER]: `driftwood serve` against llama.cpp's server, over HTTP, in turn. A folder in
+the place of LLAMA_SERVER is another build of Driftwood.
 
 Both serve the same model with as many threads and slots, and are asked the same, streamed. Prints CSV: name,
 unit, ours, theirs, ratio. By the environment: DRIFTWOOD_LLAMA_SERVER: the server; BENCH_MODEL: a GGUF file
@@ -53,23 +54,24 @@ def free_port():
 
 
 class Server:
-    def __init__(self, ours, slots=SLOTS, context=2048):
-        self.ours, self.slots, self.context = ours, slots, context
+    def __init__(self, program, slots=SLOTS, context=2048):
+        self.build = program if program.is_dir() else None  # None: llama.cpp's
+        self.program, self.slots, self.context = program, slots, context
         self.place = tempfile.TemporaryDirectory(prefix="dw-bench-")
         self.start()
 
     def start(self):
         self.port = free_port()
-        if self.ours:
-            command = [str(BUILD / "driftwood"), "serve", "--listen", f"127.0.0.1:{self.port}", "--state",
+        if self.build:
+            command = [str(self.build / "driftwood"), "serve", "--listen", f"127.0.0.1:{self.port}", "--state",
                        self.place.name, "--model", "m=" + MODEL, "--device", DEVICE]
         else:
-            command = [THEIRS, "--host", "127.0.0.1", "--port", str(self.port), "--model", MODEL, "--flash-attn",
+            command = [str(self.program), "--host", "127.0.0.1", "--port", str(self.port), "--model", MODEL, "--flash-attn",
                        "on", "--no-webui", "--parallel", str(self.slots), "--ctx-size",
                        str(self.slots * self.context), "--threads", str(os.cpu_count()),
                        *(["--device", "none", "--gpu-layers", "0"] if DEVICE == "CPU" else
                          ["--device", DEVICE, "--gpu-layers", "999"])]
-        environment = dict(os.environ, DRIFTWOOD_GUESTS=str(BUILD / "guests"))
+        environment = dict(os.environ, DRIFTWOOD_GUESTS=str((self.build or BUILD) / "guests"))
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                         env=environment)
         while True:
@@ -230,20 +232,34 @@ def loop_time(server):
 
 
 def streamed(sides):
-    """What the server's loop takes for a token that is streamed, ours alone."""
-    if not wanted("loop_time_a_streamed_token") or not pathlib.Path("/proc/self/schedstat").exists():
+    """What the server's loop takes for a token that is streamed, ours alone: to one client, and to many."""
+    if not pathlib.Path("/proc/self/schedstat").exists():
         return
-    taken = []
-    for r in range(ROUNDS):
-        before = loop_time(sides[0])
-        _, times, _ = sides[0].chat([{"role": "user", "content": passage(30000 + r, 2)}], 400)
-        taken.append((loop_time(sides[0]) - before) / len(times) / 1e3)
-    print_row("loop_time_a_streamed_token", "us", taken, [])
+    for clients in (1, 16):
+        name = "loop_time_a_streamed_token" + (f"_{clients}" if clients > 1 else "")
+        if not wanted(name):
+            continue
+        taken = [[], []]
+        for r in range(ROUNDS):
+            for i, side in enumerate(sides):
+                if side.build:
+                    before, counts = loop_time(side), []
+                    threads = [threading.Thread(target=lambda n: counts.append(len(side.chat(
+                        [{"role": "user", "content": passage(30000 + 100 * r + n, 2)}], 300)[1])), args=(n,))
+                               for n in range(clients)]
+                    for thread in threads:
+                        thread.start()
+                    for thread in threads:
+                        thread.join()
+                    taken[i].append((loop_time(side) - before) / sum(counts) / 1e3)
+        print_row(name, "us", *taken)
 
 
 def main():
     print("row,unit,driftwood,llama.cpp,ratio", flush=True)
-    sides = [Server(True), Server(False)]
+    sides = [Server(BUILD)]
+    if not ROWS or any(not row.startswith("loop") for row in ROWS) or pathlib.Path(THEIRS).is_dir():
+        sides.append(Server(pathlib.Path(THEIRS)))
     try:
         for rows in (chats, restart, branches, health, streamed):
             rows(sides)

@@ -1,5 +1,6 @@
 #include "routes/completion.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -34,6 +35,8 @@ static void release(dw_reply *reply)
     for (uint32_t i = 0; i < DW_PROMPTS_MAX; i++) {
         dw_free(c->prompts[i]);
     }
+    dw_text_free(&c->head);
+    dw_text_free(&c->event);
 }
 
 static void begin_choice(dw_completion *c, uint32_t index)
@@ -62,6 +65,15 @@ static void on_begin(dw_reply *reply, uint32_t first)
     }
 }
 
+/* The model's text as JSON, for free(); NULL: it is no UTF-8, or there is no memory. */
+static char *text_of(const dw_reply_piece *piece)
+{
+    json_t *text = json_stringn(piece->text, piece->bytes);
+    char *dumped = json_dumps(text, JSON_COMPACT | JSON_ENCODE_ANY);
+    json_decref(text);
+    return dumped;
+}
+
 static void on_piece(dw_reply *reply, uint32_t choice, const dw_reply_piece *piece)
 {
     dw_completion *c = completion_of(reply);
@@ -74,15 +86,17 @@ static void on_piece(dw_reply *reply, uint32_t choice, const dw_reply_piece *pie
     if (!reply->streams) {
         return;
     }
-    json_t *content = !c->is_chat            ? json_stringn(piece->text, piece->bytes)
-                      : piece->delta != NULL ? json_deep_copy(piece->delta)
-                                             : json_object();
-    if (content != NULL) {
-        put_event(c, dw__completion_event(
-                         c, choice, content,
-                         state->logprobs != NULL ? dw__completion_logprobs(c, state, before) : NULL,
-                         NULL));
+    const char *content = piece->delta_text != NULL ? piece->delta_text : "{}";
+    char *text = c->is_chat ? NULL : text_of(piece);
+    if (c->is_chat || text != NULL) {
+        const dw_text *event = dw__completion_piece(
+            c, choice, c->is_chat ? content : text,
+            state->logprobs != NULL ? dw__completion_logprobs(c, state, before) : NULL);
+        if (event != NULL) {
+            dw_reply_put_text(reply, NULL, event->bytes, event->count);
+        }
     }
+    free(text);
 }
 
 static void on_choice_end(dw_reply *reply, uint32_t choice, const dw_reply_end *end)
@@ -131,6 +145,7 @@ static void finish(dw_reply *reply)
 
 static const dw_writer writer = {
     .stream_type = DW_EVENT_STREAM,
+    .takes_text = true,
     .on_begin = on_begin,
     .on_piece = on_piece,
     .on_choice_end = on_choice_end,

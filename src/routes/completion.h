@@ -26,6 +26,8 @@ struct dw_completion {
     int logprobs;     /* -1: none */
     char id[48];
     int64_t created;
+    dw_text head;                                             /* what all events begin with */
+    dw_text event;                                            /* the one that is written */
     char *prompts[DW_PROMPTS_MAX];                            /* texts, where they are echoed */
     dw_choice_state choices[DW_PROMPTS_MAX * DW_CHOICES_MAX]; /* [part_count * n] */
 };
@@ -43,6 +45,9 @@ json_t *dw__completion_whole(const dw_completion *completion);
  * it goes on. */
 json_t *dw__completion_event(const dw_completion *completion, uint32_t choice, json_t *content,
                              json_t *logprobs, const char *reason);
+/* The same of one that goes on, as text: `content` is JSON. NULL: there is no memory for it. */
+const dw_text *dw__completion_piece(dw_completion *completion, uint32_t choice, const char *content,
+                                    json_t *logprobs);
 /* The last event, if usage is asked for: no choices. */
 json_t *dw__completion_usage_event(const dw_completion *completion);
 

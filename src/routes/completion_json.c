@@ -136,6 +136,42 @@ json_t *dw__completion_event(const dw_completion *c, uint32_t choice, json_t *co
     return event;
 }
 
+static bool add(dw_text *to, const char *text)
+{
+    return dw_text_add(to, text, strlen(text));
+}
+
+static bool add_json(dw_text *to, json_t *value)
+{
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    bool added = text != NULL && add(to, text);
+    free(text);
+    json_decref(value);
+    return added;
+}
+
+/* Most events of a stream are such, and differ in little: they are put together as text. */
+const dw_text *dw__completion_piece(dw_completion *c, uint32_t choice, const char *content,
+                                    json_t *logprobs)
+{
+    char start[64];
+    dw_text *event = &c->event;
+    if (c->head.count == 0 && !add_json(&c->head, head_json(c, c->is_chat ? "chat.completion.chunk"
+                                                                          : "text_completion"))) {
+        json_decref(logprobs);
+        return NULL;
+    }
+    (void)snprintf(start, sizeof start, ",\"choices\":[{\"index\":%u,\"%s\":", (unsigned)choice,
+                   c->is_chat ? "delta" : "text");
+    event->count = 0;
+    bool added = dw_text_add(event, c->head.bytes, c->head.count - 1) && /* not the brace */
+                 add(event, start) && add(event, content) && add(event, ",\"logprobs\":");
+    added = (logprobs != NULL ? add_json(event, logprobs) : add(event, "null")) && added;
+    added = added && add(event, ",\"finish_reason\":null}]") &&
+            add(event, c->tells_usage ? ",\"usage\":null}" : "}");
+    return added ? event : NULL;
+}
+
 json_t *dw__completion_usage_event(const dw_completion *c)
 {
     json_t *event = head_json(c, c->is_chat ? "chat.completion.chunk" : "text_completion");

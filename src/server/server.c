@@ -17,6 +17,7 @@
 #define CONVERSATIONS_MAX 100000
 #define RESPONSES_EACH 10 /* kept, for each conversation */
 #define PATIENCE_MS 30000
+#define LOOK_NS UINT64_C(1000000) /* between two looks at what actors have answered */
 #define SNAPSHOT_BYTES_MAX (UINT64_C(16) << 30)
 
 static const char *const address_default = "127.0.0.1:8080";
@@ -41,6 +42,10 @@ static void close_handles(dw_server *server)
 {
     uv_close((uv_handle_t *)&server->wake, NULL);
     uv_close((uv_handle_t *)&server->patience, NULL);
+    uv_close((uv_handle_t *)&server->look_timer, NULL);
+    if (server->news_open) {
+        uv_close((uv_handle_t *)&server->news_poll, NULL);
+    }
     uv_close((uv_handle_t *)&server->idle_check, NULL);
     uv_close((uv_handle_t *)&server->idle_timer, NULL);
     dw_host_close_handles(server->host);
@@ -74,11 +79,36 @@ static void begin_leaving(dw_server *server)
     }
 }
 
+static void look(dw_server *server)
+{
+    server->looked_ns = uv_hrtime();
+    dw_tasks_look(server);
+}
+
+static void on_look_timer(uv_timer_t *timer)
+{
+    look(timer->data);
+}
+
+/* A step of the device makes a token for each of many actors, which tell them one after another:
+ * those that come right behind others are looked at together. */
+static void on_news(uv_poll_t *poll, int status, int events)
+{
+    dw_server *server = poll->data;
+    (void)status;
+    (void)events;
+    dw_waker_drain(&server->news);
+    if (uv_hrtime() - server->looked_ns >= LOOK_NS) {
+        look(server);
+    } else if (!uv_is_active((uv_handle_t *)&server->look_timer)) {
+        uv_update_time(&server->loop);
+        (void)uv_timer_start(&server->look_timer, on_look_timer, LOOK_NS / 1000000, 0);
+    }
+}
+
 static void on_wake(uv_async_t *wake)
 {
-    dw_server *server = wake->data;
-    begin_leaving(server);
-    dw_tasks_look(server);
+    begin_leaving(wake->data);
 }
 
 static void on_idle_check(uv_check_t *check)
@@ -235,13 +265,30 @@ static void begin_loop(dw_server *server)
     (void)uv_loop_init(&server->loop);
     (void)uv_async_init(&server->loop, &server->wake, on_wake);
     (void)uv_timer_init(&server->loop, &server->patience);
+    (void)uv_timer_init(&server->loop, &server->look_timer);
     (void)uv_check_init(&server->loop, &server->idle_check);
     (void)uv_timer_init(&server->loop, &server->idle_timer);
     server->wake.data = server->patience.data = server->idle_check.data = server;
+    server->look_timer.data = server;
     (void)uv_check_start(&server->idle_check, on_idle_check);
     (void)uv_timer_start(&server->idle_timer, on_idle_timer, 500, 500);
     (void)pthread_mutex_init(&server->lock, NULL);
     server->started_s = dw_os_wall_ms() / 1000;
+}
+
+/* Not a uv_async_t, whose receiver turns in a loop until its sender has gone on: with a thread that
+ * computes on each core that is often long. */
+static dw_status open_news(dw_server *server, dw_error *err)
+{
+    dw_status status = dw_waker_open(&server->news, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    int result = uv_poll_init(&server->loop, &server->news_poll, server->news.read_fd);
+    server->news_open = result == 0;
+    server->news_poll.data = server;
+    result = result == 0 ? uv_poll_start(&server->news_poll, UV_READABLE, on_news) : result;
+    return result == 0 ? DW_OK : dw_fail(err, DW_E_IO, "a server's pipe: %s", uv_strerror(result));
 }
 
 static void take_options(dw_server *server, dw_runtime *runtime, const dw_server_options *options)
@@ -283,9 +330,11 @@ dw_status dw_server_open(dw_server **out, dw_runtime *runtime, const dw_server_o
     if (server == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a server");
     }
+    server->news = (dw_waker){.read_fd = -1, .write_fd = -1};
     begin_loop(server);
     take_options(server, runtime, &own);
-    status = dw_models_create(server, own.models, own.model_count, err);
+    status = open_news(server, err);
+    status = status != DW_OK ? status : dw_models_create(server, own.models, own.model_count, err);
     if (status == DW_OK) {
         status = copy_origins(&server->origins, &own, err);
     }
@@ -364,6 +413,7 @@ void dw_server_close(dw_server *server)
     dw_links_destroy(server->links);
     free_origins(&server->origins);
     dw_module_unref(server->conversation);
+    dw_waker_close(&server->news);
     (void)pthread_mutex_destroy(&server->lock);
     dw_free(server);
 }

@@ -29,6 +29,7 @@ static void on_timer_closed(uv_handle_t *timer)
     reply->writer->release(reply);
     reply->server->log_bytes -= reply->log.count;
     dw_text_free(&reply->log);
+    dw_text_free(&reply->lines);
     dw_free(reply->starts);
     dw_free(reply->model);
     dw_free(reply);
@@ -359,22 +360,29 @@ static bool add(dw_text *to, const char *text)
     return dw_text_add(to, text, strlen(text));
 }
 
-void dw_reply_put(dw_reply *reply, const char *type, json_t *event)
+void dw_reply_put_text(dw_reply *reply, const char *type, const char *text, size_t bytes)
 {
-    dw_text lines = {.bytes = NULL};
-    char *text = json_dumps(event, JSON_COMPACT);
-    bool typed = type == NULL || (add(&lines, "event: ") && add(&lines, type) && add(&lines, "\n"));
+    dw_text *lines = &reply->lines;
     char number[32] = "";
+    lines->count = 0;
     if (reply->linger_ms > 0) {
         (void)snprintf(number, sizeof number, "id: %llu\n", (unsigned long long)reply->event_count);
     }
-    if (text != NULL && typed && add(&lines, number) && add(&lines, "data: ") &&
-        add(&lines, text) && add(&lines, "\n\n")) {
-        dw_reply_write_event(reply, lines.bytes, lines.count);
+    bool typed = type == NULL || (add(lines, "event: ") && add(lines, type) && add(lines, "\n"));
+    if (typed && add(lines, number) && add(lines, "data: ") && dw_text_add(lines, text, bytes) &&
+        add(lines, "\n\n")) {
+        dw_reply_write_event(reply, lines->bytes, lines->count);
+    }
+}
+
+void dw_reply_put(dw_reply *reply, const char *type, json_t *event)
+{
+    char *text = json_dumps(event, JSON_COMPACT);
+    if (text != NULL) {
+        dw_reply_put_text(reply, type, text, strlen(text));
     }
     free(text);
     json_decref(event);
-    dw_text_free(&lines);
 }
 
 void dw_reply_put_line(dw_reply *reply, json_t *line)
@@ -453,12 +461,12 @@ static void on_piece(void *user, uint32_t choice, const char *delta, const char 
 {
     dw_reply_part *part = user;
     dw_reply *reply = part->reply;
-    json_t *read = delta != NULL && (reply->streams || reply->writer->wants_deltas)
-                       ? json_loads(delta, 0, NULL)
-                       : NULL;
+    bool wanted = (reply->streams || reply->writer->wants_deltas) && !reply->writer->takes_text;
+    json_t *read = delta != NULL && wanted ? json_loads(delta, 0, NULL) : NULL;
     reply->piece_count++;
     note_time(reply);
-    dw_reply_piece piece = {.delta = read, .text = text, .bytes = bytes, .logprobs = logprobs};
+    dw_reply_piece piece = {
+        .delta = read, .delta_text = delta, .text = text, .bytes = bytes, .logprobs = logprobs};
     reply->writer->on_piece(reply, part->first + choice, &piece);
     json_decref(read);
     (void)uv_timer_again(&reply->timer);

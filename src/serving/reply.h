@@ -16,8 +16,9 @@ typedef struct dw_reply dw_reply;
 
 /* What is new of an answer. */
 typedef struct dw_reply_piece {
-    const json_t *delta; /* of a chat that streams, or wants_deltas, as OpenAI has it; or NULL */
-    const char *text;    /* [bytes]: as the model wrote it */
+    const json_t *delta;    /* of a chat that streams, or wants_deltas, as OpenAI has it; or NULL */
+    const char *delta_text; /* the same as JSON text, which is all there is where takes_text */
+    const char *text;       /* [bytes]: as the model wrote it */
     size_t bytes;
     const json_t *logprobs; /* the guest's list, or NULL */
 } dw_reply_piece;
@@ -35,6 +36,7 @@ typedef struct dw_reply_end {
 typedef struct dw_writer {
     const char *stream_type; /* Content-Type of an answer that streams */
     bool wants_deltas;       /* also of one that does not stream */
+    bool takes_text;         /* delta_text alone */
     /* A part's prompt was read: its choices are first .. first + reply->n - 1. May be NULL. */
     void (*on_begin)(dw_reply *reply, uint32_t first);
     void (*on_piece)(dw_reply *reply, uint32_t choice, const dw_reply_piece *piece);
@@ -97,6 +99,7 @@ struct dw_reply {
     uv_work_t work;
     void (*worker)(dw_reply *reply);
     void (*worked)(dw_reply *reply);
+    dw_text lines;  /* of the event that is written */
     dw_text log;    /* events that can be told again, where it lingers or endures */
     size_t *starts; /* [event_count]: of each in `log` */
     size_t start_room;
@@ -142,6 +145,8 @@ const char *dw_reply_fault_code(const dw_reply *reply);
 
 /* An event, which is released; `type` NULL: it has none. */
 void dw_reply_put(dw_reply *reply, const char *type, json_t *event);
+/* The same of JSON as text. */
+void dw_reply_put_text(dw_reply *reply, const char *type, const char *text, size_t bytes);
 /* A line of JSON, which is released. */
 void dw_reply_put_line(dw_reply *reply, json_t *line);
 /* The same in bytes; and what is no event, as a comment. */

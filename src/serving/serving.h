@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <pthread.h>
 
+#include "base/stop.h"
 #include "driftwood.h"
 #include "http/http.h"
 #include "http/origin.h"
@@ -68,7 +69,12 @@ struct dw_server {
     dw_links *links;
     dw_index *index; /* NULL: there is no folder; conversations end with their requests */
     uv_loop_t loop;
-    uv_async_t wake;
+    uv_async_t wake;     /* it is to stop */
+    dw_waker news;       /* of actors' answers: woken for the first of `ready` */
+    uv_poll_t news_poll; /* that waits for it, if news_open */
+    bool news_open;
+    uv_timer_t look_timer; /* until what has just come is looked at */
+    uint64_t looked_ns;    /* when something last was */
     uv_timer_t patience;   /* for what is under way when the server leaves */
     uv_check_t idle_check; /* whether it can leave, behind each round of the loop */
     uv_timer_t idle_timer; /* so that there are rounds */

@@ -190,10 +190,13 @@ static void mark_ready(dw_task *task)
     }
     task->is_ready = true;
     (void)pthread_mutex_lock(&server->lock);
+    bool first = server->ready == NULL; /* for others the loop was woken already */
     task->next_ready = server->ready;
     server->ready = task;
     (void)pthread_mutex_unlock(&server->lock);
-    (void)uv_async_send(&server->wake);
+    if (first) {
+        dw_waker_wake(&server->news);
+    }
 }
 
 /* On the thread that runs the guest. */
