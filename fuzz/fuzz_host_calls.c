@@ -14,7 +14,8 @@
 #include "support.h"
 #include "tiny_model.h"
 
-#define IMPORTS_MAX 96
+#define IMPORTS_MAX 112
+#define NN_OFFSET 4096u /* what guests of wasi-nn hand over: nn_data */
 #define ARGS_MAX 8
 #define ARGS_OFFSET 65024u /* 8 bytes an argument, at the end of the first page */
 #define CALLS_MAX 40
@@ -33,6 +34,8 @@ typedef struct guest {
     dw_module *module;
     const dw_host_import *imports[IMPORTS_MAX];
     size_t import_count;
+    size_t nn_first; /* from here to nn_end those of wasi-nn */
+    size_t nn_end;
 } guest;
 
 typedef struct reader {
@@ -110,9 +113,16 @@ static void move_last(guest *one, const char *name)
     }
 }
 
-static void say_import(text *to, size_t index, const dw_host_import *import)
+static bool is_nn(const guest *one, size_t index)
 {
-    say(to, "(import \"driftwood\" \"%s\" (func $f%zu", import->name, index);
+    return index >= one->nn_first && index < one->nn_end;
+}
+
+static void say_import(text *to, const guest *one, size_t index)
+{
+    const dw_host_import *import = one->imports[index];
+    const char *module = is_nn(one, index) ? DW_NN_IMPORT_MODULE : DW_IMPORT_MODULE;
+    say(to, "(import \"%s\" \"%s\" (func $f%zu", module, import->name, index);
     const char *at = import->signature;
     for (; *at != ':'; at++) {
         say(to, " (param %s)", type_name(*at));
@@ -154,6 +164,14 @@ static void say_export(text *to, const guest *one, size_t index)
         say(to, " (drop (call $f%zu (i32.load (i32.const %u))))", find_import(one, "generate_wait"),
             ARGS_OFFSET);
     }
+    size_t last = (size_t)(colon - import->signature) - 1;
+    if (is_nn(one, index) &&
+        (strncmp(import->name, "load_by", 7) == 0 || strncmp(import->name, "init", 4) == 0)) {
+        say(to,
+            " (if (result i32) (then (i32.const 0)) (else (i32.load (i32.load offset=%zu "
+            "(i32.const %u)))))",
+            last * 8, ARGS_OFFSET); /* the handle, which goes to memory */
+    }
     say(to, ")\n");
 }
 
@@ -162,7 +180,7 @@ static void make_module(guest *to)
     static text wat;
     say(&wat, "(module\n");
     for (size_t i = 0; i < to->import_count; i++) {
-        say_import(&wat, i, to->imports[i]);
+        say_import(&wat, to, i);
     }
     say(&wat, "(memory (export \"memory\") 1 2)\n"
               "(func (export \"grow\") (result i32) (memory.grow (i32.const 1)))\n");
@@ -237,6 +255,9 @@ static const guest *the_guest(void)
         move_last(&one, later[i]);
     }
     add_imports(&one, dw_tree_imports);
+    one.nn_first = one.import_count;
+    add_imports(&one, dw_nn_imports);
+    one.nn_end = one.import_count;
     make_model(&one);
     make_module(&one);
     return &one;
@@ -343,6 +364,19 @@ static void one_call(reader *in, const guest *who, session *in_use)
     }
 }
 
+/* A name, settings, and tensors of a prompt and of settings, which pointers of the fuzzer's own
+ * would seldom hit. */
+static void nn_data(unsigned char *memory)
+{
+    static const char settings[] = "{\"n-predict\":3,\"temp\":0}";
+    const uint32_t prompt[5] = {0, 0, 3, NN_OFFSET, 7};
+    const uint32_t more[5] = {0, 0, 3, NN_OFFSET + 64, sizeof settings - 1};
+    memcpy(memory + NN_OFFSET, "default", 7);
+    memcpy(memory + NN_OFFSET + 64, settings, sizeof settings - 1);
+    memcpy(memory + NN_OFFSET + 128, prompt, sizeof prompt);
+    memcpy(memory + NN_OFFSET + 192, more, sizeof more);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const guest *who = the_guest();
@@ -360,6 +394,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (dw_instance_create(&in_use.instance, who->module, &options, &err) != DW_OK) {
         die("instance", &err);
     }
+    nn_data(dw_instance_memory(in_use.instance));
     for (int i = 0; i < CALLS_MAX && in.left > 0; i++) {
         uint32_t what = next_byte(&in) % 16;
         if (what < 11) {

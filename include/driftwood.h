@@ -900,6 +900,8 @@ DW_API DW_MUST_CHECK dw_status dw_module_open(dw_module **out, dw_engine *engine
 /* Whether it imports a function of Driftwood's whose name begins with `prefix`: "model_", say, for
  * a guest that needs a model. Thread: any. */
 DW_API bool dw_module_imports_any(const dw_module *module, const char *prefix);
+/* Whether it imports functions that need a model: those of "model_", or of wasi-nn. Thread: any. */
+DW_API bool dw_module_uses_models(const dw_module *module);
 /* As dw_model_ref and dw_model_unref. Thread: any. */
 DW_API dw_module *dw_module_ref(dw_module *module);
 DW_API void dw_module_unref(dw_module *module);

@@ -94,6 +94,7 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
             .prefixes = engine->prefixes,
             .import_tables = dw_import_tables,
             .import_table_count = DW_IMPORT_TABLES_COUNT,
+            .nn_imports = dw_nn_imports,
             .own_imports = own.imports,
             .own_import_count = own.import_count,
             .counts_fuel = own.counts_fuel,

@@ -422,7 +422,7 @@ static dw_status find_granted(dw_cli_actors *actors, const dw_cli_session *sessi
 {
     dw_status status = DW_OK;
     granted->count = session->model_count;
-    if (granted->count == 0 && dw_module_imports_any(module, "model_")) {
+    if (granted->count == 0 && dw_module_uses_models(module)) {
         granted->count = 1;
     }
     for (size_t i = 0; i < granted->count && status == DW_OK; i++) {

@@ -21,6 +21,9 @@ static const char usage[] =
 static const char usage_behind[] = DW_CLI_TOOLS_HELP
     "  --dir HOST[::GUEST][:ro]  grant the guest a folder\n"
     "  --env NAME=VALUE     set a variable of the guest's environment\n"
+    "  --nn-preload NAME:GGML:DEVICE:MODEL\n"
+    "                       as --model NAME=MODEL, the way guests of wasi-nn are run elsewhere;\n"
+    "                       DEVICE is AUTO, CPU or GPU\n"
     "  --trace              tell each call of the host's functions on standard error: arguments,\n"
     "                       result, time\n"
     "  --profile FILE       where the guest's time goes, for https://profiler.firefox.com\n"
@@ -39,6 +42,7 @@ enum {
     OPT_ENV,
     OPT_TOOL,
     OPT_TOOL_TIMEOUT,
+    OPT_NN_PRELOAD,
     OPT_TRACE,
     OPT_PROFILE,
     OPT_PERF_MAP,
@@ -75,6 +79,8 @@ static dw_status take_option(dw_cli_session *session, int option, const char *va
         return dw_cli_session_set(session, "--raw", "DRIFTWOOD_RAW", "1", err);
     case OPT_DIR:
         return dw_cli_session_dir(session, value, err);
+    case OPT_NN_PRELOAD:
+        return dw_cli_session_preload(session, value, err);
     case OPT_TRACE:
         session->traces = true;
         return DW_OK;
@@ -134,6 +140,7 @@ int dw_cli_run(int argc, char **argv)
         {"env", required_argument, NULL, OPT_ENV},
         {"tool", required_argument, NULL, OPT_TOOL},
         {"tool-timeout", required_argument, NULL, OPT_TOOL_TIMEOUT},
+        {"nn-preload", required_argument, NULL, OPT_NN_PRELOAD},
         {"trace", no_argument, NULL, OPT_TRACE},
         {"profile", required_argument, NULL, OPT_PROFILE},
         {"perf-map", no_argument, NULL, OPT_PERF_MAP},

@@ -338,7 +338,7 @@ static dw_status open_models(const dw_cli_session *session, dw_engine *engine,
     char path[DW_CLI_PATH_MAX];
     dw_status status = DW_OK;
     size_t count = session->model_count;
-    if (count == 0 && dw_module_imports_any(module, "model_open")) {
+    if (count == 0 && dw_module_uses_models(module)) {
         count = 1; /* the default */
     }
     for (size_t i = 0; i < count && status == DW_OK; i++) {

@@ -267,6 +267,8 @@ void dw_cli_session_tell_idle(const dw_cli_session *session, const dw_module *mo
                               const char *guest);
 /* [NAME=]MODEL */
 dw_status dw_cli_session_model(dw_cli_session *session, const char *text, dw_error *err);
+/* NAME:GGML:DEVICE:MODEL, as WasmEdge has it: the device stays --device's. */
+dw_status dw_cli_session_preload(dw_cli_session *session, const char *text, dw_error *err);
 /* Its models as dw_instance_options has their names: `names` [DW_CLI_MODELS_MAX], borrowed. */
 void dw_cli_session_model_names(const dw_cli_session *session, const char **names);
 /* NAME=VALUE */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/session.h"
 
@@ -88,6 +89,28 @@ dw_status dw_cli_session_set(dw_cli_session *session, const char *option, const 
     return DW_OK;
 }
 
+static dw_status add_model(dw_cli_session *session, const char *option, const char *name,
+                           size_t name_bytes, const char *from, dw_error *err)
+{
+    if (session->model_count == DW_CLI_MODELS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "%s: more than %d models", option, DW_CLI_MODELS_MAX);
+    }
+    if (name_bytes > DW_CLI_MODEL_NAME_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "%s: a name of %zu bytes, limit %d", option, name_bytes,
+                       DW_CLI_MODEL_NAME_MAX);
+    }
+    dw_cli_model *model = &session->models[session->model_count];
+    *model = (dw_cli_model){.from = from};
+    memcpy(model->name, name, name_bytes);
+    for (size_t i = 0; i < session->model_count && name_bytes > 0; i++) {
+        if (strcmp(session->models[i].name, model->name) == 0) {
+            return dw_fail(err, DW_E_ARG, "%s: '%.80s' stands twice", option, model->name);
+        }
+    }
+    session->model_count++;
+    return DW_OK;
+}
+
 /* NAME ends at the first '=', before which nothing of a path or an address stands; a file that is
  * called so is a file. */
 dw_status dw_cli_session_model(dw_cli_session *session, const char *text, dw_error *err)
@@ -95,25 +118,36 @@ dw_status dw_cli_session_model(dw_cli_session *session, const char *text, dw_err
     size_t bytes = strcspn(text, "=");
     bool named =
         bytes > 0 && text[bytes] == '=' && strcspn(text, "/:\\") > bytes && access(text, F_OK) != 0;
-    if (session->model_count == DW_CLI_MODELS_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "--model: more than %d", DW_CLI_MODELS_MAX);
+    return add_model(session, "--model", text, named ? bytes : 0, named ? text + bytes + 1 : text,
+                     err);
+}
+
+dw_status dw_cli_session_preload(dw_cli_session *session, const char *text, dw_error *err)
+{
+    static const char *const devices[] = {"AUTO", "CPU", "GPU"};
+    size_t name_bytes = strcspn(text, ":");
+    const char *encoding = text + name_bytes + (text[name_bytes] == ':');
+    size_t encoding_bytes = strcspn(encoding, ":");
+    const char *device = encoding + encoding_bytes + (encoding[encoding_bytes] == ':');
+    size_t device_bytes = strcspn(device, ":");
+    bool known = false;
+    if (name_bytes == 0 || device[device_bytes] != ':' || device[device_bytes + 1] == '\0') {
+        return dw_fail(err, DW_E_ARG, "--nn-preload: '%.80s', NAME:GGML:DEVICE:MODEL is needed",
+                       text);
     }
-    if (named && bytes > DW_CLI_MODEL_NAME_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "--model: a name of %zu bytes, limit %d", bytes,
-                       DW_CLI_MODEL_NAME_MAX);
+    if (encoding_bytes != 4 || strncasecmp(encoding, "GGML", 4) != 0) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "--nn-preload: encoding '%.*s', GGML is served",
+                       (int)(encoding_bytes < 40 ? encoding_bytes : 40), encoding);
     }
-    dw_cli_model *model = &session->models[session->model_count];
-    *model = (dw_cli_model){.from = named ? text + bytes + 1 : text};
-    if (named) {
-        memcpy(model->name, text, bytes);
+    for (size_t i = 0; i < sizeof devices / sizeof devices[0] && !known; i++) {
+        known = strlen(devices[i]) == device_bytes &&
+                strncasecmp(device, devices[i], device_bytes) == 0;
     }
-    for (size_t i = 0; i < session->model_count && named; i++) {
-        if (strcmp(session->models[i].name, model->name) == 0) {
-            return dw_fail(err, DW_E_ARG, "--model: '%.80s' stands twice", model->name);
-        }
+    if (!known) {
+        return dw_fail(err, DW_E_ARG, "--nn-preload: device '%.*s', AUTO, CPU or GPU is needed",
+                       (int)(device_bytes < 40 ? device_bytes : 40), device);
     }
-    session->model_count++;
-    return DW_OK;
+    return add_model(session, "--nn-preload", text, name_bytes, device + device_bytes + 1, err);
 }
 
 void dw_cli_session_model_names(const dw_cli_session *session, const char **names)
@@ -758,13 +792,14 @@ static void tell_unread(const dw_cli_session *session, const char *guest)
 static void tell_ungranted(const dw_cli_session *session, const dw_module *module)
 {
     dw_cli_names names = {.text = ""};
-    if (session->model_count > 0 && !dw_module_imports_any(module, "model_")) {
+    if (session->model_count > 0 && !dw_module_uses_models(module)) {
         dw_cli_names_add(&names, "--model");
     }
     if (session->chat_template != NULL && !dw_module_imports_any(module, "chat_")) {
         dw_cli_names_add(&names, "--chat-template");
     }
-    if (!dw_module_imports_any(module, "context_")) {
+    bool uses_nn = dw_module_uses_models(module) && !dw_module_imports_any(module, "model_");
+    if (!dw_module_imports_any(module, "context_") && !uses_nn) {
         if (session->context_tokens_max > 0) {
             dw_cli_names_add(&names, "--context");
         }

@@ -6,6 +6,7 @@
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
+#include "guest_abi/guest_steps.h"
 
 static_assert(DW_CONTEXT_ROWS_MAX == DW_KEPT_ROWS_MAX, "what contexts keep is what guests may ask");
 
@@ -38,26 +39,19 @@ static dw_status context_size(dw_instance *instance, const dw_model *model, uint
     return DW_OK;
 }
 
-static int32_t context_create(dw_instance *instance, const wasmtime_val_raw_t *args)
+int32_t dw__open_context(dw_instance *instance, dw_model *model, uint32_t tokens_max)
 {
     dw_error *err = dw_instance_error(instance);
-    dw_model *model = dw__model_of(instance, args[0].i32);
-    uint32_t tokens_max = dw__u32(&args[1]);
-    if (model == NULL) {
-        return err->code;
-    }
+    dw_context *context = NULL;
     dw_status status = may_open_context(instance, err);
     if (status == DW_OK) {
         status = context_size(instance, model, &tokens_max, err);
     }
-    if (status != DW_OK) {
-        return status;
+    if (status == DW_OK) {
+        const dw_context_options options = {.tokens_max = tokens_max,
+                                            .kv_type = dw_instance_kv_type(instance)};
+        status = dw_context_create(&context, model, &options, err);
     }
-    dw_context *context = NULL;
-    status = dw_context_create(
-        &context, model,
-        &(dw_context_options){.tokens_max = tokens_max, .kv_type = dw_instance_kv_type(instance)},
-        err);
     if (status == DW_OK) {
         status = dw_instance_share_prefixes_of(instance, context, err);
     }
@@ -66,6 +60,13 @@ static int32_t context_create(dw_instance *instance, const wasmtime_val_raw_t *a
         return status;
     }
     return dw_instance_add_handle(instance, DW_HANDLE_CONTEXT, context);
+}
+
+static int32_t context_create(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_model *model = dw__model_of(instance, args[0].i32);
+    return model != NULL ? dw__open_context(instance, model, dw__u32(&args[1]))
+                         : (int32_t)dw_instance_error(instance)->code;
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_KV, context_create)
 

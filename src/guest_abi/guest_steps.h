@@ -4,6 +4,14 @@
 
 #include "wasm/guest_instance.h"
 
+/* A handle for a new context, charged to the guest by who calls (DW_PART_KV); else a negative
+ * status with dw_instance_error filled: DW_E_LIMIT (as many as it may have are open, more tokens
+ * than it may have), those of dw_context_create. */
+int32_t dw__open_context(dw_instance *instance, dw_model *model, uint32_t tokens_max);
+/* text [bytes], a grammar, or a JSON Schema that becomes one; 0 bytes: none. Errors: DW_E_LIMIT,
+ * those of dw_sampler_set_grammar and dw_json_grammar_make_for. */
+dw_status dw__hold_to(dw_instance *instance, dw_guest_sampler *sampler, const char *text,
+                      size_t bytes, bool is_schema, dw_error *err);
 /* A step of the guest's: whom it counts for, who may stop it, who is told how far it is. */
 dw_step dw__step_of(dw_instance *instance);
 /* Where the choice->top_count likeliest tokens of the context's model are to go;

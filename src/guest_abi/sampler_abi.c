@@ -9,6 +9,7 @@
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
+#include "guest_abi/guest_steps.h"
 #include "guest_abi/guest_strings.h"
 #include "schema/json_grammar.h"
 
@@ -170,6 +171,23 @@ static dw_status set_schema(void *arg, dw_error *err)
     return status;
 }
 
+dw_status dw__hold_to(dw_instance *instance, dw_guest_sampler *sampler, const char *text,
+                      size_t bytes, bool is_schema, dw_error *err)
+{
+    const dw_vocab *vocab = dw_model_vocab(sampler->model);
+    dw_stop *stop = dw_instance_stop(instance);
+    schema_call call = {sampler->sampler, vocab, text, bytes, stop};
+    dw_status status =
+        dw__check_bytes(is_schema ? "schema" : "grammar", bytes,
+                        dw_instance_limits(instance)->grammar_bytes, "grammar_bytes", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    return is_schema && bytes > 0
+               ? dw_apart_run(stop, set_schema, &call, err)
+               : dw_sampler_set_grammar(sampler->sampler, vocab, text, bytes, err);
+}
+
 /* sampler, model, text, bytes: a grammar, or a JSON Schema that becomes one. */
 static int32_t set_grammar(dw_instance *instance, const wasmtime_val_raw_t *args, bool is_schema)
 {
@@ -184,21 +202,13 @@ static int32_t set_grammar(dw_instance *instance, const wasmtime_val_raw_t *args
         return dw_fail(err, DW_E_ARG, "model: not the one of this sampler");
     }
     void *text;
-    dw_stop *stop = dw_instance_stop(instance);
     dw_status status = dw_instance_range(instance, is_schema ? "schema" : "grammar",
                                          dw__u32(&args[2]), bytes, 1, 1, &text, err);
-    if (status == DW_OK) {
-        status = dw__check_bytes(is_schema ? "schema" : "grammar", bytes,
-                                 dw_instance_limits(instance)->grammar_bytes, "grammar_bytes", err);
-    }
-    if (status != DW_OK) {
-        return status;
-    }
-    if (!is_schema || bytes == 0) {
-        return dw_sampler_set_grammar(sampler, dw_model_vocab(model), text, bytes, err);
-    }
-    schema_call call = {sampler, dw_model_vocab(model), text, bytes, stop};
-    return dw_apart_run(stop, set_schema, &call, err);
+    return status == DW_OK
+               ? dw__hold_to(instance,
+                             dw_instance_get_object(instance, DW_HANDLE_SAMPLER, args[0].i32), text,
+                             bytes, is_schema, err)
+               : status;
 }
 
 static int32_t sampler_grammar(dw_instance *instance, const wasmtime_val_raw_t *args)

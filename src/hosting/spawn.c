@@ -241,7 +241,7 @@ static dw_status open_models(dw__op *op, dw__spawning *plan, dw_model **models, 
 {
     dw_server *server = dw__host_server(op->host);
     dw_status status = DW_OK;
-    if (!plan->has_models && dw_module_imports_any(op->module, "model_")) {
+    if (!plan->has_models && dw_module_uses_models(op->module)) {
         plan->models[plan->model_count++] = server->models[0].name;
     }
     op->param = "model";

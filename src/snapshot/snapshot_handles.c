@@ -102,6 +102,66 @@ static dw_status load_graph(dw__thaw *t, const json_t *entry, int32_t handle, vo
     return status;
 }
 
+/* ---- wasi-nn ------------------------------------------------------------------------------ */
+
+static dw_status save_nn_graph(dw__freeze *f, json_t *entry, int32_t handle, void *object,
+                               dw_error *err)
+{
+    const dw_nn_graph *graph = object;
+    (void)handle;
+    return dw__model_put(f, entry, graph->model) &&
+                   dw__json_put(entry, "state", dw_nn_graph_save(graph))
+               ? DW_OK
+               : dw__freeze_no_memory(err);
+}
+
+static dw_status load_nn_graph(dw__thaw *t, const json_t *entry, int32_t handle, void **out,
+                               dw_error *err)
+{
+    dw_model *model;
+    const json_t *saved;
+    dw_nn_graph *graph = NULL;
+    (void)handle;
+    dw_status status = dw__model_get(t, entry, &model, err);
+    if (status == DW_OK) {
+        status = dw__json_object(entry, "open", "state", &saved, err);
+    }
+    if (status == DW_OK) {
+        status = dw_nn_graph_load(&graph, model, saved, err);
+    }
+    *out = graph;
+    return status;
+}
+
+static dw_status save_nn_execution(dw__freeze *f, json_t *entry, int32_t handle, void *object,
+                                   dw_error *err)
+{
+    const dw_nn_execution *execution = object;
+    (void)handle;
+    return dw__model_put(f, entry, execution->model) &&
+                   dw__json_put(entry, "state", dw_nn_execution_save(execution))
+               ? DW_OK
+               : dw__freeze_no_memory(err);
+}
+
+static dw_status load_nn_execution(dw__thaw *t, const json_t *entry, int32_t handle, void **out,
+                                   dw_error *err)
+{
+    dw_model *model;
+    const json_t *saved;
+    dw_nn_execution *execution = NULL;
+    (void)handle;
+    dw_status status = dw__model_get(t, entry, &model, err);
+    if (status == DW_OK) {
+        status = dw__json_object(entry, "open", "state", &saved, err);
+    }
+    if (status == DW_OK) {
+        status = dw_nn_execution_load(&execution, model, saved, err);
+    }
+    *out = execution;
+    return status;
+}
+
 /* ---- the table ---------------------------------------------------------------------------- */
 
 typedef struct handle_state {
@@ -116,6 +176,8 @@ static const handle_state states[DW_HANDLE_KIND_COUNT] = {
     [DW_HANDLE_CONTEXT] = {dw__context_save, dw__context_load},
     [DW_HANDLE_SAMPLER] = {save_sampler, load_sampler},
     [DW_HANDLE_GRAPH] = {save_graph, load_graph},
+    [DW_HANDLE_NN_GRAPH] = {save_nn_graph, load_nn_graph},
+    [DW_HANDLE_NN_EXECUTION] = {save_nn_execution, load_nn_execution},
 };
 
 /* ---- saving ------------------------------------------------------------------------------- */

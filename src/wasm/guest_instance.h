@@ -154,6 +154,11 @@ bool dw_instance_wait(dw_instance *instance, dw_wait *wait);
 ptrdiff_t dw_instance_put(dw_instance *instance, dw_write_fn to, void *user,
                           const unsigned char *bytes, size_t count);
 
+/* Write bytes [count] to the guest's standard output (1) or error (2), where its own go, all of
+ * them. Errors: DW_E_CANCELLED (the guest was asked to stop before), DW_E_IO. */
+dw_status dw_instance_write(dw_instance *instance, int stream, const void *bytes, size_t count,
+                            dw_error *err);
+
 /* Have a context that was made for the guest do as its others do (dw_instance_share_prefixes).
  * Errors: DW_E_MEMORY. */
 dw_status dw_instance_share_prefixes_of(dw_instance *instance, dw_context *context, dw_error *err);

@@ -126,6 +126,36 @@ static dw_status fork_graph(void **out, void *object, dw_instance *child, dw_err
     return status;
 }
 
+/* ---- wasi-nn ------------------------------------------------------------------------------ */
+
+static void destroy_nn_graph(void *object)
+{
+    dw_nn_graph_destroy(object);
+}
+
+static dw_status fork_nn_graph(void **out, void *object, dw_instance *child, dw_error *err)
+{
+    dw_nn_graph *copy = NULL;
+    (void)child;
+    dw_status status = dw_nn_graph_fork(&copy, object, err);
+    *out = copy;
+    return status;
+}
+
+static void destroy_nn_execution(void *object)
+{
+    dw_nn_execution_destroy(object);
+}
+
+static dw_status fork_nn_execution(void **out, void *object, dw_instance *child, dw_error *err)
+{
+    dw_nn_execution *copy = NULL;
+    (void)child;
+    dw_status status = dw_nn_execution_fork(&copy, object, err);
+    *out = copy;
+    return status;
+}
+
 /* ---- the table ---------------------------------------------------------------------------- */
 
 const dw_handle_type dw_handle_types[DW_HANDLE_KIND_COUNT] = {
@@ -133,4 +163,7 @@ const dw_handle_type dw_handle_types[DW_HANDLE_KIND_COUNT] = {
     [DW_HANDLE_CONTEXT] = {"context", DW_PART_KV, destroy_context, fork_context},
     [DW_HANDLE_SAMPLER] = {"sampler", DW_PART_SAMPLERS, destroy_sampler, fork_sampler},
     [DW_HANDLE_GRAPH] = {"graph", DW_PART_GRAPHS, destroy_graph, fork_graph},
+    [DW_HANDLE_NN_GRAPH] = {"nn_graph", DW_PART_TEXTS, destroy_nn_graph, fork_nn_graph},
+    [DW_HANDLE_NN_EXECUTION] = {"nn_execution", DW_PART_TEXTS, destroy_nn_execution,
+                                fork_nn_execution},
 };

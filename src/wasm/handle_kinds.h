@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "base/account.h"
+#include "nn/nn_graph.h"
 #include "sampling/sampler.h"
 #include "tensor/tensor_graph.h"
 
@@ -15,6 +16,8 @@ typedef enum dw_handle_kind {
     DW_HANDLE_CONTEXT,   /* dw_context */
     DW_HANDLE_SAMPLER,   /* dw_guest_sampler */
     DW_HANDLE_GRAPH,     /* dw_tensor_graph over the instance's memory */
+    DW_HANDLE_NN_GRAPH,
+    DW_HANDLE_NN_EXECUTION,
     DW_HANDLE_KIND_COUNT
 } dw_handle_kind;
 

@@ -26,6 +26,7 @@ static const import_hint hints[] = {
     {"wasi_snapshot_preview1", "*", "no function of WASI preview 1 that is served here"},
     {"wasi_unstable", "*", "of WASI before preview 1: compile with a newer SDK (wasm32-wasip1)"},
     {"wasi", "thread-spawn", "of WASI threads: a guest is one thread"},
+    {"wasi_ephemeral_nn", "*", "no function of wasi-nn that is served here"},
     {"wasi:*", "*", component},
     {"wasi*", "*", "a proposal of WASI that is not served here"},
     {"env", "abort", assemblyscript},

@@ -367,6 +367,18 @@ bool dw_module_imports_any(const dw_module *module, const char *prefix)
     return found;
 }
 
+bool dw_module_uses_models(const dw_module *module)
+{
+    wasm_importtype_vec_t imports;
+    wasmtime_module_imports(module->module, &imports);
+    bool found = false;
+    for (size_t i = 0; i < imports.size && !found; i++) {
+        found = name_is(wasm_importtype_module(imports.data[i]), DW_NN_IMPORT_MODULE);
+    }
+    wasm_importtype_vec_delete(&imports);
+    return found || dw_module_imports_any(module, "model_");
+}
+
 bool dw_module_exports(const dw_module *module, const char *name)
 {
     wasm_exporttype_vec_t exports;

@@ -225,33 +225,22 @@ static ssize_t write_some(const stream_call *call)
     return write(fd, call->bytes, call->count < piece ? call->count : piece);
 }
 
-/* What a write came to. */
-static void conclude(const stream_call *call, ssize_t taken, int reason, wasmtime_val_raw_t *values)
-{
-    if (taken < 0) {
-        call->instance->stream_failed[call->stream] = true;
-        values[0].i32 = wasi_error_of(reason);
-        return;
-    }
-    *call->moved = (uint32_t)taken;
-    values[0].i32 = DW__WASI_SUCCESS;
-}
-
-static wasm_trap_t *write_stream(const stream_call *call, wasmtime_val_raw_t *values)
+/* To the process's own stream: how many bytes it took, or minus an errno, which is EINTR where the
+ * guest was asked to stop before. */
+static ptrdiff_t write_stream(const stream_call *call)
 {
     for (;;) {
         dw_wait wait = {.wanted = dw__wasi_stream_events(call->instance, call->stream),
                         .until_ns = UINT64_MAX};
         if (!dw_instance_wait(call->instance, &wait)) {
-            return dw__wasi_left(call->instance, values);
+            return -EINTR;
         }
         (void)pthread_mutex_lock(&call->instance->host->stream_lock);
         ssize_t taken = write_some(call);
         int reason = errno;
         (void)pthread_mutex_unlock(&call->instance->host->stream_lock);
         if (taken >= 0 || (reason != EAGAIN && reason != EWOULDBLOCK && reason != EINTR)) {
-            conclude(call, taken, reason, values);
-            return NULL;
+            return taken >= 0 ? (ptrdiff_t)taken : -(ptrdiff_t)reason;
         }
     }
 }
@@ -273,16 +262,42 @@ ptrdiff_t dw_instance_put(dw_instance *instance, dw_write_fn to, void *user,
     return taken > (ptrdiff_t)piece ? (ptrdiff_t)piece : taken;
 }
 
-static wasm_trap_t *write_callback(const stream_call *call, wasmtime_val_raw_t *values)
+/* To whoever takes the guest's stream. `*left`: the guest was asked to stop before; else -errno is
+ * remembered, so that a stream that has failed stays so. */
+static ptrdiff_t write_part(const stream_call *call, bool *left)
 {
     dw_instance *instance = call->instance;
-    ptrdiff_t taken = dw_instance_put(instance, callback_of(instance, call->stream), instance->user,
-                                      call->bytes, call->count);
-    if (taken == -EINTR && dw_instance_cancelled(instance)) {
-        return dw__wasi_left(instance, values);
+    dw_write_fn to = callback_of(instance, call->stream);
+    ptrdiff_t taken = to != NULL
+                          ? dw_instance_put(instance, to, instance->user, call->bytes, call->count)
+                          : write_stream(call);
+    *left = taken == -EINTR && (to == NULL || dw_instance_cancelled(instance));
+    if (taken < 0 && !*left) {
+        instance->stream_failed[call->stream] = true;
     }
-    conclude(call, taken, taken < 0 && taken > INT_MIN ? (int)-taken : EIO, values);
-    return NULL;
+    return taken;
+}
+
+dw_status dw_instance_write(dw_instance *instance, int stream, const void *bytes, size_t count,
+                            dw_error *err)
+{
+    DW_ASSERT(stream == STDOUT_FILENO || stream == STDERR_FILENO);
+    stream_call call = {.instance = instance,
+                        .stream = stream,
+                        .bytes = (unsigned char *)(uintptr_t)bytes,
+                        .count = count};
+    while (call.count > 0 && !instance->stream_failed[stream]) {
+        bool left;
+        ptrdiff_t taken = write_part(&call, &left);
+        if (left) {
+            return dw_fail(err, DW_E_CANCELLED, "cancelled");
+        }
+        call.bytes += taken > 0 ? taken : 0;
+        call.count -= taken > 0 ? (size_t)taken : 0;
+    }
+    return call.count == 0 ? DW_OK
+                           : dw_fail(err, DW_E_IO, "standard %s takes nothing more",
+                                     stream == STDOUT_FILENO ? "output" : "error");
 }
 
 /* fd, iovs, count, size */
@@ -306,8 +321,15 @@ static wasm_trap_t *fd_write(void *env, wasmtime_caller_t *caller, wasmtime_val_
         values[0].i32 = DW__WASI_SUCCESS;
         return NULL;
     }
-    return callback_of(instance, stream) != NULL ? write_callback(&call, values)
-                                                 : write_stream(&call, values);
+    bool left;
+    ptrdiff_t taken = write_part(&call, &left);
+    if (left) {
+        return dw__wasi_left(instance, values);
+    }
+    *call.moved = taken >= 0 ? (uint32_t)taken : *call.moved;
+    values[0].i32 =
+        taken >= 0 ? DW__WASI_SUCCESS : wasi_error_of(taken > INT_MIN ? (int)-taken : EIO);
+    return NULL;
 }
 
 /* ---- the rest ------------------------------------------------------------------------------ */

@@ -154,21 +154,33 @@ wasm_functype_t *dw__function_type(const char *signature)
     return wasm_functype_new(&parameters, &results);
 }
 
-static dw_status define_imports(wasmtime_linker_t *linker, const dw_host_import *imports,
-                                bool traces, dw_error *err)
+static dw_status define_imports(wasmtime_linker_t *linker, const char *module,
+                                const dw_host_import *imports, bool traces, dw_error *err)
 {
     for (const dw_host_import *import = imports; import->name != NULL; import++) {
         wasm_functype_t *type = dw__function_type(import->signature);
         wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
-            linker, DW_IMPORT_MODULE, strlen(DW_IMPORT_MODULE), import->name, strlen(import->name),
-            type, traces ? dw__traced_call : import->call,
-            traces ? (void *)(uintptr_t)import : NULL, NULL);
+            linker, module, strlen(module), import->name, strlen(import->name), type,
+            traces ? dw__traced_call : import->call, traces ? (void *)(uintptr_t)import : NULL,
+            NULL);
         wasm_functype_delete(type);
         if (error != NULL) {
             return dw__wasm_error(err, DW_E_STATE, import->name, error);
         }
     }
     return DW_OK;
+}
+
+/* Whether the embedder brings wasi-nn himself. */
+static bool gives_nn(const dw_host_parts *parts)
+{
+    for (size_t i = 0; i < parts->own_import_count && parts->own_imports != NULL; i++) {
+        const dw_import *own = parts->own_imports[i];
+        if (own != NULL && own->module != NULL && strcmp(own->module, DW_NN_IMPORT_MODULE) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static dw_status make_linker(dw_wasm_host *host, const dw_host_parts *parts, dw_error *err)
@@ -189,7 +201,12 @@ static dw_status make_linker(dw_wasm_host *host, const dw_host_parts *parts, dw_
         status = dw__wasi_clock_define(host, err);
     }
     for (size_t i = 0; i < parts->import_table_count && status == DW_OK; i++) {
-        status = define_imports(host->linker, parts->import_tables[i], parts->traces_calls, err);
+        status = define_imports(host->linker, DW_IMPORT_MODULE, parts->import_tables[i],
+                                parts->traces_calls, err);
+    }
+    if (status == DW_OK && parts->nn_imports != NULL && !gives_nn(parts)) {
+        status = define_imports(host->linker, DW_NN_IMPORT_MODULE, parts->nn_imports,
+                                parts->traces_calls, err);
     }
     if (status != DW_OK) {
         return status;

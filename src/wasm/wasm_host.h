@@ -11,13 +11,14 @@
 #include "inference/prefix_cache.h"
 
 #define DW_IMPORT_MODULE "driftwood" /* the module of our own imports */
+#define DW_NN_IMPORT_MODULE "wasi_ephemeral_nn"
 
 typedef struct dw_wasm_host dw_wasm_host;
 
 /* One function that guests may import. `signature`: parameters, a colon, results, a letter a
  * value: i (i32), I (i64), f (f32), F (f64). E.g. "iii:i". */
 typedef struct dw_host_import {
-    const char *name; /* in DW_IMPORT_MODULE */
+    const char *name;
     const char *signature;
     wasmtime_func_unchecked_callback_t call; /* env is NULL; see dw_instance_of */
 } dw_host_import;
@@ -27,8 +28,10 @@ typedef struct dw_host_parts {
     dw_device *device;
     dw_prefix_cache *prefixes; /* of its guests' contexts; outlives the host */
     const dw_host_import *const
-        *import_tables; /* [import_table_count], each ended by a NULL name */
+        *import_tables; /* [import_table_count], each ended by a NULL name: of DW_IMPORT_MODULE */
     size_t import_table_count;
+    const dw_host_import *nn_imports;    /* of DW_NN_IMPORT_MODULE, where no own import is of that
+                                         module; NULL: none */
     const dw_import *const *own_imports; /* [own_import_count], the embedder's; checked, copied */
     size_t own_import_count;
     bool counts_fuel;  /* instructions of guests are counted */

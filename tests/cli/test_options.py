@@ -62,7 +62,7 @@ LISTS = {"--stop", "--logit-bias", "--env", "--dir"}
 HOST = {"--model", "--device", "--threads", "--context", "--kv-type", "--kv-memory",
         "--memory-max", "--stats", "--timeout", "--chat-template", "--tools", "--show-prompt", "--prompt", "--raw", "--help",
         "--limit", "--limits", "--cpu-time", "--fuel", "--module-cache",
-        "--trace", "--profile", "--perf-map", "--strict-align"}
+        "--nn-preload", "--trace", "--profile", "--perf-map", "--strict-align"}
 ACTOR = {"--state", "--guest", "--zstd", "--by-hash", "--message", "--tokens", "--json", "--module",
          "--force", "--show", "--drop", "--retry", "--tree", "--all", "--tenant", "--priority",
          "--durability", "--manifest", "--log", "--log-level", "--trace", "--control"}

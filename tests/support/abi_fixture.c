@@ -13,12 +13,13 @@ abi_fixture abi;
 
 /* ---- the guest ------------------------------------------------------------------------------ */
 
-static size_t write_import(char *text, size_t room, const dw_host_import *import)
+static size_t write_import(char *text, size_t room, const char *module,
+                           const dw_host_import *import)
 {
     size_t params = strcspn(import->signature, ":");
     bool wide = import->signature[params + 1] == 'I';
-    size_t at = (size_t)snprintf(text, room, "(import \"driftwood\" \"%s\" (func $%s", import->name,
-                                 import->name);
+    size_t at = (size_t)snprintf(text, room, "(import \"%s\" \"%s\" (func $%s", module,
+                                 import->name, import->name);
     for (size_t i = 0; i < params; i++) {
         at += (size_t)snprintf(text + at, room - at, " (param %s)",
                                import->signature[i] == 'I' ? "i64" : "i32");
@@ -42,15 +43,17 @@ static size_t write_caller(char *text, size_t room, const dw_host_import *import
 static dw_module *make_module(void)
 {
     static const dw_host_import *const tables[] = {
-        dw_host_imports,     dw_model_imports,   dw_vocab_imports,
-        dw_context_imports,  dw_forward_imports, dw_sampler_imports,
-        dw_generate_imports, dw_many_imports,    dw_tree_imports};
+        dw_host_imports,    dw_model_imports,   dw_vocab_imports,    dw_context_imports,
+        dw_forward_imports, dw_sampler_imports, dw_generate_imports, dw_many_imports,
+        dw_tree_imports,    dw_nn_imports};
     static char text[32768];
     size_t at = (size_t)snprintf(text, sizeof text, "(module\n");
     for (int pass = 0; pass < 2; pass++) {
         for (size_t table = 0; table < sizeof tables / sizeof tables[0]; table++) {
             for (const dw_host_import *import = tables[table]; import->name != NULL; import++) {
-                at += pass == 0 ? write_import(text + at, sizeof text - at, import)
+                const char *from =
+                    tables[table] == dw_nn_imports ? DW_NN_IMPORT_MODULE : DW_IMPORT_MODULE;
+                at += pass == 0 ? write_import(text + at, sizeof text - at, from, import)
                                 : write_caller(text + at, sizeof text - at, import);
             }
         }
