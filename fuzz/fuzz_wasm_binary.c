@@ -42,6 +42,17 @@ static void check_rewritten(const dw_wasm_layout *layout, const unsigned char *r
     dw_wasm_layout_destroy(again);
 }
 
+/* What is valid is so with its bulk operations in parts. */
+static void check_parts(const uint8_t *data, size_t size)
+{
+    unsigned char *rewritten;
+    size_t bytes;
+    dw_error err;
+    DW_ASSERT(dw_wasm_part_bulk(data, size, &rewritten, &bytes, &err) == DW_OK);
+    DW_ASSERT(rewritten == NULL || !valid(data, size) || valid(rewritten, bytes));
+    dw_free(rewritten);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     dw_wasm_layout *layout;
@@ -50,6 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dw_error err;
     (void)dw_wasm_exports_function(data, size, DW_ACTOR_EXPORT);
     (void)dw_wasm_work_check(data, size, &dw_limits_usual, &err);
+    check_parts(data, size);
     dw_status status = dw_wasm_layout_read(&layout, data, size, &rewritten, &rewritten_bytes, &err);
     if (valid(data, size)) {
         DW_ASSERT(status == DW_OK);

@@ -244,6 +244,23 @@ static bool is_stack_exhausted(const dw_instance *instance, const char *message)
     return below;
 }
 
+/* Without the functions in front that do a memory.fill or memory.copy in parts (wasm_bulk.c): they
+ * are none of the guest's. */
+static const char *skip_added(const dw_instance *instance, const char *backtrace)
+{
+    static const char mark[] = "<wasm function ";
+    const dw_wasm_needs *needs = &instance->module->needs;
+    for (;;) {
+        size_t length = strcspn(backtrace, "\n");
+        const char *name = strstr(backtrace, mark);
+        if (!needs->known || name == NULL || name > backtrace + length ||
+            strtoul(name + strlen(mark), NULL, 10) < needs->function_count) {
+            return backtrace;
+        }
+        backtrace += length + (backtrace[length] == '\n' ? 1 : 0);
+    }
+}
+
 /* All frames, for dw_instance_backtrace. */
 static void keep_backtrace(dw_instance *instance, const char *message)
 {
@@ -251,7 +268,7 @@ static void keep_backtrace(dw_instance *instance, const char *message)
     if (start == NULL) {
         return;
     }
-    start += strlen("backtrace:\n");
+    start = skip_added(instance, start + strlen("backtrace:\n"));
     const char *end = strstr(start, "\n\n");
     const char *note = strstr(start, "\nnote: ");
     size_t bytes = end != NULL ? (size_t)(end - start) : strlen(start);

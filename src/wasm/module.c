@@ -206,6 +206,10 @@ static dw_status prepare(dw_module *module, form *f, bool is_actor, dw_error *er
     if (status == DW_OK) {
         status = dw_wasm_work_check(f->bytes, f->count, &module->host->module_limits, err);
     }
+    if (status == DW_OK) {
+        status = dw_wasm_part_bulk(f->bytes, f->count, &next, &count, err);
+        take_form(f, status == DW_OK ? next : NULL, count);
+    }
     if (status != DW_OK) {
         return status;
     }

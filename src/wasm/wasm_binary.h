@@ -83,6 +83,9 @@ dw_wasm_layout *dw_wasm_layout_unpack(const unsigned char *bytes, size_t count);
  * bytes; malformed ones stay as they are. Errors: DW_E_MEMORY. */
 dw_status dw_wasm_join_data(const void *wasm, size_t wasm_bytes, unsigned char **joined,
                             size_t *joined_bytes, dw_error *err);
+/* Likewise: memory.fill and memory.copy in parts (wasm_bulk.c), by functions behind all others. */
+dw_status dw_wasm_part_bulk(const void *wasm, size_t wasm_bytes, unsigned char **rewritten,
+                            size_t *rewritten_bytes, dw_error *err);
 #define DW_WASM_STACK_EXPORT DW_WASM_EXPORT_PREFIX "stack"
 /* Likewise: an export of the variable that says where a C program's stack ends (wasm_stack.c). */
 dw_status dw_wasm_export_stack(const void *wasm, size_t wasm_bytes, unsigned char **rewritten,
@@ -97,6 +100,7 @@ typedef struct dw_wasm_needs {
     bool known; /* false: the module could not be read so far */
     uint32_t memory_count;
     uint32_t table_count;
+    uint32_t function_count;                        /* imports counted */
     dw_wasm_table_size tables[DW_WASM_TABLES_TOLD]; /* of the first */
 } dw_wasm_needs;
 /* What an instance of the module begins with. */

@@ -139,6 +139,10 @@ bool dw__wasm_add_item(dw__wasm_parser *p, dw_wasm_item **items, size_t *count, 
 bool dw__wasm_read_name(dw__wasm_reader *r, dw__wasm_name *out);
 /* Of a table or memory. */
 bool dw__wasm_skip_limits(dw__wasm_reader *r);
+/* One entry of the import section: what it is of. */
+bool dw__wasm_skip_import(dw__wasm_reader *r, uint32_t *kind);
+/* One type (5.3.5, 5.3.8) that is none of several; *values: a function's parameters and results. */
+bool dw__wasm_read_type(dw__wasm_reader *r, uint32_t *values);
 bool dw__wasm_name_is(const dw__wasm_name *which, const char *text);
 /* layout->flush, of a module whose sections were read. */
 void dw__wasm_find_flush(dw__wasm_parser *p);

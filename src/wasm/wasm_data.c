@@ -56,28 +56,12 @@ static bool read_imports(joiner *j, dw__wasm_reader *r)
 {
     uint32_t count;
     uint32_t kind;
-    uint32_t value;
-    dw__wasm_name name;
-    if (!dw__wasm_u32(r, &count)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        if (!dw__wasm_read_name(r, &name) || !dw__wasm_read_name(r, &name) ||
-            !dw__wasm_byte(r, &kind)) {
-            return false;
-        }
+    bool good = dw__wasm_u32(r, &count);
+    for (uint32_t i = 0; i < count && good; i++) {
+        good = dw__wasm_skip_import(r, &kind);
         j->imports_memory = j->imports_memory || kind == DW__KIND_MEMORY;
-        bool good =
-            kind == DW__KIND_FUNCTION ? dw__wasm_u32(r, &value)
-            : kind == DW__KIND_TABLE  ? dw__wasm_value_type(r, &value) && dw__wasm_skip_limits(r)
-            : kind == DW__KIND_MEMORY ? dw__wasm_skip_limits(r)
-            : kind == DW__KIND_GLOBAL ? dw__wasm_value_type(r, &value) && dw__wasm_byte(r, &value)
-                                      : dw__wasm_byte(r, &value) && dw__wasm_u32(r, &value);
-        if (!good) {
-            return false;
-        }
     }
-    return true;
+    return good;
 }
 
 static bool read_memories(joiner *j, dw__wasm_reader *r)

@@ -158,6 +158,28 @@ static bool read_global(dw__wasm_parser *p, dw__wasm_reader *r)
     return read_global_type(p, r) && dw__wasm_expression(r, &p->code);
 }
 
+bool dw__wasm_skip_import(dw__wasm_reader *r, uint32_t *kind)
+{
+    dw__wasm_name text;
+    uint32_t value;
+    *kind = DW__KIND_TAG;
+    if (!dw__wasm_read_name(r, &text) || !dw__wasm_read_name(r, &text) || !dw__wasm_byte(r, kind)) {
+        return false;
+    }
+    switch (*kind) {
+    case DW__KIND_FUNCTION:
+        return dw__wasm_u32(r, &value);
+    case DW__KIND_TABLE:
+        return dw__wasm_value_type(r, &value) && dw__wasm_skip_limits(r);
+    case DW__KIND_MEMORY:
+        return dw__wasm_skip_limits(r);
+    case DW__KIND_GLOBAL:
+        return dw__wasm_value_type(r, &value) && dw__wasm_byte(r, &value);
+    default:
+        return dw__wasm_byte(r, &value) && dw__wasm_u32(r, &value);
+    }
+}
+
 static bool read_import(dw__wasm_parser *p, dw__wasm_reader *r)
 {
     dw__wasm_name text;

@@ -56,6 +56,22 @@ static bool read_tables(dw__wasm_reader *r, dw_wasm_needs *needs)
     return true;
 }
 
+static bool count_functions(dw__wasm_reader *r, uint32_t section, dw_wasm_needs *needs)
+{
+    uint32_t count;
+    uint32_t kind;
+    bool good = dw__wasm_u32(r, &count);
+    if (good && section == DW__SECTION_FUNCTION) {
+        needs->function_count += count;
+        return true;
+    }
+    for (uint32_t i = 0; i < count && good; i++) {
+        good = dw__wasm_skip_import(r, &kind);
+        needs->function_count += kind == DW__KIND_FUNCTION ? 1 : 0;
+    }
+    return good;
+}
+
 void dw_wasm_needs_read(dw_wasm_needs *needs, const void *wasm, size_t wasm_bytes)
 {
     dw__wasm_reader r = {.bytes = wasm, .at = DW__WASM_HEADER_BYTES, .end = wasm_bytes};
@@ -69,6 +85,8 @@ void dw_wasm_needs_read(dw_wasm_needs *needs, const void *wasm, size_t wasm_byte
             good = dw__wasm_u32(&inside, &needs->memory_count);
         } else if (good && section == DW__SECTION_TABLE) {
             good = read_tables(&inside, needs);
+        } else if (good && (section == DW__SECTION_IMPORT || section == DW__SECTION_FUNCTION)) {
+            good = count_functions(&inside, section, needs);
         }
     }
     needs->known = good;

@@ -117,8 +117,7 @@ static bool skip_types(dw__wasm_reader *r, uint32_t *count)
     return true;
 }
 
-/* 5.3.5 and 5.3.8: one type that is none of several. */
-static bool read_one_type(dw__wasm_reader *r, uint32_t *values)
+bool dw__wasm_read_type(dw__wasm_reader *r, uint32_t *values)
 {
     uint32_t form;
     uint32_t parameters = 0;
@@ -183,7 +182,7 @@ static bool read_types(weigher *w, dw__wasm_reader *r, uint32_t count)
                 return refuse(w, "types, or more", (uint64_t)known + members - k,
                               ROW(w, module_types));
             }
-            if (!read_one_type(r, &w->values[known])) {
+            if (!dw__wasm_read_type(r, &w->values[known])) {
                 w->values[known] = VALUES_UNKNOWN;
                 return true;
             }

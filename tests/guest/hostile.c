@@ -115,15 +115,59 @@ static void tokenize(void)
     (void)dw_tokenize(model, text, n, room(n * sizeof(int32_t)), n, 0);
 }
 
-/* n bytes, and not a word's end among them. */
-static void word(void)
+/* n bytes, and not a word's end among them, for a model's tokenizer, as often as it lets. */
+static void word_of(const char *name)
 {
-    int32_t model = good(dw_model_open("", 0));
+    int32_t model = good(dw_model_open(name, (uint32_t)strlen(name)));
     char *text = room(n);
+    int32_t *tokens = room(n * sizeof *tokens);
     for (uint32_t i = 0; i < n; i++) {
         text[i] = (char)('a' + (i ^ i >> 3) % 26);
     }
-    (void)dw_tokenize(model, text, n, room(n * sizeof(int32_t)), n, 0);
+    for (;;) {
+        (void)dw_tokenize(model, text, n, tokens, n, 0);
+    }
+}
+
+static void word(void)
+{
+    word_of("");
+}
+
+static void word_pieces(void)
+{
+    word_of("encoder");
+}
+
+static void unigrams(void)
+{
+    word_of("unigrams");
+}
+
+/* n MiB of memory that nobody has touched, and then again and again. */
+static char *mebibytes(void)
+{
+    size_t pages = __builtin_wasm_memory_grow(0, (size_t)n * 16 + 1);
+    if (pages == SIZE_MAX) {
+        exit(REFUSED);
+    }
+    return (char *)(pages * 65536);
+}
+
+__attribute__((target("bulk-memory"))) static void fill(void)
+{
+    char *memory = mebibytes();
+    for (int value = 1;; value++) {
+        __builtin_memset(memory, value, (size_t)n << 20);
+    }
+}
+
+__attribute__((target("bulk-memory"))) static void copy(void)
+{
+    char *memory = mebibytes();
+    for (size_t by = 1;; by = 65536 - by) { /* forth and back */
+        __builtin_memmove(memory + by, memory + 65536 - by, (size_t)n << 20);
+    }
 }
 
 static void detokenize(void)
@@ -314,6 +358,10 @@ static const struct {
     {"product", product},
     {"tokenize", tokenize},
     {"word", word},
+    {"word_pieces", word_pieces},
+    {"unigrams", unigrams},
+    {"fill", fill},
+    {"copy", copy},
     {"detokenize", detokenize},
     {"shift", shift},
     {"render", render},

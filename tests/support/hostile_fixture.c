@@ -10,10 +10,11 @@
 
 /* Its time may be over before a guest that is made has begun, on a machine that is busy enough. */
 #define TRIES 100
+#define MODELS 3
 
 dw_engine *hostile_engine;
 static dw_module *module;
-static dw_model *models[2];
+static dw_model *models[MODELS];
 
 /* A small model's vocabulary, a larger one's matrices: a long prompt takes tens of seconds. */
 static tiny_options large_model(void)
@@ -49,6 +50,19 @@ static tiny_options encoder(void)
     return options;
 }
 
+/* The same, small, with a unigram model's vocabulary. */
+static tiny_options unigrams(void)
+{
+    static tiny_architecture kind;
+    tiny_options options = encoder();
+    kind = *options.kind;
+    kind.tokenizer = "t5";
+    options.kind = &kind;
+    options.name = "unigrams";
+    options.layer_count = 1;
+    return options;
+}
+
 static dw_model *make_model(const tiny_options *options)
 {
     char path[] = "/tmp/dw-deadline-XXXXXX";
@@ -76,8 +90,8 @@ int hostile_open(void **state)
             DW_OK) {
         fail_msg("%s", err.message);
     }
-    const tiny_options made[] = {large_model(), encoder()};
-    for (int i = 0; i < 2; i++) {
+    const tiny_options made[] = {large_model(), encoder(), unigrams()};
+    for (int i = 0; i < MODELS; i++) {
         models[i] = make_model(&made[i]);
     }
     return 0;
@@ -86,7 +100,7 @@ int hostile_open(void **state)
 int hostile_close(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < MODELS; i++) {
         dw_model_unref(models[i]);
     }
     dw_module_unref(module);
@@ -102,7 +116,7 @@ dw_instance *hostile_start(const char *act, const char *n, const dw_instance_opt
     options.args = args;
     options.arg_count = 3;
     options.models = models;
-    options.model_count = 2;
+    options.model_count = MODELS;
     dw_instance *instance = NULL;
     dw_error err;
     wasm_signals_restore();

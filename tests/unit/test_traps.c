@@ -98,6 +98,22 @@ static void test_traps_name_as_many_as_fit(void **state)
     assert_non_null(strstr(lines, "f18_with_a_name_of_some_length\n"));
 }
 
+/* What does a memory.fill in parts is not told of. */
+static void test_traps_of_bulk_memory_name_who_asked(void **state)
+{
+    (void)state;
+    wasm_signals_restore();
+    dw_error err;
+    char lines[4096];
+    trap(GUEST("(func $fills (param i32) (memory.fill (i32.const 9) (i32.const 1) (local.get 0)))"
+               "(func $main (export \"run\") (result i32) (call $fills (i32.const 5000000))"
+               " (i32.const 0))"),
+         &err, lines);
+    assert_string_equal(err.message,
+                        "the guest trapped: it reached outside its memory, in fills < main");
+    assert_null(strstr(lines, "wasm function"));
+}
+
 /* A stack in front of the data, as --stack-first puts it, runs out below address 0. */
 #define STACKED(step)                                                                              \
     "(module (memory (export \"memory\") 2) (global $__stack_pointer (mut i32) (i32.const 65536))" \
@@ -163,6 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_traps_name_the_functions),
         cmocka_unit_test(test_traps_name_as_many_as_fit),
+        cmocka_unit_test(test_traps_of_bulk_memory_name_who_asked),
         cmocka_unit_test(test_traps_tell_an_exhausted_c_stack),
         cmocka_unit_test(test_traps_are_of_the_last_call),
     };
