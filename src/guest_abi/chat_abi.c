@@ -74,6 +74,10 @@ static dw_status read_request(chat_call *call, dw_instance *instance,
     if (status != DW_OK) {
         return status;
     }
+    status = dw_vocab_wait_for(dw_model_vocab(call->model), call->request.stop, err);
+    if (status == DW_E_CANCELLED) {
+        return status;
+    }
     return charge(call, json, call->request.bytes, err);
 }
 

@@ -305,7 +305,7 @@ dw_status dw_vocab_tokenize_pieces(const dw_vocab *vocab, const dw_text_piece *p
     if ((flags & ~(uint32_t)(DW_TOKENIZE_SPECIAL | DW_TOKENIZE_PARSE)) != 0) {
         return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 and 2 are known", flags);
     }
-    dw_status status = dw_vocab_wait(vocab, err);
+    dw_status status = dw_vocab_wait_for(vocab, out->stop, err);
     if (status != DW_OK) {
         return status;
     }

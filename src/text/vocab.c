@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/account.h"
 #include "base/alloc.h"
@@ -260,6 +261,39 @@ dw_status dw_vocab_wait(const dw_vocab *known, dw_error *err)
                                     : dw_fail(err, loading->status, "%s", loading->err.message);
 }
 
+/* It begins where it has not; what takes long is on the thread. */
+static void surely_begin(dw_vocab *vocab)
+{
+    background *loading = vocab->loading;
+    (void)pthread_mutex_lock(&loading->lock);
+    if (!loading->begun) {
+        begin_loading(vocab);
+    }
+    (void)pthread_mutex_unlock(&loading->lock);
+}
+
+dw_status dw_vocab_wait_for(const dw_vocab *known, dw_stop *stop, dw_error *err)
+{
+    static const struct timespec a_while = {.tv_nsec = 1000000};
+    dw_vocab *vocab = (dw_vocab *)(uintptr_t)known; /* as in dw_vocab_wait */
+    if (stop != NULL && vocab->loading != NULL && !atomic_load(&vocab->loading->done)) {
+        dw_status status = dw_callback_check(err);
+        if (status != DW_OK) {
+            return status;
+        }
+        surely_begin(vocab);
+        while (!dw_vocab_loaded(vocab)) {
+            status = dw_stop_check(stop, "the tokenizer is being loaded", err);
+            if (status != DW_OK) {
+                return status;
+            }
+            (void)nanosleep(&a_while, NULL);
+            (void)dw_stop_pause_now(stop);
+        }
+    }
+    return dw_vocab_wait(vocab, err);
+}
+
 bool dw_vocab_loaded(const dw_vocab *vocab)
 {
     return vocab->loading == NULL ||
@@ -386,7 +420,7 @@ dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size
                            vocab->count);
         }
     }
-    dw_status status = dw_vocab_wait(vocab, err);
+    dw_status status = dw_vocab_wait_for(vocab, stop, err);
     if (status != DW_OK) {
         return status;
     }

@@ -28,6 +28,9 @@ bool dw_vocab_loads(const dw_vocab *vocab);
 void dw_vocab_lend_file(dw_vocab *vocab, const dw_gguf *file);
 /* Wait until it is there; what dw_vocab_open would have returned. */
 dw_status dw_vocab_wait(const dw_vocab *vocab, dw_error *err);
+/* The same for somebody whose time may end meanwhile, and others on whose thread have their turns.
+ * Errors: also DW_E_CANCELLED. */
+dw_status dw_vocab_wait_for(const dw_vocab *vocab, dw_stop *stop, dw_error *err);
 /* Whether it is, without waiting. */
 bool dw_vocab_loaded(const dw_vocab *vocab);
 void dw_vocab_close(dw_vocab *vocab);
