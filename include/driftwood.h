@@ -310,7 +310,7 @@ typedef enum dw_limit_unit {
     X(actors, COUNT, 65536, 1, 10000000, "", "actors in a state folder")                           \
     X(folder_bytes, BYTES, UINT64_C(128) << 30, 65536, UINT64_C(1) << 60, "",                      \
       "files of a state folder")                                                                   \
-    X(grammar_steps, STEPS, UINT64_C(4194304), 1000, UINT64_C(67108864), "",                       \
+    X(grammar_steps, STEPS, UINT64_C(2621440), 1000, UINT64_C(67108864), "",                       \
       "steps that a grammar takes to find what may come next, of about 15 ns")                     \
     X(files, COUNT, 256, 1, 65536, "",                                                             \
       "files and folders that a guest has open, beside those it was granted")                      \

@@ -252,7 +252,8 @@ static void advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
     dw_batch_queue_put(&batch->finished, item);
 }
 
-/* A run was left because one of its items was stopped: the others come first in the next. */
+/* A run was left because one of its items was stopped, or the item's choice was postponed: it comes
+ * first in the next. */
 static void put_back(dw_batch *batch, dw_batch_item *item)
 {
     dw_batch_queue *queue = left_of(item) == 1 ? &batch->decoding : &batch->prompts;
@@ -296,11 +297,17 @@ static bool drop_stopped(dw_batch *batch, dw_batch_item *item)
     return true;
 }
 
-/* For whom a run is left, beside those that take part. */
-static const dw_stop_others *leavers(const dw_batch *batch, const dw__batch_run *now)
+/* Who waits for a run to be over, beside those that take part. */
+static const dw_stop_others *waiters(const dw_batch *batch)
 {
     const dw_stop_others *others = batch->others;
-    return others != NULL && others->may_leave && !now->to_end ? others : NULL;
+    return others != NULL && others->may_leave ? others : NULL;
+}
+
+/* For whom it is left. */
+static const dw_stop_others *leavers(const dw_batch *batch, const dw__batch_run *now)
+{
+    return now->to_end ? NULL : waiters(batch);
 }
 
 /* An item's part of what a run has taken, by its tokens of all. */
@@ -467,9 +474,16 @@ static void put_all_back(dw_batch *batch, const dw__batch_run *now)
 static void conclude_all(dw_batch *batch, const dw__batch_run *now, dw_status status,
                          const dw_error *error)
 {
+    bool postponed[DW__SLICES_MAX];
     for (uint32_t i = 0; i < now->count; i++) {
-        if (now->owners[i] != NULL) {
+        postponed[i] = now->owners[i] != NULL && status == DW_OK && now->slices[i].postponed;
+        if (now->owners[i] != NULL && !postponed[i]) {
             dw__batch_conclude(batch, now->owners[i], &now->slices[i], status, error);
+        }
+    }
+    for (uint32_t i = now->count; i-- > 0;) { /* in the order in which they waited */
+        if (postponed[i] && !drop_stopped(batch, now->owners[i])) {
+            put_back(batch, now->owners[i]);
         }
     }
 }
@@ -486,7 +500,8 @@ static dw_status begin_run(const dw_batch *batch, dw__batch_run *now, dw_error *
     now->step.work = (dw_step_work){.model = now->owners[0]->context->model,
                                     .slices = now->slices,
                                     .count = now->count,
-                                    .in_batch = true};
+                                    .in_batch = true,
+                                    .others = waiters(batch)};
     return dw__step_begin(&now->step, any && !now->to_end ? &stops : NULL, err);
 }
 

@@ -105,10 +105,17 @@ dw_status dw__plan_fill_weights(dw_step_graph *graph, const dw_step_slice *slice
 
 dw_status dw__plan_conclude(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
+    const dw_stops stops = {.others = work->others};
+    bool chose = false;
     (void)graph;
     (void)err;
     for (uint32_t i = 0; i < work->count; i++) {
-        dw__step_slice_conclude(&work->slices[i], dw_model_shape_of(work->model));
+        dw_step_slice *slice = &work->slices[i];
+        slice->postponed = slice->choice != NULL && chose && dw_stops_asked(&stops);
+        if (!slice->postponed) {
+            dw__step_slice_conclude(slice, dw_model_shape_of(work->model));
+            chose = chose || slice->choice != NULL;
+        }
     }
     return DW_OK;
 }

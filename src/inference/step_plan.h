@@ -14,6 +14,9 @@ typedef struct dw_step_work {
     dw_step_slice *slices; /* [count] */
     uint32_t count;        /* 1 unless in_batch */
     bool in_batch;         /* see dw__step_run */
+    /* Guests for whom all choices but a run's first are postponed once one of them has to end: a
+     * grammar's takes tens of milliseconds. NULL: nobody. */
+    const dw_stop_others *others;
     /* Of a flight (step_flight.h): which of the graph's two places for what goes to and fro is its
      * own; what it flies behind, NULL: nothing. */
     uint32_t turn;

@@ -32,6 +32,7 @@ typedef struct dw_step_slice {
     dw_choice *choice;   /* from the last token's logits: then one row, of scratch; NULL: none */
     dw__kept_rows *kept; /* the context's, which get copies of rows of logits; NULL: none */
     bool nan;            /* out: its rows hold NaN, and no choice was made */
+    bool postponed;      /* out: its choice was not made, since others had to end: it runs again */
     /* One token, behind a run that has not landed (step_flight.h): the likeliest of that run's
      * slice `behind` - 1; 0: its step says which. */
     uint32_t behind;

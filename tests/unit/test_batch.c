@@ -764,6 +764,78 @@ static void test_batch_is_short_before_others_end(void **state)
     close_hurried(&h);
 }
 
+#define CHOOSERS 5u
+
+/* One token for each of several contexts; the tokens that are chosen. Returns how many runs took
+ * part, and where somebody has to end lets no more than one choice a run pass. */
+static uint32_t choose_together(model_fixture *fixture, const dw_stop_others *others,
+                                int32_t chosen[CHOOSERS])
+{
+    dw_context *contexts[CHOOSERS];
+    dw_sampler *samplers[CHOOSERS];
+    dw_choice choices[CHOOSERS];
+    dw_batch_item items[CHOOSERS];
+    dw_batch batch;
+    dw_error err;
+    uint32_t runs = 0;
+    uint32_t done = 0;
+    dw_batch_init(&batch, NULL);
+    batch.others = others;
+    for (uint32_t c = 0; c < CHOOSERS; c++) {
+        contexts[c] = model_fixture_context(fixture, 0);
+        assert_int_equal(dw_sampler_create(&samplers[c], fixture->vocab_count, NULL, &err), DW_OK);
+        choices[c] = (dw_choice){.sampler = samplers[c]};
+        items[c] = item_of(fixture, contexts[c], c, 1);
+        items[c].step.logits = NULL;
+        items[c].step.logits_rows = 0;
+        items[c].step.choice = &choices[c];
+        dw_batch_add(&batch, &items[c]);
+    }
+    while (done < CHOOSERS) {
+        uint32_t before = done;
+        dw_batch_run(&batch);
+        for (runs++; dw_batch_take(&batch) != NULL; done++) {}
+        assert_true(others == NULL || done - before <= 1);
+        assert_true(runs <= 2 * CHOOSERS);
+        assert_int_equal(batch.waiting_count, CHOOSERS - done);
+    }
+    for (uint32_t c = 0; c < CHOOSERS; c++) {
+        assert_int_equal(items[c].status, DW_OK);
+        assert_int_equal(choices[c].status, DW_OK);
+        assert_int_equal(dw_context_length(contexts[c]), 1);
+        chosen[c] = choices[c].token;
+        dw_sampler_destroy(samplers[c]);
+        dw_context_destroy(contexts[c]);
+    }
+    return runs;
+}
+
+/* A choice may take long: where somebody has to end a run makes one, and the others run again. */
+static void test_batch_postpones_choices_for_others(void **state)
+{
+    (void)state;
+    model_fixture fixture;
+    dw_waker waker;
+    dw_error err;
+    int32_t together[CHOOSERS];
+    int32_t postponed[CHOOSERS];
+    open_tiny(&fixture, GGML_TYPE_Q8_0);
+    if (dw_device_info_of(dw_model_device(fixture.model))->kind != DW_DEVICE_CPU) {
+        close_tiny(&fixture);
+        skip();
+    }
+    for (uint32_t c = 0; c < CHOOSERS; c++) {
+        fixture.tokens[c] = (int32_t)(3 + 7 * c);
+    }
+    assert_int_equal(dw_waker_open(&waker, &err), DW_OK);
+    const dw_stop_others others = {.due_ns = 1, .waker = &waker, .may_leave = true};
+    assert_int_equal(choose_together(&fixture, NULL, together), 1);
+    assert_true(choose_together(&fixture, &others, postponed) >= CHOOSERS);
+    assert_memory_equal(together, postponed, sizeof together);
+    dw_waker_close(&waker);
+    close_tiny(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -777,6 +849,7 @@ int main(void)
         cmocka_unit_test(test_batch_is_left_for_others),
         cmocka_unit_test(test_batch_of_one_alone_is_left),
         cmocka_unit_test(test_batch_is_short_before_others_end),
+        cmocka_unit_test(test_batch_postpones_choices_for_others),
         cmocka_unit_test(test_batch_equals_one_by_one),
         cmocka_unit_test(test_batch_on_any_number_of_threads),
         cmocka_unit_test(test_batch_items_fail_alone),

@@ -420,7 +420,7 @@ static void test_grammar_ways_within_the_usual_limit(void **state)
         "{\"type\":\"string\",\"pattern\":\"^[a-z0-9._-]{1,40}@[a-z0-9-]+(\\\\.[a-z]{2,9})+$\"}"};
     char *heavy = write_out(&schemas[1]);
     (void)state;
-    assert_true(dw_limits_usual.grammar_steps * 15 <= 63000000);
+    assert_true(dw_limits_usual.grammar_steps * 15 <= 40000000);
     for (size_t i = 0; i <= sizeof usual / sizeof usual[0]; i++) {
         const bool is_heavy = i == sizeof usual / sizeof usual[0];
         const char *schema = is_heavy ? heavy : usual[i];
