@@ -2509,6 +2509,101 @@ DW_API dw_status dw_doctor_get_info(const dw_doctor_report *report, dw_doctor_in
 DW_API DW_MUST_CHECK dw_status dw_doctor_get_check(const dw_doctor_report *report, size_t index,
                                                    dw_doctor_check_info *check, dw_error *err);
 
+/* ---- models that come and go --------------------------------------------------------------- */
+
+/* Models by name, loaded when they are wanted, one after the other, on a thread of the pool's;
+ * unloaded when they have not been used for a while, or others need the memory: the least recently
+ * used first, never one in use. In use is one that somebody counts beside the pool, and whom a
+ * runtime's actors have that do not rest. Those that rest are parked for it
+ * (dw_runtime_park_model), and come back with the model.
+ * Thread: any, but for create and destroy. */
+typedef struct dw_model_pool dw_model_pool;
+
+typedef enum dw_model_state {
+    DW_MODEL_UNLOADED,
+    DW_MODEL_LOADING, /* or its turn is yet to come */
+    DW_MODEL_LOADED,
+} dw_model_state;
+
+#define DW_KEEP_LOADED UINT64_MAX
+
+typedef struct dw_model_pool_options {
+    size_t struct_bytes;
+    uint64_t bytes_max; /* of the weights of those that are loaded; 0: no limit. Where the device
+                           has no room for one, others give way to it as well */
+    uint64_t idle_ms;   /* unloaded so long after its last use; 0: it stays */
+    const char *chat_template;      /* dw_model_options', of all of them; copied, as the next */
+    const char *fingerprint_folder;
+    /* The file of a model that is none of the pool's, by its fingerprint, for an actor that has it:
+     * `path` [capacity]. On the thread that asks. NULL: there is none. */
+    dw_status (*find_path)(void *user, const char *fingerprint, char *path, size_t capacity,
+                           dw_error *err);
+    /* A model was loaded, or unloaded, or could not be loaded: `error` says why. On the pool's
+     * thread. May be NULL. */
+    void (*on_change)(void *user, const char *name, dw_model_state state, const dw_error *error);
+    void *user;
+} dw_model_pool_options;
+
+typedef struct dw_model_pool_info {
+    size_t struct_bytes;
+    const char *name; /* as long as the pool, as the next */
+    const char *path;
+    bool named; /* it was added by name */
+    dw_model_state state;
+    uint64_t done; /* of `total` steps of its load, while it is loading; total 0: it waits */
+    uint64_t total;
+    uint64_t bytes; /* of its weights, by the head of its file; 0: that cannot be read */
+    bool known;     /* it was loaded once: the next two are its own */
+    char fingerprint[DW_FINGERPRINT_BYTES];
+    dw_model_info model; /* but for its name, which is NULL */
+    uint64_t users;      /* who took it and has not given it back */
+    uint64_t idle_ms;    /* since it was last used, of one that is loaded and not in use */
+    uint64_t keep_ms;    /* and it is unloaded after so long; DW_KEEP_LOADED: never */
+    uint64_t loads;
+    uint64_t unloads;
+    uint64_t failures; /* loads that failed */
+    dw_error error;    /* of the last load; code DW_OK: none, or it went well */
+} dw_model_pool_info;
+
+/* Errors: DW_E_MEMORY, DW_E_ARG (struct_bytes). */
+DW_API DW_MUST_CHECK dw_status dw_model_pool_create(dw_model_pool **out, dw_engine *engine,
+                                                    const dw_model_pool_options *options,
+                                                    dw_error *err);
+/* A file under a name; it is not loaded yet. Errors: DW_E_STATE (the name is taken), DW_E_LIMIT
+ * (256 models), DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_model_pool_add(dw_model_pool *pool, const char *name,
+                                                 const char *path, dw_error *err);
+/* The runtime whose actors have the pool's models, once it is open; it outlives the pool's use of
+ * it: until dw_model_pool_stop. */
+DW_API void dw_model_pool_serve(dw_model_pool *pool, dw_runtime *runtime);
+/* A model by name, or, where `name` begins with '/', by the path of its file: counted for the
+ * caller, and not unloaded before he gives it back (dw_model_pool_give). Blocks: while it is
+ * loaded. Errors: DW_E_NOT_FOUND (no such name), DW_E_BUSY (it does not fit beside those that are
+ * in use), DW_E_MEMORY (bytes_max is less than it has), DW_E_STATE (dw_model_pool_stop),
+ * DW_E_CANCELLED, DW_E_LIMIT (256 models), those of dw_model_open_with. */
+DW_API DW_MUST_CHECK dw_status dw_model_pool_take(dw_model_pool *pool, const char *name,
+                                                  dw_model **model, dw_error *err);
+/* `model` was taken so, and counts one less. */
+DW_API void dw_model_pool_give(dw_model_pool *pool, dw_model *model);
+/* As dw_runtime_options.find_model has it, with the pool as `user`: counted for the caller, who
+ * calls dw_model_unref. Blocks: while it is loaded. Errors: as dw_model_pool_take. */
+DW_API DW_MUST_CHECK dw_status dw_model_pool_find(void *pool, const char *name,
+                                                  const char *fingerprint, dw_model **model,
+                                                  dw_error *err);
+/* It is unloaded so long after its last use, instead of the options' idle_ms, until it was unloaded
+ * once; 0: as soon as nobody uses it; DW_KEEP_LOADED: it stays. Errors: DW_E_NOT_FOUND. */
+DW_API DW_MUST_CHECK dw_status dw_model_pool_keep(dw_model_pool *pool, const char *name,
+                                                  uint64_t keep_ms, dw_error *err);
+DW_API size_t dw_model_pool_count(dw_model_pool *pool);
+/* Of number `index` < count. Errors: DW_E_RANGE, DW_E_ARG (struct_bytes). */
+DW_API DW_MUST_CHECK dw_status dw_model_pool_get_info(dw_model_pool *pool, size_t index,
+                                                      dw_model_pool_info *info, dw_error *err);
+/* Nothing is loaded or unloaded any more: what is under way breaks off, and who waits is told
+ * DW_E_STATE. The runtime is not used from then on. */
+DW_API void dw_model_pool_stop(dw_model_pool *pool);
+/* Its models go with those who count them. NULL is fine. */
+DW_API void dw_model_pool_destroy(dw_model_pool *pool);
+
 /* ---- HTTP ---------------------------------------------------------------------------------- */
 
 /* Serves models over HTTP to clients of OpenAI's and Anthropic's routes. Each conversation is an
@@ -2520,12 +2615,9 @@ typedef struct dw_server_options {
     size_t struct_bytes;
     const char *listen; /* "HOST:PORT", "[IPV6]:PORT", "unix:PATH"; port 0: one that is free; NULL:
                            "127.0.0.1:8080" */
-    const char *const *models; /* [model_count], at least one: names that clients may ask for; the
-                                  first is for requests without one */
-    size_t model_count;
-    /* A model by such a name, counted for the server, when one first asks for it. On a thread of
-     * the server's, several at once. */
-    dw_status (*open_model)(void *user, const char *name, dw_model **model, dw_error *err);
+    dw_model_pool *models; /* those that were added by name, at least one, may be asked for; the
+                              first is for requests without one. It outlives the server, and
+                              serves `runtime` */
     void *user;
     dw_module *conversation; /* the guest that runs conversations: conversation.wasm, or one that
                                 speaks as it does. Counted */
@@ -2545,10 +2637,6 @@ typedef struct dw_server_options {
     /* For actors that are to be made of a guest by its name; NULL: of uploaded modules alone. What
      * it gives is borrowed until the runtime is closed. On threads of the server's. */
     dw_status (*find_guest)(void *user, const char *name, dw_module **module, dw_error *err);
-    /* For the models of actors that are imported, as dw_runtime_options.find_model; NULL: none is
-     * found. */
-    dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
-                            dw_error *err);
     /* Where a local socket is made at which this process's user is answered, without a key and for
      * all tenants: `driftwood actor` asks there. NULL: there is none. */
     const char *own_socket;
@@ -2565,7 +2653,7 @@ typedef struct dw_server_options {
 } dw_server_options;
 
 /* Listens when it returns; requests are taken by dw_server_run. The runtime outlives the server.
- * Errors: DW_E_ARG (no open_model, conversation or model; the address has no such form), DW_E_STATE
+ * Errors: DW_E_ARG (no model or conversation; the address has no such form), DW_E_STATE
  * (the address is in use), DW_E_IO, DW_E_LIMIT (a path is too long; 65,536 keys), DW_E_FORMAT (the
  * line of keys; conversations.db is something else), DW_E_UNSUPPORTED (it is of a newer version),
  * DW_E_MEMORY. */

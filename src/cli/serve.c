@@ -27,7 +27,11 @@ static const char usage[] =
     "\n"
     "  --model [NAME=]M     a GGUF file, or a name in the cache, and what clients call it; may be\n"
     "                       repeated; the first is for requests that name none. Default: the\n"
-    "                       default model. Models are loaded when they are first asked for\n"
+    "                       default model. Models are loaded when they are asked for\n"
+    "  --model-idle S       unload a model that nobody has used for S seconds; default never\n"
+    "  --model-memory BYTES of models that are loaded; those used longest ago give way to one "
+    "that\n"
+    "                       is asked for; default no limit\n"
     "  --listen ADDRESS     HOST:PORT, [IPV6]:PORT or unix:PATH; default " LISTEN_DEFAULT "\n"
     "  --state DIR          the state folder; default $XDG_STATE_HOME/driftwood, or\n"
     "                       ~/.local/state/driftwood\n"
@@ -64,10 +68,14 @@ enum {
     OPT_NEW_KEY,
     OPT_OPEN,
     OPT_ALLOW_ORIGIN,
+    OPT_MODEL_IDLE,
+    OPT_MODEL_MEMORY,
 };
 
 static const struct option options[] = {
     {"model", required_argument, NULL, DW_CLI_OPT_MODEL},
+    {"model-idle", required_argument, NULL, OPT_MODEL_IDLE},
+    {"model-memory", required_argument, NULL, OPT_MODEL_MEMORY},
     {"listen", required_argument, NULL, OPT_LISTEN},
     {"state", required_argument, NULL, OPT_STATE},
     {"conversations", required_argument, NULL, OPT_CONVERSATIONS},
@@ -101,7 +109,6 @@ typedef struct dw_cli_guest {
 typedef struct served {
     char *name;
     char *path;
-    dw_model *model; /* NULL: not loaded */
 } served;
 
 typedef struct serving {
@@ -118,16 +125,16 @@ typedef struct serving {
     uint64_t conversations;
     served models[MODELS_MAX]; /* [model_count] */
     size_t model_count;
+    uint64_t model_idle_s; /* 0: never */
+    uint64_t model_bytes;  /* 0: no limit */
+    dw_model_pool *pool;
     char *chat_template; /* its source, or NULL: the session's is a name */
     dw_engine *engine;
     dw_runtime *runtime;
     dw_server *server;
     dw_module *conversation;
     char *folder;
-    pthread_mutex_t lock;         /* guards models[].model and what follows */
-    dw_model *others[MODELS_MAX]; /* [other_count]: of actors that were made with others */
-    char *other_paths[MODELS_MAX];
-    size_t other_count;
+    pthread_mutex_t lock;            /* guards the next two */
     dw_cli_guest guests[GUESTS_MAX]; /* [guest_count], by name, loaded so far */
     size_t guest_count;
     pthread_mutex_t log_lock; /* guards the next */
@@ -146,66 +153,41 @@ static void on_signal(int number)
 
 /* ---- models --------------------------------------------------------------------------------- */
 
-static dw_status load(serving *s, served *one, dw_error *err)
+/* The file of an actor's model that is not among those that are served. */
+static dw_status find_path(void *user, const char *fingerprint, char *path, size_t capacity,
+                           dw_error *err)
+{
+    (void)user;
+    (void)err; /* who asks knows what it is for, and says so */
+    return dw_cli_find_fingerprint(fingerprint, path, capacity) ? DW_OK : DW_E_NOT_FOUND;
+}
+
+static void on_change(void *user, const char *name, dw_model_state state, const dw_error *error)
+{
+    (void)user;
+    if (error != NULL && error->code != DW_OK) {
+        (void)fprintf(stderr, "driftwood: %s: not loaded: %s\n", name, error->message);
+    } else {
+        (void)fprintf(stderr, "driftwood: %s is %s\n", name,
+                      state == DW_MODEL_LOADED ? "loaded" : "unloaded");
+    }
+}
+
+static dw_status open_pool(serving *s, dw_error *err)
 {
     const char *given = s->chat_template != NULL ? s->chat_template : s->session.chat_template;
-    dw_model_options how = {.struct_bytes = sizeof how,
-                            .chat_template = given,
-                            .fingerprint_folder = dw_cli_fingerprint_folder()};
-    if (one->model != NULL) {
-        return DW_OK;
+    const dw_model_pool_options how = {.struct_bytes = sizeof how,
+                                       .bytes_max = s->model_bytes,
+                                       .idle_ms = s->model_idle_s * 1000,
+                                       .chat_template = given,
+                                       .fingerprint_folder = dw_cli_fingerprint_folder(),
+                                       .find_path = find_path,
+                                       .on_change = on_change,
+                                       .user = s};
+    dw_status status = dw_model_pool_create(&s->pool, s->engine, &how, err);
+    for (size_t i = 0; i < s->model_count && status == DW_OK; i++) {
+        status = dw_model_pool_add(s->pool, s->models[i].name, s->models[i].path, err);
     }
-    dw_status status = dw_model_open_with(&one->model, s->engine, one->path, &how, err);
-    if (status == DW_OK) {
-        (void)fprintf(stderr, "driftwood: %s is loaded\n", one->name);
-    }
-    return status;
-}
-
-/* A file, of the user's own naming. */
-static dw_status open_file(serving *s, const char *path, dw_model **model, dw_error *err)
-{
-    for (size_t i = 0; i < s->model_count; i++) {
-        if (strcmp(s->models[i].path, path) == 0) {
-            dw_status status = load(s, &s->models[i], err);
-            *model = status == DW_OK ? dw_model_ref(s->models[i].model) : NULL;
-            return status;
-        }
-    }
-    for (size_t i = 0; i < s->other_count; i++) {
-        if (s->other_paths[i] != NULL && strcmp(s->other_paths[i], path) == 0) {
-            *model = dw_model_ref(s->others[i]);
-            return DW_OK;
-        }
-    }
-    served other = {.name = (char *)(uintptr_t)path, .path = (char *)(uintptr_t)path};
-    if (s->other_count == MODELS_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "more than %d models at a time", MODELS_MAX);
-    }
-    dw_status status = load(s, &other, err);
-    if (status == DW_OK) {
-        s->other_paths[s->other_count] = strdup(path);
-        s->others[s->other_count++] = other.model;
-        *model = dw_model_ref(other.model);
-    }
-    return status;
-}
-
-static dw_status open_model(void *user, const char *name, dw_model **model, dw_error *err)
-{
-    serving *s = user;
-    dw_status status = DW_E_NOT_FOUND;
-    (void)pthread_mutex_lock(&s->lock);
-    for (size_t i = 0; i < s->model_count; i++) {
-        if (strcmp(s->models[i].name, name) == 0) {
-            status = load(s, &s->models[i], err);
-            *model = status == DW_OK ? dw_model_ref(s->models[i].model) : NULL;
-        }
-    }
-    if (status == DW_E_NOT_FOUND && name[0] == '/') {
-        status = open_file(s, name, model, err);
-    }
-    (void)pthread_mutex_unlock(&s->lock);
     return status;
 }
 
@@ -239,69 +221,6 @@ static dw_status find_guest(void *user, const char *name, dw_module **module, dw
         }
     }
     *module = status == DW_OK ? s->guests[i].module : NULL;
-    (void)pthread_mutex_unlock(&s->lock);
-    return status;
-}
-
-/* Whether it is the one of the fingerprint; those that are not loaded are looked at as files. */
-static bool is_of(const served *one, const char *fingerprint)
-{
-    const dw_fingerprint_options how = {.struct_bytes = sizeof how,
-                                        .folder = dw_cli_fingerprint_folder()};
-    dw_gguf *gguf = NULL;
-    bool matches = false;
-    if (one->model != NULL) {
-        return dw_model_matches(one->model, fingerprint, &matches, NULL) == DW_OK && matches;
-    }
-    if (dw_gguf_open(&gguf, one->path, NULL) != DW_OK) {
-        return false;
-    }
-    bool good = dw_gguf_matches(gguf, &how, fingerprint, &matches, NULL) == DW_OK && matches;
-    dw_gguf_close(gguf);
-    return good;
-}
-
-static dw_status find_other(serving *s, const char *name, const char *fingerprint, dw_model **model,
-                            dw_error *err)
-{
-    char path[DW_CLI_PATH_MAX];
-    for (size_t i = 0; i < s->other_count; i++) {
-        bool matches = false;
-        if (dw_model_matches(s->others[i], fingerprint, &matches, NULL) == DW_OK && matches) {
-            *model = dw_model_ref(s->others[i]);
-            return DW_OK;
-        }
-    }
-    if (s->other_count == MODELS_MAX || !dw_cli_find_fingerprint(fingerprint, path, sizeof path)) {
-        return dw_fail(err, DW_E_NOT_FOUND,
-                       "the actor's model '%.80s' (%.60s) is neither served nor in the cache", name,
-                       fingerprint);
-    }
-    served other = {.name = (char *)(uintptr_t)name, .path = path};
-    dw_status status = load(s, &other, err);
-    if (status == DW_OK) {
-        s->others[s->other_count++] = other.model;
-        *model = dw_model_ref(other.model);
-    }
-    return status;
-}
-
-/* Of an actor in the folder. */
-static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
-                            dw_error *err)
-{
-    serving *s = user;
-    dw_status status = DW_E_NOT_FOUND;
-    (void)pthread_mutex_lock(&s->lock);
-    for (size_t i = 0; i < s->model_count && status == DW_E_NOT_FOUND; i++) {
-        if (is_of(&s->models[i], fingerprint)) {
-            status = load(s, &s->models[i], err);
-            *model = status == DW_OK ? dw_model_ref(s->models[i].model) : NULL;
-        }
-    }
-    if (status == DW_E_NOT_FOUND) {
-        status = find_other(s, name, fingerprint, model, err);
-    }
     (void)pthread_mutex_unlock(&s->lock);
     return status;
 }
@@ -379,6 +298,13 @@ static void set_logged(serving *s, dw_server *server)
     (void)pthread_mutex_unlock(&s->log_lock);
 }
 
+/* Of an actor in the folder. */
+static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err)
+{
+    return dw_model_pool_find(((serving *)user)->pool, name, fingerprint, model, err);
+}
+
 static dw_status open_runtime(serving *s, dw_error *err)
 {
     char control[DW_CLI_PATH_MAX];
@@ -401,6 +327,9 @@ static dw_status open_runtime(serving *s, dw_error *err)
         how.manifest = manifest;
         status = dw_runtime_open(&s->runtime, s->engine, &how, err);
     }
+    if (status == DW_OK) {
+        dw_model_pool_serve(s->pool, s->runtime);
+    }
     free(manifest);
     return status;
 }
@@ -414,22 +343,15 @@ static dw_status open_conversation(serving *s, dw_error *err)
 
 static dw_status open_server(serving *s, dw_error *err)
 {
-    const char *names[MODELS_MAX];
     char doctor[DW_CLI_PATH_MAX];
     bool has_doctor = dw_cli_find_guest(doctor, sizeof doctor, "doctor_chain", NULL) == DW_OK;
-    for (size_t i = 0; i < s->model_count; i++) {
-        names[i] = s->models[i].name;
-    }
     char own[DW_CLI_PATH_MAX];
     (void)snprintf(own, sizeof own, "%s/server", s->folder);
     const dw_server_options how = {.struct_bytes = sizeof how,
                                    .find_guest = find_guest,
-                                   .find_model = find_model,
                                    .own_socket = own,
                                    .listen = s->listen,
-                                   .models = names,
-                                   .model_count = s->model_count,
-                                   .open_model = open_model,
+                                   .models = s->pool,
                                    .user = s,
                                    .conversation = s->conversation,
                                    .path = s->folder,
@@ -506,6 +428,9 @@ static dw_status open_all(serving *s, dw_error *err)
         status = dw_cli_session_engine(&s->engine, &s->session, &engine, err);
     }
     if (status == DW_OK) {
+        status = open_pool(s, err);
+    }
+    if (status == DW_OK) {
         status = open_conversation(s, err);
     }
     if (status == DW_OK) {
@@ -519,16 +444,15 @@ static void close_all(serving *s)
     signalled = NULL;
     set_logged(s, NULL);
     dw_server_close(s->server);
+    if (s->pool != NULL) {
+        dw_model_pool_stop(s->pool); /* who waits for a model does so no more */
+    }
     dw_runtime_close(s->runtime);
+    dw_model_pool_destroy(s->pool);
     dw_module_unref(s->conversation);
     for (size_t i = 0; i < s->model_count; i++) {
-        dw_model_unref(s->models[i].model);
         free(s->models[i].name);
         free(s->models[i].path);
-    }
-    for (size_t i = 0; i < s->other_count; i++) {
-        dw_model_unref(s->others[i]);
-        free(s->other_paths[i]);
     }
     for (size_t i = 0; i < s->guest_count; i++) {
         dw_module_unref(s->guests[i].module);
@@ -582,6 +506,11 @@ static dw_status take_option(serving *s, int option, const char *value, dw_error
     switch (option) {
     case DW_CLI_OPT_MODEL:
         return add_model(s, value, err);
+    case OPT_MODEL_IDLE:
+        return dw_cli_whole("--model-idle", value, 1, UINT32_MAX, &s->model_idle_s, err);
+    case OPT_MODEL_MEMORY:
+        return dw_cli_bytes("--model-memory", value, 1 << 20, UINT64_C(1) << 50, &s->model_bytes,
+                            err);
     case OPT_LISTEN:
         s->listen = value;
         return DW_OK;

@@ -112,10 +112,7 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
                             dw_error *err)
 {
     const dw_server *server = dw__host_server(((dw__op *)user)->host);
-    return server->find_model != NULL
-               ? server->find_model(server->user, name, fingerprint, model, err)
-               : dw_fail(err, DW_E_NOT_FOUND, "the actor's model '%.80s' (%.60s) is not served",
-                         name, fingerprint);
+    return dw_model_pool_find(server->pool, name, fingerprint, model, err);
 }
 
 /* One that the tenant has uploaded; to the user himself also what is in the state folder. */

@@ -246,10 +246,7 @@ static dw_status open_models(dw__op *op, dw__spawning *plan, dw_model **models, 
     }
     op->param = "model";
     for (size_t i = 0; i < plan->model_count && status == DW_OK; i++) {
-        status = server->open_model(server->user, plan->models[i], &models[i], err);
-        if (status == DW_E_NOT_FOUND && err->message[0] == '\0') {
-            status = dw_fail(err, status, "The model '%.100s' does not exist", plan->models[i]);
-        }
+        status = dw_model_pool_take(server->pool, plan->models[i], &models[i], err);
     }
     return status;
 }
@@ -297,7 +294,7 @@ static dw_status spawn_work(dw__op *op, dw_error *err)
         }
     }
     for (size_t i = 0; i < plan->model_count; i++) {
-        dw_model_unref(models[i]);
+        dw_model_pool_give(dw__host_server(op->host)->pool, models[i]);
     }
     return status;
 }

@@ -211,6 +211,11 @@ static void answer_request(dw_server *server, dw_exchange *exchange, shape of)
     if (body != NULL && dw_params_has(body, "dimensions")) {
         dw_fault_set(&fault, 400, "dimensions", "dimensions is not supported");
     }
+    uint64_t keep_ms = 0;
+    if (of != SHAPE_OPENAI && body != NULL &&
+        dw__ollama_keep(server, exchange, body, &keep_ms, &fault) && !dw_fault_is_set(&fault)) {
+        dw_pool_keep(server->pool, named->index, keep_ms);
+    }
     embedding *e = dw_fault_is_set(&fault) ? NULL : dw_alloc(1, sizeof *e);
     if (e != NULL) {
         e->shape = of;

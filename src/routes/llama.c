@@ -311,7 +311,7 @@ static json_t *token_text(dw_model *model, int32_t token)
 
 static dw_status props(dw_job *job, dw_error *err)
 {
-    dw_model *model = job->model->model;
+    dw_model *model = job->waiter.model;
     dw_model_info info = {.struct_bytes = sizeof info};
     dw_vocab_info vocab = {.struct_bytes = sizeof vocab};
     dw_status status = dw_model_get_info(model, &info);

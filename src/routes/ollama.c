@@ -14,7 +14,7 @@ typedef struct answer {
     dw_reply reply;
     bool is_chat;
     bool is_raw;      /* a text that goes on, no chat */
-    bool loads_only;  /* there is no prompt: the model is to be there */
+    bool loads_only;  /* there is no prompt: the model is to be there, or to go */
     json_t *logprobs; /* NULL: none are asked for */
     const char *reason;
     char *message; /* the whole answer, as OpenAI's has it: JSON; NULL: a raw one's is `text` */
@@ -215,23 +215,30 @@ static const dw_writer writer = {
 static void on_model(dw_model_waiter *waiter)
 {
     answer *a = waiter->owner;
-    const dw_named_model *named = dw_models_find(a->reply.server, a->reply.model);
-    if (named == NULL || named->model == NULL) {
-        a->reply.status = named != NULL ? named->status : DW_E_NOT_FOUND;
-        a->reply.error = named != NULL ? named->error : a->reply.error;
+    if (waiter->model == NULL) {
+        a->reply.status = waiter->status;
+        a->reply.error = waiter->error;
         fail(&a->reply);
     } else {
         a->reason = "load";
+        dw_models_give(waiter);
         finish(&a->reply);
     }
 }
 
-/* No prompt: the model is loaded. The client is not missed while it is. */
-static void load_only(answer *a)
+/* No prompt: the model is loaded, or with keep_alive 0 unloaded. The client is not missed while it
+ * is. */
+static void load_only(answer *a, bool unloads)
 {
     dw_named_model *named = dw_models_find(a->reply.server, a->reply.model);
     a->reply.endures = true;
     a->loads_only = true;
+    if (unloads) {
+        a->reason = "unload";
+        dw_reply_go(&a->reply);
+        finish(&a->reply);
+        return;
+    }
     a->waiter = (dw_model_waiter){.on_model = on_model, .owner = a};
     dw_reply_go(&a->reply);
     dw_models_want(named, &a->waiter);
@@ -242,6 +249,9 @@ static void begin(answer *a, const json_t *body, dw_fault *fault)
     const char *prompt = dw_params_string(body, "prompt", fault);
     json_t *message = dw__ollama_message(body, fault);
     json_t *chat = NULL;
+    uint64_t keep_ms = UINT64_MAX;
+    dw_exchange *exchange = a->reply.exchange;
+    bool keeps = dw__ollama_keep(a->reply.server, exchange, body, &keep_ms, fault);
     bool says = a->is_chat ? json_array_size(json_object_get(body, "messages")) > 0
                            : prompt != NULL && prompt[0] != '\0';
     a->is_raw = !a->is_chat && dw_params_truth(body, "raw", false, fault);
@@ -255,10 +265,14 @@ static void begin(answer *a, const json_t *body, dw_fault *fault)
     }
     dw_reply_read(&a->reply, body, 1, true, fault);
     dw_reply_read_linger(&a->reply, NULL, fault);
+    if (keeps && !dw_fault_is_set(fault)) {
+        dw_pool_keep(a->reply.server->pool, dw_models_find(a->reply.server, a->reply.model)->index,
+                     keep_ms);
+    }
     if (dw_fault_is_set(fault)) {
         dw_reply_send(&a->reply, fault->status, error_json(fault->what));
     } else if (!says) {
-        load_only(a);
+        load_only(a, keeps && keep_ms == 0);
     } else {
         dw_reply_ask(&a->reply, chat, message);
         dw_reply_go(&a->reply);

@@ -10,72 +10,89 @@
 /* The version whose routes these are: clients ask for one that has what they use. */
 #define API_VERSION "0.13.0"
 
-/* Digits of the fingerprint in a scope: "gguf2:DIGITS/...". */
-static json_t *digest_of(const dw_named_model *named)
+/* Digits of the fingerprint, "gguf2:DIGITS". */
+static json_t *digest_of(const dw_model_pool_info *info)
 {
-    const char *colon = strchr(named->scope, ':');
-    const char *end = colon != NULL ? strchr(colon, '/') : NULL;
-    return end != NULL ? json_stringn(colon + 1, (size_t)(end - colon - 1)) : json_string("");
+    const char *colon = strchr(info->fingerprint, ':');
+    return json_string(colon != NULL ? colon + 1 : "");
 }
 
-static json_t *details_json(const dw_named_model *named, const dw_model_info *info)
+static json_t *details_json(const dw_model_pool_info *info)
 {
     char size[32] = "";
-    const char *family = named->model != NULL ? info->architecture : "";
-    if (named->model != NULL) {
-        bool large = info->parameter_count >= 1000000000;
-        (void)snprintf(size, sizeof size, "%.1f%c",
-                       (double)info->parameter_count / (large ? 1e9 : 1e6), large ? 'B' : 'M');
+    const char *family = info->known ? info->model.architecture : "";
+    uint64_t count = info->model.parameter_count;
+    if (info->known) {
+        bool large = count >= 1000000000;
+        (void)snprintf(size, sizeof size, "%.1f%c", (double)count / (large ? 1e9 : 1e6),
+                       large ? 'B' : 'M');
     }
     return json_pack("{s:s, s:s, s:s, s:[s], s:s, s:s}", "parent_model", "", "format", "gguf",
                      "family", family, "families", family, "parameter_size", size,
                      "quantization_level", "");
 }
 
-static json_t *model_json(const dw_server *server, const dw_named_model *named)
+/* Seconds since 1970 as "2026-01-31T10:20:30Z" -> text [40]. */
+static void time_text(char text[40], time_t at)
+{
+    struct tm parts;
+    (void)gmtime_r(&at, &parts);
+    (void)strftime(text, 40, "%Y-%m-%dT%H:%M:%SZ", &parts);
+}
+
+static json_t *model_json(const dw_named_model *named, const dw_model_pool_info *info)
 {
     char at[40];
-    struct tm parts;
-    time_t started = (time_t)server->started_s;
-    dw_model_info info = {.struct_bytes = sizeof info};
-    if (named->model != NULL) {
-        (void)dw_model_get_info(named->model, &info);
-    }
-    (void)gmtime_r(&started, &parts);
-    (void)strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    time_text(at, (time_t)named->server->started_s);
     return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o}", "name", named->name, "model", named->name,
-                     "modified_at", at, "size", (json_int_t)info.weights_bytes, "digest",
-                     digest_of(named), "details", details_json(named, &info));
+                     "modified_at", at, "size", (json_int_t)info->bytes, "digest", digest_of(info),
+                     "details", details_json(info));
 }
 
 void dw_ollama_tags(dw_server *server, dw_exchange *exchange)
 {
     json_t *models = json_array();
     for (size_t i = 0; i < server->model_count; i++) {
-        (void)json_array_append_new(models, model_json(server, &server->models[i]));
+        dw_model_pool_info info;
+        dw_models_info(&server->models[i], &info);
+        (void)json_array_append_new(models, model_json(&server->models[i], &info));
     }
     dw_send_json(exchange, 200, json_pack("{s:o}", "models", models));
 }
 
-/* Those that are loaded; they stay. */
+/* When it is unloaded, if nobody uses it from now on; one that stays has a time that is far. */
+static void expiry_text(char text[40], const dw_model_pool_info *info)
+{
+    uint64_t left_ms = info->keep_ms > info->idle_ms ? info->keep_ms - info->idle_ms : 0;
+    if (info->keep_ms / 1000 > UINT32_MAX) {
+        (void)snprintf(text, 40, "2318-01-01T00:00:00Z");
+    } else {
+        time_text(text, time(NULL) + (time_t)(left_ms / 1000));
+    }
+}
+
+/* Those that are loaded. */
 void dw_ollama_ps(dw_server *server, dw_exchange *exchange)
 {
     json_t *models = json_array();
     for (size_t i = 0; i < server->model_count; i++) {
         const dw_named_model *named = &server->models[i];
-        dw_model_info info = {.struct_bytes = sizeof info};
-        if (named->model == NULL || dw_model_get_info(named->model, &info) != DW_OK) {
+        dw_model_pool_info info;
+        char expires[40];
+        dw_models_info(named, &info);
+        if (info.state != DW_MODEL_LOADED) {
             continue;
         }
-        json_t *model = model_json(server, named);
+        json_t *model = model_json(named, &info);
         uint32_t own = server->instance.context_tokens_max;
+        expiry_text(expires, &info);
         (void)json_object_del(model, "modified_at");
-        (void)json_object_set_new(model, "expires_at", json_string("2318-01-01T00:00:00Z"));
+        (void)json_object_set_new(model, "expires_at", json_string(expires));
         (void)json_object_set_new(
             model, "size_vram",
-            json_integer(info.weights_mapped ? 0 : (json_int_t)info.weights_bytes));
+            json_integer(info.model.weights_mapped ? 0 : (json_int_t)info.bytes));
         (void)json_object_set_new(model, "context_length",
-                                  json_integer(own != 0 ? own : info.context_length));
+                                  json_integer(own != 0 ? own : info.model.context_length));
         (void)json_array_append_new(models, model);
     }
     dw_send_json(exchange, 200, json_pack("{s:o}", "models", models));
@@ -125,7 +142,7 @@ static bool thinks(dw_model *model)
 
 static dw_status show(dw_job *job, dw_error *err)
 {
-    dw_model *model = job->model->model;
+    dw_model *model = job->waiter.model;
     dw_model_info info = {.struct_bytes = sizeof info};
     dw_status status = dw_model_get_info(model, &info);
     if (status != DW_OK) {
@@ -139,7 +156,9 @@ static dw_status show(dw_job *job, dw_error *err)
             (void)json_array_append_new(able, json_string("thinking"));
         }
     }
-    json_t *about = model_json(job->server, job->model);
+    dw_model_pool_info all;
+    dw_models_info(job->model, &all);
+    json_t *about = model_json(job->model, &all);
     job->result =
         json_pack("{s:s, s:s, s:s, s:s, s:O, s:o, s:o, s:O}", "license", "", "modelfile", "",
                   "parameters", "", "template", template != NULL ? template : "", "details",

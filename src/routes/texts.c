@@ -23,7 +23,7 @@ static dw_status tokenize(dw_job *job, dw_error *err)
     uint32_t flags =
         json_is_true(json_object_get(job->input, "add_special")) ? DW_TOKENIZE_SPECIAL : 0;
     flags |= json_is_false(parse) ? 0 : DW_TOKENIZE_PARSE;
-    dw_status status = dw_job_tokenize(job->model->model, text, flags, &tokens, err);
+    dw_status status = dw_job_tokenize(job->waiter.model, text, flags, &tokens, err);
     if (status != DW_OK) {
         return status;
     }
@@ -57,7 +57,7 @@ static dw_status detokenize(dw_job *job, dw_error *err)
     for (size_t i = 0; i < count; i++) {
         tokens[i] = (int32_t)json_integer_value(json_array_get(list, i));
     }
-    dw_model *model = job->model->model;
+    dw_model *model = job->waiter.model;
     dw_status status = dw_model_detokenize(model, tokens, count, DW_DETOKENIZE_SPECIAL, &text, err);
     if (status == DW_E_SPACE) {
         text.capacity = text.count;

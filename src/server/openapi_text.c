@@ -10,6 +10,8 @@ static const dw__route_text texts[] = {
     {DW_HTTP_GET, "/metrics", "What is counted, for Prometheus", NULL, NULL, NULL},
     {DW_HTTP_GET, "/v1/models", "The models that are served", NULL, "List", NULL},
     {DW_HTTP_GET, "/models", "The models that are served", NULL, "List", NULL},
+    {DW_HTTP_POST, "/models/load", "Load a model", "Model", NULL, NULL},
+    {DW_HTTP_POST, "/models/unload", "Unload it once nobody uses it", "Model", NULL, NULL},
     {DW_HTTP_GET, "/v1/models/{model}", "One of them", NULL, NULL, NULL},
     {DW_HTTP_POST, "/v1/chat/completions", "A chat, as OpenAI has it", "Chat", NULL, NULL},
     {DW_HTTP_POST, "/chat/completions", "A chat, as OpenAI has it", "Chat", NULL, NULL},
@@ -117,6 +119,8 @@ static const char *const schemas[] = {
     "\"Health\":{\"type\":\"object\",\"required\":[\"status\"],\"properties\":{\"status\":{"
     "\"const\":\"ok\"}}}",
     "\"Object\":{\"type\":\"object\"}",
+    "\"Model\":{\"type\":\"object\",\"required\":[\"model\"],\"properties\":{\"model\":{"
+    "\"type\":\"string\"}}}",
     "\"List\":{\"type\":\"object\",\"required\":[\"object\",\"data\"],\"properties\":{\"object\":{"
     "\"const\":\"list\"},\"data\":{\"type\":\"array\"},\"has_more\":{\"type\":\"boolean\"}}}",
     "\"Id\":{\"type\":\"object\",\"required\":[\"id\"],\"properties\":{\"id\":{\"type\":\"string\","

@@ -55,6 +55,8 @@ static const route routes[] = {
     {DW_HTTP_GET, "/metrics", metrics},
     {DW_HTTP_GET, "/v1/models", models},
     {DW_HTTP_GET, "/models", models},
+    {DW_HTTP_POST, "/models/load", dw_models_load},
+    {DW_HTTP_POST, "/models/unload", dw_models_unload},
     {DW_HTTP_POST, "/v1/chat/completions", dw_openai_chat},
     {DW_HTTP_POST, "/chat/completions", dw_openai_chat},
     {DW_HTTP_POST, "/v1/completions", dw_openai_completions},

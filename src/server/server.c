@@ -26,6 +26,7 @@ static const char *const address_default = "127.0.0.1:8080";
 
 static void close_all(dw_server *server)
 {
+    dw_pool_cancel_loads(server->pool);
     dw_tasks_cancel(server);
     dw_http_close(server->http);
     if (server->own_http != NULL) {
@@ -54,7 +55,8 @@ static void close_handles(dw_server *server)
 /* Once all that was under way has ended, and the other sides have it, nothing keeps the loop. */
 static void leave_if_idle(dw_server *server)
 {
-    if (server->leaving && server->task_count == 0 && dw_http_connection_count(server->http) == 0 &&
+    if (server->leaving && server->task_count == 0 && server->waiting == 0 &&
+        dw_http_connection_count(server->http) == 0 &&
         (server->own_http == NULL || dw_http_connection_count(server->own_http) == 0) &&
         !uv_is_closing((uv_handle_t *)&server->wake)) {
         dw_http_close(server->http);
@@ -108,7 +110,9 @@ static void on_news(uv_poll_t *poll, int status, int events)
 
 static void on_wake(uv_async_t *wake)
 {
-    begin_leaving(wake->data);
+    dw_server *server = wake->data;
+    begin_leaving(server);
+    dw_models_look(server);
 }
 
 static void on_idle_check(uv_check_t *check)
@@ -294,10 +298,8 @@ static dw_status open_news(dw_server *server, dw_error *err)
 static void take_options(dw_server *server, dw_runtime *runtime, const dw_server_options *options)
 {
     server->runtime = runtime;
-    server->open_model = options->open_model;
     server->user = options->user;
     server->find_guest = options->find_guest;
-    server->find_model = options->find_model;
     server->snapshot_bytes_max =
         options->snapshot_bytes_max != 0 ? options->snapshot_bytes_max : SNAPSHOT_BYTES_MAX;
     server->conversation = dw_module_ref(options->conversation);
@@ -323,8 +325,8 @@ dw_status dw_server_open(dw_server **out, dw_runtime *runtime, const dw_server_o
     if (status != DW_OK) {
         return status;
     }
-    if (own.open_model == NULL || own.conversation == NULL || own.model_count == 0) {
-        return dw_fail(err, DW_E_ARG, "a server needs open_model, conversation and a model's name");
+    if (own.models == NULL || own.conversation == NULL) {
+        return dw_fail(err, DW_E_ARG, "a server needs models and conversation");
     }
     dw_server *server = dw_alloc(1, sizeof *server);
     if (server == NULL) {
@@ -334,7 +336,7 @@ dw_status dw_server_open(dw_server **out, dw_runtime *runtime, const dw_server_o
     begin_loop(server);
     take_options(server, runtime, &own);
     status = open_news(server, err);
-    status = status != DW_OK ? status : dw_models_create(server, own.models, own.model_count, err);
+    status = status != DW_OK ? status : dw_models_create(server, own.models, err);
     if (status == DW_OK) {
         status = copy_origins(&server->origins, &own, err);
     }

@@ -8,6 +8,7 @@
 
 static void release(dw_job *job)
 {
+    dw_models_give(&job->waiter);
     json_decref(job->input);
     json_decref(job->result);
     dw_free(job);
@@ -47,9 +48,9 @@ static void on_worked(uv_work_t *queued, int result)
 static void on_model(dw_model_waiter *waiter)
 {
     dw_job *job = waiter->owner;
-    if (job->model->model == NULL) {
-        job->status = job->model->status;
-        job->error = job->model->error;
+    if (waiter->model == NULL) {
+        job->status = waiter->status;
+        job->error = waiter->error;
         finish(job);
         return;
     }
@@ -133,7 +134,7 @@ dw_status dw_job_render(const dw_job *job, json_t *chat, const dw_fault *fault,
         return dw_fail(err, DW_E_ARG, "%s", fault->what);
     }
     dw_status status =
-        dw_chat_render(prompt, job->model->model, text, strlen(text), (int64_t)time(NULL), err);
+        dw_chat_render(prompt, job->waiter.model, text, strlen(text), (int64_t)time(NULL), err);
     free(text);
     return status;
 }

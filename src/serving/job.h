@@ -9,7 +9,7 @@ typedef struct dw_job {
     dw_server *server;
     dw_exchange *exchange; /* NULL: nobody is there any more */
     dw_named_model *model;
-    dw_model_waiter waiter;
+    dw_model_waiter waiter; /* has the model, for `work` */
     uv_work_t queued;
     json_t *input; /* the request */
     json_t *result;

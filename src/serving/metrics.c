@@ -269,10 +269,61 @@ static void put_memory(dw_text *to, dw_runtime *runtime)
     put(to, "driftwood_payload_copied_bytes_total{why=\"forked\"} %" PRIu64 "\n", kv.copied_bytes);
 }
 
+/* A label's value -> text [capacity]. */
+static void label_of(char *text, size_t capacity, const char *value)
+{
+    size_t at = 0;
+    for (; *value != '\0' && at + 3 < capacity; value++) {
+        if (*value == '"' || *value == '\\' || *value == '\n') {
+            text[at++] = '\\';
+        }
+        text[at++] = *value == '\n' ? 'n' : *value;
+    }
+    text[at] = '\0';
+}
+
+static void put_models(dw_text *to, const dw_server *server)
+{
+    static const char *const states[] = {"unloaded", "loading", "loaded"};
+    char name[256];
+    uint64_t loaded = 0;
+    head(to, "driftwood_model_state", "gauge", "Where each model is: 1 of these states is 1");
+    for (size_t i = 0; i < server->model_count; i++) {
+        dw_model_pool_info info;
+        dw_models_info(&server->models[i], &info);
+        loaded += info.state == DW_MODEL_LOADED;
+        label_of(name, sizeof name, info.name);
+        for (unsigned s = 0; s < 3; s++) {
+            put(to, "driftwood_model_state{model=\"%s\",state=\"%s\"} %d\n", name, states[s],
+                s == (unsigned)info.state);
+        }
+    }
+    static const char *const counts[][3] = {
+        {"driftwood_model_load_fraction", "gauge", "Of a load that is under way; 1: it is loaded"},
+        {"driftwood_model_weights_bytes", "gauge", "Of a model that is loaded"},
+        {"driftwood_model_loads_total", "counter", "Times that it was loaded"},
+        {"driftwood_model_unloads_total", "counter", "Times that it was unloaded"},
+        {"driftwood_model_load_failures_total", "counter", "Loads that failed"},
+    };
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        head(to, counts[c][0], counts[c][1], counts[c][2]);
+        for (size_t i = 0; i < server->model_count; i++) {
+            dw_model_pool_info info;
+            dw_models_info(&server->models[i], &info);
+            bool is_loaded = info.state == DW_MODEL_LOADED;
+            const double values[] = {dw_models_fraction(&info), is_loaded ? (double)info.bytes : 0,
+                                     (double)info.loads, (double)info.unloads,
+                                     (double)info.failures};
+            label_of(name, sizeof name, info.name);
+            put(to, "%s{model=\"%s\"} %.12g\n", counts[c][0], name, values[c]);
+        }
+    }
+    gauge(to, "driftwood_models_loaded", "Models that are loaded", loaded);
+}
+
 void dw_metrics_show(dw_server *server, dw_exchange *exchange, size_t held_bytes)
 {
     dw_text text = {.bytes = NULL};
-    size_t loaded = 0;
     if (!dw_exchange_is_own_user(exchange) && server->keys != NULL &&
         dw_tenant_of(server, exchange)[0] != '\0') {
         dw_openai_fail(exchange, 403, NULL, "denied",
@@ -280,13 +331,10 @@ void dw_metrics_show(dw_server *server, dw_exchange *exchange, size_t held_bytes
                        "socket alone");
         return;
     }
-    for (size_t i = 0; i < server->model_count; i++) {
-        loaded += server->models[i].model != NULL;
-    }
     put_requests(&text, server->metrics);
     put_runtime(&text, server->runtime);
     put_memory(&text, server->runtime);
-    gauge(&text, "driftwood_models_loaded", "Models that are loaded", loaded);
+    put_models(&text, server);
     gauge(&text, "driftwood_connections", "Connections", dw_http_connection_count(server->http));
     gauge(&text, "driftwood_answer_bytes", "Of answers, that clients have not taken yet",
           held_bytes + dw_tasks_held_bytes(server) + dw_http_backlog(server->http) +

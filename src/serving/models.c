@@ -1,33 +1,30 @@
-/* Models by the names that clients use: loaded when they are asked for, off the loop. */
+/* Models by the names that clients use, of the server's pool. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "serving/serving.h"
 
-dw_status dw_models_create(dw_server *server, const char *const *names, size_t count, dw_error *err)
+dw_status dw_models_create(dw_server *server, dw_model_pool *pool, dw_error *err)
 {
-    server->models = dw_alloc(count, sizeof *server->models);
+    size_t count = pool != NULL ? dw_model_pool_count(pool) : 0;
+    server->pool = pool;
+    server->models = dw_alloc(count + 1, sizeof *server->models);
     if (server->models == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for %zu models", count);
     }
     for (size_t i = 0; i < count; i++) {
-        server->models[i].server = server;
-        server->models[i].name = dw_strdup(names[i]);
-        if (server->models[i].name == NULL) {
-            return dw_fail(err, DW_E_MEMORY, "no memory for a name");
+        dw_model_pool_info info = {.struct_bytes = sizeof info};
+        if (dw_model_pool_get_info(pool, i, &info, NULL) == DW_OK && info.named) {
+            server->models[server->model_count++] =
+                (dw_named_model){.server = server, .index = i, .name = info.name};
         }
-        server->model_count = i + 1;
     }
-    return DW_OK;
+    return server->model_count > 0 ? DW_OK : dw_fail(err, DW_E_ARG, "models: none has a name");
 }
 
 void dw_models_destroy(dw_server *server)
 {
-    for (size_t i = 0; i < server->model_count; i++) {
-        dw_model_unref(server->models[i].model);
-        dw_free(server->models[i].name);
-    }
     dw_free(server->models);
 }
 
@@ -52,66 +49,84 @@ dw_named_model *dw_models_find(dw_server *server, const char *name)
     return NULL;
 }
 
+void dw_models_info(const dw_named_model *named, dw_model_pool_info *info)
+{
+    *info = (dw_model_pool_info){.struct_bytes = sizeof *info};
+    (void)!dw_model_pool_get_info(named->server->pool, named->index, info, NULL);
+}
+
+double dw_models_fraction(const dw_model_pool_info *info)
+{
+    double part = info->total > 0 ? (double)info->done / (double)info->total : 0;
+    return info->state == DW_MODEL_LOADED ? 1 : part;
+}
+
+bool dw_models_may_command(const dw_server *server, const dw_exchange *exchange)
+{
+    return server->keys == NULL || dw_exchange_is_own_user(exchange);
+}
+
+/* ---- waiting for one ------------------------------------------------------------------------ */
+
+/* On the pool's thread, or under dw_models_want. */
+static void on_end(dw_pool_waiter *pool_waiter)
+{
+    dw_model_waiter *waiter = (dw_model_waiter *)(void *)pool_waiter;
+    dw_server *server = waiter->named->server;
+    if (pthread_equal(pthread_self(), waiter->asker)) {
+        waiter->ended = true;
+        return;
+    }
+    (void)pthread_mutex_lock(&server->lock);
+    waiter->next = server->loaded;
+    server->loaded = waiter;
+    (void)pthread_mutex_unlock(&server->lock);
+    (void)uv_async_send(&server->wake);
+}
+
 /* Conversations go on with the same model alone, and keys and values of the same type. */
-static dw_status note_scope(dw_named_model *named, dw_model *model, dw_error *err)
+static void tell(dw_model_waiter *waiter)
 {
-    char fingerprint[DW_FINGERPRINT_BYTES];
-    dw_status status = dw_model_fingerprint(model, fingerprint, err);
-    if (status == DW_OK) {
-        (void)snprintf(named->new_scope, sizeof named->new_scope, "%s/%d", fingerprint,
-                       (int)named->server->instance.kv_type);
-    }
-    return status;
-}
-
-static void load(uv_work_t *work)
-{
-    dw_named_model *named = work->data;
-    dw_model *model = NULL;
-    named->status =
-        named->server->open_model(named->server->user, named->name, &model, &named->error);
-    if (named->status == DW_OK) {
-        named->status = note_scope(named, model, &named->error);
-    }
-    if (named->status == DW_OK) {
-        named->new_model = model;
-    } else {
-        dw_model_unref(model);
-    }
-}
-
-static void on_loaded(uv_work_t *work, int result)
-{
-    dw_named_model *named = work->data;
-    (void)result;
-    named->loading = false;
-    named->model = named->new_model;
-    memcpy(named->scope, named->new_scope, sizeof named->scope);
-    named->new_model = NULL;
-    dw_model_waiter *waiter = named->first;
-    named->first = NULL;
-    while (waiter != NULL) {
-        dw_model_waiter *next = waiter->next;
-        waiter->on_model(waiter);
-        waiter = next;
-    }
+    dw_server *server = waiter->named->server;
+    server->waiting--;
+    waiter->model = waiter->pool.model;
+    waiter->status = waiter->pool.error.code;
+    waiter->error = waiter->pool.error;
+    (void)snprintf(waiter->scope, sizeof waiter->scope, "%s/%d", waiter->pool.fingerprint,
+                   (int)server->instance.kv_type);
+    waiter->on_model(waiter);
 }
 
 void dw_models_want(dw_named_model *named, dw_model_waiter *waiter)
 {
-    if (named->model != NULL) {
-        waiter->on_model(waiter);
-        return;
+    waiter->named = named;
+    waiter->pool.on_end = on_end;
+    waiter->asker = pthread_self();
+    waiter->ended = false;
+    named->server->waiting++;
+    dw_pool_want(named->server->pool, named->index, &waiter->pool);
+    if (waiter->ended) {
+        tell(waiter);
     }
-    waiter->next = named->first;
-    named->first = waiter;
-    if (named->loading) {
-        return;
+}
+
+void dw_models_look(dw_server *server)
+{
+    (void)pthread_mutex_lock(&server->lock);
+    dw_model_waiter *waiter = server->loaded;
+    server->loaded = NULL;
+    (void)pthread_mutex_unlock(&server->lock);
+    while (waiter != NULL) {
+        dw_model_waiter *next = waiter->next;
+        tell(waiter);
+        waiter = next;
     }
-    named->loading = true;
-    named->work.data = named;
-    if (uv_queue_work(&named->server->loop, &named->work, load, on_loaded) < 0) {
-        named->status = dw_fail(&named->error, DW_E_MEMORY, "no thread to load a model");
-        on_loaded(&named->work, 0);
+}
+
+void dw_models_give(dw_model_waiter *waiter)
+{
+    if (waiter->model != NULL) {
+        dw_model_pool_give(waiter->named->server->pool, waiter->model);
+        waiter->model = NULL;
     }
 }

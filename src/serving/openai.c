@@ -64,18 +64,42 @@ void dw_make_id(char *id, size_t capacity, const char *prefix)
 
 /* ---- models --------------------------------------------------------------------------------- */
 
-static json_t *model_json(const dw_server *server, const dw_named_model *named)
+static json_t *status_json(const dw_model_pool_info *info)
 {
-    json_t *about = json_pack("{s:s, s:s, s:I, s:s}", "id", named->name, "object", "model",
-                              "created", (json_int_t)server->started_s, "owned_by", "driftwood");
-    dw_model_info info = {.struct_bytes = sizeof info};
-    if (named->model != NULL && dw_model_get_info(named->model, &info) == DW_OK) {
+    static const char *const states[] = {"unloaded", "loading", "loaded"};
+    json_t *status =
+        json_pack("{s:s, s:f}", "value", states[info->state], "fraction", dw_models_fraction(info));
+    if (info->error.code != DW_OK && info->state == DW_MODEL_UNLOADED) {
+        json_t *what = json_string(info->error.message);
+        (void)json_object_set_new(status, "failed", json_true());
+        (void)json_object_set_new(status, "error", what != NULL ? what : json_string(""));
+    }
+    return status;
+}
+
+json_t *dw_openai_model(const dw_named_model *named)
+{
+    dw_model_pool_info info;
+    dw_models_info(named, &info);
+    json_t *about =
+        json_pack("{s:s, s:s, s:I, s:s, s:o, s:I}", "id", named->name, "object", "model", "created",
+                  (json_int_t)named->server->started_s, "owned_by", "driftwood", "status",
+                  status_json(&info), "size", (json_int_t)info.bytes);
+    if (info.state == DW_MODEL_LOADED) {
+        bool stays = info.keep_ms == DW_KEEP_LOADED;
+        (void)json_object_set_new(about, "in_use", json_boolean(info.users > 0));
+        (void)json_object_set_new(about, "idle_seconds", json_real((double)info.idle_ms / 1000));
+        (void)json_object_set_new(about, "keep_seconds",
+                                  stays ? json_null() : json_real((double)info.keep_ms / 1000));
+    }
+    if (info.known) {
+        const dw_model_info *model = &info.model;
         (void)json_object_set_new(
             about, "meta",
-            json_pack("{s:s, s:I, s:I, s:I, s:I}", "architecture", info.architecture, "n_params",
-                      (json_int_t)info.parameter_count, "n_ctx_train",
-                      (json_int_t)info.context_length, "n_vocab", (json_int_t)info.vocab_count,
-                      "size", (json_int_t)info.weights_bytes));
+            json_pack("{s:s, s:I, s:I, s:I, s:I}", "architecture", model->architecture, "n_params",
+                      (json_int_t)model->parameter_count, "n_ctx_train",
+                      (json_int_t)model->context_length, "n_vocab", (json_int_t)model->vocab_count,
+                      "size", (json_int_t)model->weights_bytes));
     }
     return about;
 }
@@ -90,12 +114,12 @@ void dw_openai_models(dw_server *server, dw_exchange *exchange, const char *name
             dw_openai_fail(exchange, 404, "model", "model_not_found", what);
             return;
         }
-        dw_send_json(exchange, 200, model_json(server, named));
+        dw_send_json(exchange, 200, dw_openai_model(named));
         return;
     }
     json_t *list = json_array();
     for (size_t i = 0; i < server->model_count; i++) {
-        (void)json_array_append_new(list, model_json(server, &server->models[i]));
+        (void)json_array_append_new(list, dw_openai_model(&server->models[i]));
     }
     dw_send_json(exchange, 200, json_pack("{s:s, s:o}", "object", "list", "data", list));
 }

@@ -12,6 +12,7 @@
 #include "http/text.h"
 #include "serving/index.h"
 #include "serving/keys.h"
+#include "serving/pool.h"
 
 #define DW_SCOPE_BYTES 192
 #define DW_IDLE_MAX 64
@@ -20,13 +21,23 @@ typedef struct dw_task dw_task;
 struct dw_host;
 struct dw_metrics;
 
-/* Who waits for a model. */
-typedef struct dw_model_waiter {
-    struct dw_model_waiter *next;
-    void (*on_model)(struct dw_model_waiter *waiter); /* it is loaded, or `status` says why not */
-    void *owner;
-} dw_model_waiter;
 typedef struct dw_named_model dw_named_model;
+
+/* Who waits for a model, and then has it. The loop's thread, but for `pool`. */
+typedef struct dw_model_waiter {
+    dw_pool_waiter pool; /* first */
+    struct dw_model_waiter *next;
+    dw_named_model *named;
+    pthread_t asker;
+    bool ended;
+    /* It is loaded, or `status` and `error` say why not. */
+    void (*on_model)(struct dw_model_waiter *waiter);
+    void *owner;
+    dw_model *model;            /* the waiter's until dw_models_give; NULL: it is not loaded */
+    char scope[DW_SCOPE_BYTES]; /* what its conversations are kept apart by */
+    dw_status status;
+    dw_error error;
+} dw_model_waiter;
 typedef struct dw_links dw_links;
 
 /* An actor that has nothing to do, for texts that are no chats. */
@@ -35,27 +46,18 @@ typedef struct dw_idle_actor {
     char tenant[DW_TENANT_NAME_MAX + 1];
 } dw_idle_actor;
 
-/* A model under the name that clients call it by. The loop's thread, but for what the work under
- * way fills in. */
+/* A model under the name that clients call it by. The loop's thread. */
 struct dw_named_model {
     dw_server *server;
-    char *name;
-    dw_model *model;            /* NULL: not loaded */
-    char scope[DW_SCOPE_BYTES]; /* what its conversations are kept apart by */
-    bool loading;
-    dw_model *new_model; /* while it is loading, the worker's */
-    char new_scope[DW_SCOPE_BYTES];
-    dw_status status; /* of the last load */
-    dw_error error;
-    uv_work_t work;
-    dw_model_waiter *first;          /* that wait for it */
+    size_t index; /* in the pool */
+    const char *name;
     dw_idle_actor idle[DW_IDLE_MAX]; /* [idle_count] */
     size_t idle_count;
 };
 
 struct dw_server {
     dw_runtime *runtime;
-    dw_status (*open_model)(void *user, const char *name, dw_model **model, dw_error *err);
+    dw_model_pool *pool;
     void *user;
     dw_module *conversation;
     dw_instance_options instance; /* what conversations are made with, but for models */
@@ -83,12 +85,11 @@ struct dw_server {
     struct dw_metrics *metrics;
     struct dw_host *host; /* actors over HTTP */
     dw_status (*find_guest)(void *user, const char *name, dw_module **module, dw_error *err);
-    dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
-                            dw_error *err);
     char *folder; /* the state folder; NULL: there is none */
     uint64_t snapshot_bytes_max;
     dw_named_model *models; /* [model_count] */
     size_t model_count;
+    size_t waiting; /* for models */
     dw_task *tasks; /* under way */
     size_t task_count;
     size_t log_bytes;         /* of events that they keep */
@@ -96,20 +97,31 @@ struct dw_server {
     uint64_t requests;        /* so far */
     uint64_t started_s;       /* since 1970 */
     bool leaving;
-    _Atomic bool stops;   /* dw_server_stop was called */
-    pthread_mutex_t lock; /* guards the next */
-    dw_task *ready;       /* tasks with news */
+    _Atomic bool stops;      /* dw_server_stop was called */
+    pthread_mutex_t lock;    /* guards the next two */
+    dw_task *ready;          /* tasks with news */
+    dw_model_waiter *loaded; /* who waited for a model, and has it, or not */
 };
 
 /* ---- models.c ---- */
 
-dw_status dw_models_create(dw_server *server, const char *const *names, size_t count,
-                           dw_error *err);
+/* Those of the pool that have names. Errors: DW_E_ARG (none has), DW_E_MEMORY. */
+dw_status dw_models_create(dw_server *server, dw_model_pool *pool, dw_error *err);
 void dw_models_destroy(dw_server *server);
 /* NULL: there is no such model. `name` NULL or "": the first. */
 dw_named_model *dw_models_find(dw_server *server, const char *name);
-/* The waiter is told once it is loaded, off the loop: at once where it is. */
+/* What the pool tells of it. */
+void dw_models_info(const dw_named_model *named, dw_model_pool_info *info);
+/* Of its load: 0 unloaded, 1 loaded. */
+double dw_models_fraction(const dw_model_pool_info *info);
+/* Whether who asks may say when models come and go: where anybody may ask, or the user himself. */
+bool dw_models_may_command(const dw_server *server, const dw_exchange *exchange);
+/* The waiter, of which on_model and owner are set, is told once it is loaded, off the loop: at once
+ * where it is. It has the model until dw_models_give, and it is not unloaded before. */
 void dw_models_want(dw_named_model *model, dw_model_waiter *waiter);
+void dw_models_give(dw_model_waiter *waiter);
+/* For the server: a model came for one of them. */
+void dw_models_look(dw_server *server);
 
 /* ---- errors, keys ---- */
 

@@ -18,7 +18,7 @@ struct dw_task {
     dw_server *server;
     dw_task *before; /* under way */
     dw_task *next;
-    dw_model_waiter waiter; /* until that is loaded */
+    dw_model_waiter waiter; /* has the model, once it is loaded */
     dw_named_model *model;
     const dw_task_ops *ops; /* NULL: nobody waits for it */
     void *user;
@@ -90,6 +90,7 @@ static void destroy(dw_task *task)
     dw_text_free(&task->prompt);
     dw_text_free(&task->line);
     dw_text_free(&task->news);
+    dw_models_give(&task->waiter);
     dw_free(task->message);
     json_decref(task->steady);
     dw_free(task->chat);
@@ -248,7 +249,7 @@ static void session_name(const dw_task *task, const char *session, char name[DW_
     dw_hash128 *hash = dw_hash128_create();
     digest[0] = 0;
     if (hash != NULL) {
-        dw_hash128_add(hash, task->model->scope, strlen(task->model->scope));
+        dw_hash128_add(hash, task->waiter.scope, strlen(task->waiter.scope));
         dw_hash128_finish(hash, digest);
         dw_hash128_destroy(hash);
     }
@@ -260,7 +261,7 @@ static dw_status make_actor(dw_task *task, dw_error *err)
 {
     dw_server *server = task->server;
     dw_instance_options instance = server->instance;
-    instance.models = &task->model->model;
+    instance.models = &task->waiter.model;
     instance.model_count = 1;
     dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
     char name[DW_NAME_MAX + 1] = "";
@@ -414,7 +415,7 @@ static dw_status read_prompt(dw_task *task, dw_error *err)
     dw_chat_prompt *prompt = NULL;
     size_t length = strlen(task->chat);
     size_t bytes = 0;
-    dw_model *model = task->model->model;
+    dw_model *model = task->waiter.model;
     dw_status status = dw_chat_render(&prompt, model, task->chat, length, (int64_t)time(NULL), err);
     if (status != DW_OK) {
         return status;
@@ -457,7 +458,7 @@ static void search(uv_work_t *work)
 {
     dw_task *task = work->data;
     dw_server *server = task->server;
-    (void)snprintf(task->scope, sizeof task->scope, "%s/%s", task->model->scope, task->tenant);
+    (void)snprintf(task->scope, sizeof task->scope, "%s/%s", task->waiter.scope, task->tenant);
     find_session(task, task->terms.session, task->named);
     find_session(task, task->terms.parent, task->parent);
     if (task->named[0] != '\0') {
@@ -496,9 +497,8 @@ static void look_for(dw_task *task)
 static void on_model(dw_model_waiter *waiter)
 {
     dw_task *task = waiter->owner;
-    dw_named_model *model = task->model;
-    if (model->model == NULL || task->ops == NULL) {
-        finish(task, model->status, &model->error);
+    if (waiter->model == NULL || task->ops == NULL) {
+        finish(task, waiter->status, &waiter->error);
     } else {
         look_for(task);
     }
@@ -524,7 +524,7 @@ static dw_status told_again(const dw_task *task, dw_chat_prompt **prompt, dw_err
         return dw_fail(err, DW_E_MEMORY, "no memory for a conversation");
     }
     dw_status status =
-        dw_chat_render(prompt, task->model->model, text, strlen(text), (int64_t)time(NULL), err);
+        dw_chat_render(prompt, task->waiter.model, text, strlen(text), (int64_t)time(NULL), err);
     free(text);
     return status;
 }

@@ -1,0 +1,28 @@
+/* A pool of models (include/driftwood.h) for who may not block, and knows them by number. */
+#ifndef DW_SERVING_POOL_H
+#define DW_SERVING_POOL_H
+
+#include "driftwood.h"
+
+#define DW_POOL_MODELS_MAX 256
+
+/* Who waits for a model: the caller's, until on_end. */
+typedef struct dw_pool_waiter {
+    struct dw_pool_waiter *next;
+    /* On the pool's thread, or under dw_pool_want, without its lock; the waiter may be gone
+     * afterwards. */
+    void (*on_end)(struct dw_pool_waiter *waiter);
+    dw_model
+        *model; /* taken for the waiter, who calls dw_model_pool_give; NULL: `error` says why */
+    char fingerprint[DW_FINGERPRINT_BYTES];
+    dw_error error;
+} dw_pool_waiter;
+
+/* on_end is called once, also on failure, and at once where the model is loaded. */
+void dw_pool_want(dw_model_pool *pool, size_t index, dw_pool_waiter *waiter);
+/* dw_model_pool_keep, by number. */
+void dw_pool_keep(dw_model_pool *pool, size_t index, uint64_t keep_ms);
+/* A load that is under way, and those that wait for their turn, fail with DW_E_CANCELLED. */
+void dw_pool_cancel_loads(dw_model_pool *pool);
+
+#endif

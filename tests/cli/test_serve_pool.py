@@ -1,0 +1,240 @@
+#!/usr/bin/env python3
+"""driftwood serve: models that are unloaded when idle, or for others, and loaded again when they are asked for.
+
+Called by ctest with the source and the build folder.
+"""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+import urllib.request
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from test_serve import BUILD, MODEL, STORY, Server, cached, text_of, user  # noqa: E402
+
+TINY = os.path.join(BUILD, "tests", "write_model")
+
+
+def state_of(server, model="small"):
+    return server.ask(f"/v1/models/{model}")[1]["status"]["value"]
+
+
+def await_state(server, state, model="small"):
+    end = time.monotonic() + 60
+    while state_of(server, model) != state:
+        if time.monotonic() > end:
+            raise AssertionError(f"{model} is not {state}")
+        time.sleep(0.05)
+
+
+def metric(server, name, model="small"):
+    text = urllib.request.urlopen(f"http://{server.address}/metrics", timeout=60).read().decode()
+    return float(re.search(rf'^driftwood_model_{name}{{model="{model}"}} (\S+)$', text, re.M)[1])
+
+
+def at_once(count, work):
+    """-> what each of so many threads got"""
+    results = [None] * count
+
+    def run(i):
+        results[i] = work()
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+class Pool(unittest.TestCase):
+    def setUp(self):
+        self.place = tempfile.TemporaryDirectory(prefix="dw-pool-")
+        self.addCleanup(self.place.cleanup)
+        self.tiny = os.path.join(self.place.name, "tiny.gguf")
+        subprocess.run([TINY, self.tiny], check=True)
+
+    def serve(self, *options, **more):
+        server = Server(*options, **more)
+        self.addCleanup(lambda: server.process.returncode is None and server.end(signal.SIGKILL))
+        return server
+
+    def complete(self, server, model="tiny", **more):
+        return server.ask("/v1/completions", {"model": model, "prompt": "sea", "max_tokens": 2, **more})
+
+    def test_conversations_outlive_their_model(self):
+        state = os.path.join(self.place.name, "state")
+        server = self.serve("--model-idle", "1", state=state)
+        self.assertEqual(state_of(server), "unloaded")
+        chats = [[user(f"{STORY} How many boats? {i}")] for i in range(2)]
+        answers = [server.chat(chat, max_tokens=8) for chat in chats]
+        self.assertEqual(metric(server, "loads_total"), 1)
+        about = server.ask("/v1/models/small")[1]
+        self.assertEqual((about["status"]["fraction"], about["keep_seconds"]), (1, 1))
+        self.assertEqual(about["meta"]["architecture"], "llama")
+        await_state(server, "unloaded")
+        self.assertEqual((metric(server, "unloads_total"), metric(server, "weights_bytes")), (1, 0))
+        self.assertEqual(server.overview()["runtime"]["resident"], 0)
+        for chat, answer in zip(chats, answers):
+            chat += [{"role": "assistant", "content": text_of(answer)}, user("And then?")]
+        again = server.chat(chats[0], max_tokens=8)
+        self.assertGreaterEqual(cached(again), answers[0]["usage"]["total_tokens"] - 2)
+        self.assertEqual(metric(server, "loads_total"), 2)
+        await_state(server, "unloaded")
+        server.end(signal.SIGKILL)
+        server = self.serve("--model-idle", "600", state=state)
+        again = server.chat(chats[1], max_tokens=8)
+        self.assertGreaterEqual(cached(again), answers[1]["usage"]["total_tokens"] - 2)
+        self.assertEqual(server.end(), 0, server.errors)
+
+    def test_one_load_for_all_who_ask(self):
+        server = self.serve("--model", "tiny=" + self.tiny)
+        one = server.raw()  # a client that goes at once
+        body = json.dumps({"model": "tiny", "prompt": "sea", "max_tokens": 2}).encode()
+        one.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        one.close()
+        got = at_once(6, lambda: self.complete(server)[0])
+        self.assertEqual(got, [200] * 6)
+        self.assertEqual(metric(server, "loads_total", "tiny"), 1)
+        self.assertEqual(state_of(server), "unloaded")  # nobody asked for that
+        self.assertEqual(server.end(), 0, server.errors)
+
+    def test_a_load_that_fails_is_told_and_tried_again(self):
+        late = os.path.join(self.place.name, "late.gguf")
+        with open(late, "wb") as file:
+            file.write(b"no model")
+        server = self.serve("--model", "late=" + late)
+        got = at_once(3, lambda: self.complete(server, "late"))
+        for status, answer in got:
+            self.assertGreaterEqual(status, 400)
+            self.assertIn("late.gguf", answer["error"]["message"])
+        status = server.ask("/v1/models/late")[1]["status"]
+        self.assertEqual((status["value"], status["failed"]), ("unloaded", True))
+        self.assertIn("late.gguf", status["error"])
+        self.assertGreaterEqual(metric(server, "load_failures_total", "late"), 1)
+        os.replace(self.tiny, late)
+        self.assertEqual(self.complete(server, "late")[0], 200)
+        self.assertNotIn("failed", server.ask("/v1/models/late")[1]["status"])
+        self.assertEqual(server.end(), 0, server.errors)
+        self.assertIn("late: not loaded: ", server.errors)
+
+    def test_the_least_recently_used_gives_way(self):
+        size = {}
+        server = self.serve("--model", "tiny=" + self.tiny)
+        for model in ("small", "tiny"):
+            size[model] = server.ask(f"/v1/models/{model}")[1]["size"]
+        self.assertEqual(server.end(), 0, server.errors)
+        other = os.path.join(self.place.name, "other.gguf")
+        subprocess.run([TINY, other], check=True)
+        limit = size["small"] + size["tiny"] + size["tiny"] // 2  # two of the three fit
+        server = self.serve("--model", "tiny=" + self.tiny, "--model", "other=" + other,
+                            "--model-memory", str(limit))
+        server.chat([user("hello")], max_tokens=2)
+        self.assertEqual(self.complete(server)[0], 200)
+        server.chat([user("hello again")], max_tokens=2)
+        self.assertEqual(self.complete(server, "other")[0], 200)
+        states = [state_of(server, model) for model in ("small", "tiny", "other")]
+        self.assertEqual(states, ["loaded", "unloaded", "loaded"])
+        self.assertEqual(server.end(), 0, server.errors)
+
+        server = self.serve("--model", "tiny=" + self.tiny, "--model-memory",
+                            str(size["small"] + size["tiny"] // 2))
+        connection = server.connect()
+        connection.request("POST", "/v1/chat/completions", json.dumps({
+            "messages": [user("Tell a long story.")], "max_tokens": 2000, "stream": True,
+            "logit_bias": {"2": -100, "0": -100}}))
+        answer = connection.getresponse()
+        answer.readline()
+        status, told = self.complete(server)
+        self.assertEqual(status, 503, told)
+        for word in ("tiny", "in use", "small", str(size["tiny"])):
+            self.assertIn(word, told["error"]["message"])
+        answer.close()
+        connection.close()
+        end = time.monotonic() + 60
+        while self.complete(server)[0] == 503 and time.monotonic() < end:
+            time.sleep(0.05)  # the answer breaks off
+        self.assertEqual((state_of(server, "tiny"), state_of(server)), ("loaded", "unloaded"))
+        self.assertEqual(server.end(), 0, server.errors)
+
+        server = self.serve("--model-memory", "1M")
+        status, told = server.ask("/v1/chat/completions", {"messages": [user("x")]})
+        self.assertEqual(status, 507, told)
+        self.assertIn("the limit of all models is 1048576", told["error"]["message"])
+        self.assertEqual(server.end(), 0, server.errors)
+
+    def test_by_ollamas_and_llamas_routes(self):
+        server = self.serve("--model", "tiny=" + self.tiny, "--model-idle", "600")
+
+        def loaded():
+            return {m["name"]: m for m in server.ask("/api/ps")[1]["models"]}
+
+        self.assertEqual(loaded(), {})
+        self.assertEqual({m["name"]: m["size"] > 0 for m in server.ask("/api/tags")[1]["models"]},
+                         {"small": True, "tiny": True})
+        status, told = server.ask("/api/generate", {"model": "tiny", "stream": False})
+        self.assertEqual((status, told["done_reason"]), (200, "load"))
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 300))
+        self.assertGreater(loaded()["tiny"]["expires_at"], at)
+        self.assertRegex(loaded()["tiny"]["digest"], "^[0-9a-f]{64}$")
+        for value in (-1, "-1s", "-1m"):
+            server.ask("/api/generate", {"model": "tiny", "stream": False, "keep_alive": value})
+            self.assertGreater(loaded()["tiny"]["expires_at"], "2300")
+        for value, seconds in ((90, 90), ("1m30s", 90), ("90000ms", 90), ("90", 90), (0.5e2, 50)):
+            server.ask("/api/embed", {"model": "tiny", "input": "sea", "keep_alive": value})
+            self.assertEqual(server.ask("/v1/models/tiny")[1]["keep_seconds"], seconds)
+        for value in ("soon", "5 m", "", True, [], "1m5", "m"):
+            status, told = server.ask("/api/generate", {"model": "tiny", "keep_alive": value})
+            self.assertEqual(status, 400, (value, told))
+            self.assertIn("keep_alive", told["error"])
+        told = server.ask("/api/generate", {"model": "tiny", "stream": False, "keep_alive": 0})[1]
+        self.assertEqual((told["done"], told["done_reason"]), (True, "unload"))
+        await_state(server, "unloaded", "tiny")
+        told = server.ask("/api/generate", {"model": "tiny", "prompt": "sea", "raw": True,
+                                            "stream": False, "keep_alive": 0,
+                                            "options": {"num_predict": 2}})[1]
+        self.assertTrue(told["done"])
+        await_state(server, "unloaded", "tiny")
+
+        self.assertEqual(server.ask("/models/unload", {"model": "tiny"})[0], 400)
+        self.assertEqual(server.ask("/models/load", {"model": "tiny"}), (200, {"success": True}))
+        await_state(server, "loaded", "tiny")
+        self.assertEqual(server.ask("/models/unload", {"model": "tiny"}), (200, {"success": True}))
+        await_state(server, "unloaded", "tiny")
+        self.assertEqual(server.ask("/models/load", {"model": "large"})[0], 404)
+        self.assertEqual(server.ask("/models/load", {})[0], 400)
+        self.assertEqual(server.end(), 0, server.errors)
+
+    def test_with_keys_models_stay_the_servers(self):
+        keys = os.path.join(self.place.name, "keys")
+        key, line = subprocess.run([os.path.join(BUILD, "driftwood"), "serve", "--new-key", "guests"],
+                                   check=True, capture_output=True, text=True).stdout.splitlines()
+        with open(keys, "w", encoding="utf-8") as file:
+            file.write(line + "\n")
+        server = self.serve("--model", "tiny=" + self.tiny, "--keys", keys)
+
+        def ask(path, body):
+            connection = server.connect()
+            connection.request("POST", path, json.dumps(body), {"Authorization": "Bearer " + key})
+            answer = connection.getresponse()
+            text = answer.read()
+            connection.close()
+            return answer.status, json.loads(text)
+
+        told = ask("/api/generate", {"model": "tiny", "stream": False, "keep_alive": 0})[1]
+        self.assertEqual(told["done_reason"], "load")
+        self.assertEqual(ask("/models/unload", {"model": "tiny"})[0], 403)
+        self.assertEqual(server.end(), 0, server.errors)
+
+
+if __name__ == "__main__":
+    if not os.path.exists(MODEL):
+        print("the default model is not there: run `make model`")
+        sys.exit(77)
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=1)
