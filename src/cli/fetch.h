@@ -28,6 +28,22 @@ bool dw_cli_can_fetch(void);
  * DW_E_UNSUPPORTED (built without libcurl). */
 dw_status dw_cli_fetch_url(const dw_cli_fetch *what, dw_cli_fetched *result, dw_error *err);
 
+/* catalogue.c: models by names of our own. */
+typedef struct dw_cli_known_model {
+    const char *name;
+    const char *repo; /* OWNER/REPO */
+    const char *quant;
+    const char *what; /* it can do */
+} dw_cli_known_model;
+
+/* NULL: there are no more. */
+const dw_cli_known_model *dw_cli_known_model_at(size_t index);
+/* By `name` [length], in any case of letters; NULL: there is none. */
+const dw_cli_known_model *dw_cli_known_model_find(const char *name, size_t length);
+/* "NAME[:QUANT]" -> "hf:OWNER/REPO:QUANT", address [capacity]. Errors: DW_E_NOT_FOUND,
+ * DW_E_LIMIT. */
+dw_status dw_cli_known_address(const char *name, char *address, size_t capacity, dw_error *err);
+
 /* pull.c: the model that "hf:OWNER/REPO[:QUANT]" names, in the cache, fetched if it is not there ->
  * path of its (first) file. Errors: those of dw_cli_fetch_url; DW_E_ARG, DW_E_FORMAT (not what its
  * hash says). */

@@ -117,6 +117,11 @@ static dw_status find_in_folder(char *path, size_t capacity, const char *folder,
     if (directory != NULL) {
         (void)closedir(directory);
     }
+    if (best_count == 0 && dw_cli_known_model_find(name, strcspn(name, ":")) != NULL) {
+        return dw_fail(err, DW_E_NOT_FOUND,
+                       "model '%.80s' is not in %.100s yet: `driftwood pull %.80s` fetches it",
+                       name, folder, name);
+    }
     if (best_count == 0) {
         return dw_fail(err, DW_E_NOT_FOUND,
                        "model '%.80s': neither a file nor a name in %.80s; `make setup model` "

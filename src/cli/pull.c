@@ -20,18 +20,21 @@
 #define PIECE ((size_t)1 << 20)
 
 static const char usage[] =
-    "usage: driftwood pull hf:OWNER/REPO[:QUANT]|URL\n"
+    "usage: driftwood pull NAME[:QUANT]|hf:OWNER/REPO[:QUANT]|URL\n"
+    "       driftwood pull --list\n"
     "\n"
     "Fetches a model into the cache ($XDG_CACHE_HOME/driftwood, or ~/.cache/driftwood), and "
     "prints\n"
     "its path. What broke off goes on where it was. Files are compared with the hashes that come\n"
     "with them.\n"
     "\n"
+    "  NAME[:QUANT]           one of the names that --list has; QUANT in place of its own\n"
     "  hf:OWNER/REPO[:QUANT]  from Hugging Face: the GGUF file whose name has QUANT in it, in any\n"
     "                         case; without it the one that there is, or Q4_K_M. All parts of one\n"
     "                         that is split. $HF_TOKEN is told to $HF_ENDPOINT (without it\n"
     "                         https://huggingface.co) alone\n"
     "  URL                    a GGUF file, http or https\n"
+    "  -l, --list             names, and the address that each stands for\n"
     "  -h, --help             this text\n";
 
 /* A file that is wanted. */
@@ -475,27 +478,53 @@ dw_status dw_cli_pull_model(const char *name, char *path, size_t capacity, dw_er
     return status;
 }
 
+static int list_names(void)
+{
+    const dw_cli_known_model *known;
+    for (size_t i = 0; (known = dw_cli_known_model_at(i)) != NULL; i++) {
+        dw_cli_print("%-18s hf:%s:%-8s %s\n", known->name, known->repo, known->quant, known->what);
+    }
+    return 0;
+}
+
+static bool is_address(const char *name)
+{
+    return strncmp(name, "hf:", 3) == 0 || strncmp(name, "http://", 7) == 0 ||
+           strncmp(name, "https://", 8) == 0;
+}
+
 int dw_cli_pull(int argc, char **argv)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"list", no_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     char path[DW_CLI_PATH_MAX];
+    char address[512];
     dw_error error;
     int option;
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    bool lists = false;
+    while ((option = getopt_long(argc, argv, "lh", options, NULL)) != -1) {
         if (option == 'h') {
             dw_cli_print("%s", usage);
             return 0;
         }
-        return DW_CLI_USAGE;
+        if (option != 'l') {
+            return DW_CLI_USAGE;
+        }
+        lists = true;
     }
-    if (argc - optind != 1) {
-        return dw_cli_fail(DW_CLI_USAGE, "pull takes 1 argument, %d were given", argc - optind);
+    if (argc - optind != (lists ? 0 : 1)) {
+        return dw_cli_fail(DW_CLI_USAGE, "pull takes %d argument%s, %d were given", lists ? 0 : 1,
+                           lists ? "s with --list" : "", argc - optind);
+    }
+    if (lists) {
+        return list_names();
     }
     const char *name = argv[optind];
-    if (strncmp(name, "hf:", 3) != 0 && strncmp(name, "http://", 7) != 0 &&
-        strncmp(name, "https://", 8) != 0) {
-        return dw_cli_fail(DW_CLI_USAGE, "pull: '%.100s': hf:OWNER/REPO[:QUANT] or a URL is wanted",
-                           name);
+    if (!is_address(name)) {
+        if (dw_cli_known_address(name, address, sizeof address, &error) != DW_OK) {
+            return dw_cli_fail(DW_CLI_USAGE, "pull: %s", error.message);
+        }
+        name = address;
     }
     if (dw_cli_pull_model(name, path, sizeof path, &error) != DW_OK) {
         return dw_cli_fail_with(&error);

@@ -98,7 +98,7 @@ class Output(Case):
         looking = ["top", "--control", self.control, "--once"]
         windows = ["--context", "8", "--tokens", "16", "--text", text, *WITH_MODEL]
         plain = [["--help"], ["--version"], ["help"], ["help", "run"], ["devices"],
-                 ["devices", "--json"], ["models"], ["models", "--json"],
+                 ["devices", "--json"], ["models"], ["models", "--json"], ["pull", "--list"],
                  ["doctor", "--device", "CPU"], ["doctor", "--device", "CPU", "--json"],
                  ["inspect", MODEL], ["inspect", MODEL, "--json"], ["inspect", snapshot],
                  ["inspect", snapshot, "--json"], ["check", snapshot],

@@ -33,6 +33,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
     lies = False
     private = False
     ranges = True
+    repo = "some/repo"
 
     def log_message(self, *args):
         pass
@@ -51,7 +52,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         some = names[page * 4:page * 4 + 4]
         more = {}
         if names[page * 4 + 4:]:
-            more["Link"] = f'<{self.server.base}/api/models/some/repo/tree/main?page={page + 1}>; rel="next"'
+            more["Link"] = f'<{self.server.base}/api/models/{Hub.repo}/tree/main?page={page + 1}>; rel="next"'
         self.reply(200, json.dumps([
             {"type": "file", "path": name, "size": len(DATA[name]), "oid": "0" * 40,
              **({"lfs": {"oid": self.hash(name), "size": len(DATA[name]), "pointerSize": 130}}
@@ -80,10 +81,10 @@ class Hub(http.server.BaseHTTPRequestHandler):
         Hub.asked.append((self.server.server_port, self.path, self.headers.get("Authorization"),
                           self.headers.get("Range")))
         store = re.match(r"/store/(.*)$", self.path)
-        resolved = re.match(r"/some/repo/resolve/main/([^?]*)", self.path)
+        resolved = re.match(rf"/{Hub.repo}/resolve/main/([^?]*)", self.path)
         if Hub.private and not store and not self.headers.get("Authorization"):
             self.reply(401)
-        elif self.path.startswith("/api/models/some/repo/tree/main"):
+        elif self.path.startswith(f"/api/models/{Hub.repo}/tree/main"):
             self.listing()
         elif resolved and resolved[1] in DATA:
             self.reply(302, Location=f"{self.server.store}/store/{resolved[1]}",
@@ -157,6 +158,27 @@ class Pull(unittest.TestCase):
         self.assertFalse([a for a in Hub.asked[count:] if "resolve" in a[1]])
         self.assertEqual(sorted(os.listdir(self.folder)),
                          ["model-Q4_K_M.gguf", "model-Q8_0.gguf"])
+
+    def test_names(self):
+        done = self.run_raw("pull", "--list")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        rows = [line.split() for line in done.stdout.splitlines()]
+        self.assertIn("smollm2-135m", [row[0] for row in rows])
+        for name, address, *what in rows:
+            self.assertRegex(address, r"^hf:[^/:]+/[^/:]+:[A-Z0-9_]+$")
+            self.assertTrue(what)
+            # --model finds by the same name what was fetched
+            file = address.split("/")[1].split(":")[0]
+            self.assertTrue(file.lower().startswith(name), (name, file))
+        Hub.repo = "bartowski/SmolLM2-135M-Instruct-GGUF"
+        self.addCleanup(setattr, Hub, "repo", "some/repo")
+        path = self.good("smollm2-135m")
+        self.assert_file(path, "model-Q4_K_M.gguf")
+        self.assert_file(self.good("SmolLM2-135m:f16"), "model-F16.gguf")
+        self.bad("smollm2-135m:Q9", "with Q9")
+        self.bad("smollm3-135m", "--list", code=2)
+        done = self.run_raw("run", "--model", "qwen3-4b", "--prompt", "x")
+        self.assertIn("`driftwood pull qwen3-4b`", done.stderr)
 
     def test_split_files(self):
         path = self.good("hf:some/repo:split")
