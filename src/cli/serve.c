@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/actor_state.h"
+#include "cli/config.h"
 #include "cli/session.h"
 
 #define MODELS_MAX 64
@@ -32,6 +33,7 @@ static const char usage[] =
     "  --model-memory BYTES of models that are loaded; those used longest ago give way to one "
     "that\n"
     "                       is asked for; default no limit\n"
+    "  --config FILE        options in a file, a line each: NAME = VALUE, without dashes\n"
     "  --listen ADDRESS     HOST:PORT, [IPV6]:PORT or unix:PATH; default " LISTEN_DEFAULT "\n"
     "  --state DIR          the state folder; default $XDG_STATE_HOME/driftwood, or\n"
     "                       ~/.local/state/driftwood\n"
@@ -70,10 +72,12 @@ enum {
     OPT_ALLOW_ORIGIN,
     OPT_MODEL_IDLE,
     OPT_MODEL_MEMORY,
+    OPT_CONFIG,
 };
 
 static const struct option options[] = {
     {"model", required_argument, NULL, DW_CLI_OPT_MODEL},
+    {"config", required_argument, NULL, OPT_CONFIG},
     {"model-idle", required_argument, NULL, OPT_MODEL_IDLE},
     {"model-memory", required_argument, NULL, OPT_MODEL_MEMORY},
     {"listen", required_argument, NULL, OPT_LISTEN},
@@ -117,6 +121,7 @@ typedef struct serving {
     const char *listen;
     const char *state;
     const char *keys_path; /* NULL: there are none */
+    char *config;          /* its text, which options point into; NULL: there is none */
     char *keys;
     size_t keys_bytes;
     bool open;
@@ -460,6 +465,7 @@ static void close_all(serving *s)
     }
     dw_engine_destroy(s->engine);
     free(s->keys);
+    free(s->config);
     free(s->chat_template);
     free(s->folder);
 }
@@ -501,11 +507,30 @@ static dw_status add_origin(serving *s, const char *origin, dw_error *err)
     return DW_OK;
 }
 
+static dw_status take_option(serving *s, int option, const char *value, dw_error *err);
+
+static dw_status take_from_config(void *user, int option, const char *value, dw_error *err)
+{
+    return take_option(user, option, value, err);
+}
+
+/* What follows on the command line counts after it. */
+static dw_status read_config(serving *s, const char *path, dw_error *err)
+{
+    static const int refused[] = {OPT_CONFIG, OPT_NEW_KEY, 'h', 0};
+    const dw_cli_config config = {
+        .options = options, .refused = refused, .take = take_from_config, .user = s};
+    return s->config == NULL ? dw_cli_config_read(&config, path, &s->config, err)
+                             : dw_fail(err, DW_E_ARG, "--config: one is allowed");
+}
+
 static dw_status take_option(serving *s, int option, const char *value, dw_error *err)
 {
     switch (option) {
     case DW_CLI_OPT_MODEL:
         return add_model(s, value, err);
+    case OPT_CONFIG:
+        return read_config(s, value, err);
     case OPT_MODEL_IDLE:
         return dw_cli_whole("--model-idle", value, 1, UINT32_MAX, &s->model_idle_s, err);
     case OPT_MODEL_MEMORY:

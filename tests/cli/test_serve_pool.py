@@ -211,6 +211,42 @@ class Pool(unittest.TestCase):
         self.assertEqual(server.ask("/models/load", {})[0], 400)
         self.assertEqual(server.end(), 0, server.errors)
 
+    def test_options_in_a_file(self):
+        config = os.path.join(self.place.name, "config")
+
+        def write(text):
+            with open(config, "w", encoding="utf-8") as file:
+                file.write(text)
+
+        write(f"# models\n\nmodel = tiny={self.tiny}\n  model-idle  7\r\n"
+              "model-memory=200M\nopen = false\nallow-origin https://chat.example")
+        server = self.serve("--config", config)
+        self.assertEqual([m["id"] for m in server.ask("/v1/models")[1]["data"]], ["small", "tiny"])
+        self.assertEqual(self.complete(server)[0], 200)
+        self.assertEqual(server.ask("/v1/models/tiny")[1]["keep_seconds"], 7)
+        self.assertEqual(server.end(), 0, server.errors)
+        server = self.serve("--config", config, "--model-idle", "9")  # the later counts
+        self.complete(server)
+        self.assertEqual(server.ask("/v1/models/tiny")[1]["keep_seconds"], 9)
+        self.assertEqual(server.end(), 0, server.errors)
+        for text, words in (("model-idle = soon", ["line 1", "model-idle", "soon"]),
+                            ("\n\nmodel-idel = 3", ["line 3", "'model-idel' is no option"]),
+                            ("model =", ["line 1", "model", "a value is wanted"]),
+                            ("listen", ["line 1", "listen", "a value is wanted"]),
+                            ("open = maybe", ["line 1", "open", "maybe"]),
+                            ("help", ["no option of a file"]), ("new-key = x", ["no option of a file"]),
+                            ("config = " + config, ["no option of a file"]), ("= 3", ["''"]),
+                            ("model-idle = 3\0", ["zero byte"]), ("\xff\xfe", ["no option of a file"])):
+            write(text)
+            done = subprocess.run([os.path.join(BUILD, "driftwood"), "serve", "--config", config], check=False,
+                                  capture_output=True, text=True, timeout=60)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), text)
+            for word in words:
+                self.assertIn(word, done.stderr)
+        done = subprocess.run([os.path.join(BUILD, "driftwood"), "serve", "--config", "/nowhere"], check=False,
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 2)
+
     def test_with_keys_models_stay_the_servers(self):
         keys = os.path.join(self.place.name, "keys")
         key, line = subprocess.run([os.path.join(BUILD, "driftwood"), "serve", "--new-key", "guests"],
