@@ -35,9 +35,14 @@ static ptrdiff_t on_stdout(void *user, const unsigned char *bytes, size_t count)
 
 static ptrdiff_t on_stderr(void *user, const unsigned char *bytes, size_t count)
 {
-    const dw_instance_options *options = &((dw_actor *)user)->settings->instance;
-    return options->on_stderr != NULL ? options->on_stderr(options->user, bytes, count)
-                                      : (ptrdiff_t)count;
+    const dw_actor *actor = user;
+    const dw_instance_options *options = &actor->settings->instance;
+    ptrdiff_t taken = options->on_stderr != NULL ? options->on_stderr(options->user, bytes, count)
+                                                 : (ptrdiff_t)count;
+    if (taken > 0 && actor->on_error_output != NULL) {
+        actor->on_error_output(actor->error_output_user, bytes, (size_t)taken);
+    }
+    return taken;
 }
 
 static void on_progress(void *user, uint32_t done, uint32_t total)
@@ -367,6 +372,12 @@ void dw_actor_set_calls(dw_actor *actor, dw_actor_call_fn calls, void *user)
 {
     actor->calls = calls;
     actor->calls_user = user;
+}
+
+void dw_actor_set_on_error_output(dw_actor *actor, dw_actor_output_fn on_error_output, void *user)
+{
+    actor->on_error_output = on_error_output;
+    actor->error_output_user = user;
 }
 
 void dw_actor_set_guard(dw_actor *actor, dw_effect_guard_fn guard, void *user)

@@ -45,6 +45,10 @@ typedef dw_status (*dw_effect_guard_fn)(void *user, dw_actor *actor, dw_message 
 typedef dw_status (*dw_actor_call_fn)(void *user, dw_tool_call *call, dw_call_fn next,
                                       void *next_user, dw_error *err);
 void dw_actor_set_calls(dw_actor *actor, dw_actor_call_fn calls, void *user);
+/* What its guest has written to standard error, where it was granted an on_stderr, which has it
+ * already. Thread: the guest's. */
+typedef void (*dw_actor_output_fn)(void *user, const unsigned char *bytes, size_t count);
+void dw_actor_set_on_error_output(dw_actor *actor, dw_actor_output_fn on_error_output, void *user);
 void dw_actor_set_guard(dw_actor *actor, dw_effect_guard_fn guard, void *user);
 /* The message under way, NULL: none. Its cause may be set. */
 dw_message *dw_actor_current(dw_actor *actor);

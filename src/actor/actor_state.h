@@ -41,6 +41,8 @@ struct dw_actor {
     void *user;
     dw_actor_call_fn calls; /* NULL: none */
     void *calls_user;
+    dw_actor_output_fn on_error_output; /* NULL: nobody's */
+    void *error_output_user;
     dw_effect_guard_fn guard; /* NULL: none */
     void *guard_user;
     struct dw_upgrade *upgrade; /* while its module changes (upgrade.c); NULL: it does not */

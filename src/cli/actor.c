@@ -40,6 +40,8 @@ static const char usage[] =
     "  diff ID ID           which memory blocks and tokens of two actors differ\n"
     "  mail ID              its messages that wait or were set aside: number, sender, bytes,\n"
     "                       attempts, the reason of the last failure\n"
+    "  logs ID              what a server logged of it, what its guest wrote to standard error "
+    "too\n"
     "  stop ID              end it; its files go. With --tree also all that descend from it, with\n"
     "                       --all and without ID all actors there are: as one operation\n"
     "\n"
@@ -64,6 +66,8 @@ static const char usage[] =
     "  --show N             mail: print message N\n"
     "  --drop N|all         mail: drop message N, or all that were set aside\n"
     "  --retry N|all        mail: let what was set aside wait again\n"
+    "  --last N             logs: entries of before; default 100\n"
+    "  --follow             logs: then those that come, until Ctrl-C\n"
     "  --tree, --all        stop: see there\n"
     "  --log FILE           append what happens to FILE, as JSON, one a line; -: standard error\n"
     "  --log-level LEVEL    error, warn (the default), info or debug\n"
@@ -91,6 +95,8 @@ enum {
     OPT_SHOW,
     OPT_DROP,
     OPT_RETRY,
+    OPT_LAST,
+    OPT_FOLLOW,
     OPT_ALL,
     OPT_TREE,
     OPT_TENANT,
@@ -121,6 +127,7 @@ enum {
     USES_STOP = 1 << 10,
     USES_TERMS = 1 << 11,   /* an actor is made under */
     USES_RUNTIME = 1 << 12, /* makes actors, or has them in memory */
+    USES_LOGS = 1 << 13,
 };
 
 static const struct option options[] = {
@@ -134,6 +141,8 @@ static const struct option options[] = {
     {"show", required_argument, NULL, OPT_SHOW},
     {"drop", required_argument, NULL, OPT_DROP},
     {"retry", required_argument, NULL, OPT_RETRY},
+    {"last", required_argument, NULL, OPT_LAST},
+    {"follow", no_argument, NULL, OPT_FOLLOW},
     {"all", no_argument, NULL, OPT_ALL},
     {"tree", no_argument, NULL, OPT_TREE},
     {"tenant", required_argument, NULL, OPT_TENANT},
@@ -167,6 +176,7 @@ typedef struct request {
     const char *module;            /* of import; NULL: none was given */
     bool force;
     dw_cli_mail mail;
+    dw_cli_logs logs;
     bool all; /* stop */
     bool tree;
     bool by_hash;
@@ -558,6 +568,13 @@ static int stop(request *r, const char *id)
     return 0;
 }
 
+static int logs(request *r, const char *id)
+{
+    dw_error error;
+    r->logs.json = r->json;
+    return dw_cli_actors_logs(&r->actors, id, &r->logs, &error) == DW_OK ? 0 : fail(&error);
+}
+
 static int spawn_without_id(request *r, const char *none)
 {
     (void)none;
@@ -597,6 +614,7 @@ static const subcommand subcommands[] = {
     {"verify", verify, 1, true, true, USES_STATE | USES_MODEL | USES_VERIFY | USES_JSON},
     {"diff", diff, 2, true, true, USES_STATE | USES_MODEL | USES_JSON},
     {"mail", mail, 1, true, true, USES_STATE | USES_MAIL | USES_JSON},
+    {"logs", logs, 1, true, true, USES_LOGS | USES_JSON},
     {"stop", stop, 1, true, false, USES_STOP},
 };
 
@@ -615,6 +633,11 @@ static dw_status take_terms(request *r, int option, const char *value, dw_error 
         return dw_cli_terms_durability(&r->terms, value, err);
     case OPT_MANIFEST:
         r->terms.manifest = value;
+        return DW_OK;
+    case OPT_LAST:
+        return dw_cli_whole("--last", value, 1, 4096, &r->logs.last, err);
+    case OPT_FOLLOW:
+        r->logs.follow = true;
         return DW_OK;
     case OPT_LOG:
         r->seeing.log = value;
@@ -718,6 +741,9 @@ static unsigned use_of(int option)
     case OPT_DROP:
     case OPT_RETRY:
         return USES_MAIL;
+    case OPT_LAST:
+    case OPT_FOLLOW:
+        return USES_LOGS;
     case OPT_ALL:
     case OPT_TREE:
         return USES_STOP;
@@ -833,6 +859,7 @@ int dw_cli_actor(int argc, char **argv)
         return dw_cli_fail(1, "no memory");
     }
     r->tokens = VERIFY_TOKENS;
+    r->logs.last = 100;
     r->spooled_fd = -1;
     r->actors.seen = (dw_cli_seen){.log_fd = -1, .trace_fd = -1};
     while ((option = getopt_long(argc, argv, "hj", options, NULL)) != -1) {

@@ -128,6 +128,14 @@ typedef struct dw_cli_mail {
 } dw_cli_mail;
 /* The command `mail`; its exit status. */
 int dw_cli_actors_mail(dw_cli_actors *actors, const char *id, const dw_cli_mail *what);
+typedef struct dw_cli_logs {
+    uint64_t last; /* entries of before */
+    bool follow;   /* then those that come, until Ctrl-C */
+    bool json;
+} dw_cli_logs;
+/* Print what was logged of the actor. Errors: also DW_E_STATE (no server works in the folder). */
+dw_status dw_cli_actors_logs(dw_cli_actors *actors, const char *id, const dw_cli_logs *what,
+                             dw_error *err);
 /* How two actors differ. */
 dw_status dw_cli_actors_diff(dw_cli_actors *actors, const char *left, const char *right,
                              json_t **about, dw_error *err);

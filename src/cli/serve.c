@@ -279,16 +279,37 @@ static void tell_problem(void *user, const char *id, const dw_error *problem)
     (void)fprintf(stderr, "driftwood: actor %s: %s\n", id, problem->message);
 }
 
+/* Of actors in the folder; the log has it, and tells whose it is. */
 static ptrdiff_t on_stderr(void *user, const unsigned char *bytes, size_t count)
 {
     (void)user;
-    return fwrite(bytes, 1, count, stderr) == count ? (ptrdiff_t)count : -EIO;
+    (void)bytes;
+    return (ptrdiff_t)count;
+}
+
+/* What a guest says, as a line of the server's. */
+static void print_guest_line(const dw_log_entry *entry)
+{
+    static const char *const levels[] = {
+        [DW_LOG_ERROR] = "error", [DW_LOG_WARN] = "warn", [DW_LOG_INFO] = "info"};
+    const char *level = entry->level <= DW_LOG_INFO ? levels[entry->level] : "debug";
+    char text[512];
+    size_t count = 0;
+    for (; entry->text[count] != '\0' && count + 1 < sizeof text; count++) {
+        bool plain = (unsigned char)entry->text[count] >= 0x20 && entry->text[count] != 0x7F;
+        text[count] = plain ? entry->text[count] : '?'; /* a guest does not command the terminal */
+    }
+    text[count] = '\0';
+    (void)fprintf(stderr, "driftwood: actor %s: %s: %s\n", entry->actor, level, text);
 }
 
 /* On a thread of the log's. */
 static void on_log(void *user, const dw_log_entry *entry)
 {
     serving *s = user;
+    if (entry->event != NULL && strcmp(entry->event, "guest-log") == 0) {
+        print_guest_line(entry);
+    }
     (void)pthread_mutex_lock(&s->log_lock);
     if (s->logged != NULL) {
         dw_server_take_log(s->logged, entry);

@@ -146,6 +146,7 @@ static dw_status import_work(dw__op *op, dw_error *err)
                                   .find_model = find_model,
                                   .find_module = find_module,
                                   .find_user = op,
+                                  .on_stderr = dw__host_server(op->host)->instance.on_stderr,
                                   .kv_type = plan->has_kv_type ? &plan->kv_type : NULL,
                                   .limits = plan->has_limits ? &plan->limits : NULL};
     dw_status status = dw__spawning_options(op, plan, &spawn, err);

@@ -52,11 +52,19 @@ void dw__log_destroy(dw__log *log)
     dw_free(log);
 }
 
-/* A text of anybody's; null where it is no UTF-8. */
+/* A text of anybody's; where it is no UTF-8, what is not ASCII in it is '?'. */
 static json_t *text_of(const char *text)
 {
+    char plain[512];
+    size_t count = 0;
     json_t *value = json_string(text);
-    return value != NULL ? value : json_null();
+    if (value != NULL) {
+        return value;
+    }
+    for (; text[count] != '\0' && count + 1 < sizeof plain; count++) {
+        plain[count] = (unsigned char)text[count] < 0x80 ? text[count] : '?';
+    }
+    return json_stringn(plain, count);
 }
 
 static void put_text(json_t *to, const char *name, const char *text)

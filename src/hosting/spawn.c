@@ -276,6 +276,7 @@ static dw_status spawn_work(dw__op *op, dw_error *err)
         .context_tokens_max = plan->context_tokens_max,
         .kv_type = plan->kv_type,
         .chat_template = plan->chat_template,
+        .on_stderr = dw__host_server(op->host)->instance.on_stderr,
         .limits = plan->has_limits ? &plan->limits : NULL,
     };
     const dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};

@@ -1,4 +1,5 @@
 /* Actors' bodies: guests of an engine, which a scheduler runs. */
+#include "runtime/guest_lines.h"
 #include "runtime/guests.h"
 
 #include <stdio.h>
@@ -21,6 +22,7 @@ typedef struct body {
     uint64_t received; /* messages, before the present one */
     bool delivered;    /* that came from the mailbox */
     dw__usage told;    /* so far */
+    dw__guest_lines lines;
 } body;
 
 static uint64_t clock_ns(void *user)
@@ -222,6 +224,12 @@ static void on_refused(void *user, const dw_error *error)
     dw__log_refused(own->host->runtime, own->record, error);
 }
 
+static void on_error_output(void *user, const unsigned char *bytes, size_t count)
+{
+    body *own = user;
+    dw__guest_lines_take(own->host->runtime, own->record, &own->lines, bytes, count);
+}
+
 /* ---- bodies ---------------------------------------------------------------------------------- */
 
 /* Takes the actor. */
@@ -242,6 +250,7 @@ static dw_status embody(dw__host *host, dw_actor *actor, dw__record *record, voi
     dw_instance_coarsen_clocks(dw_actor_instance(actor), dw__clock_ns(host->runtime, record));
     dw_actor_set_guard(actor, guard, made);
     dw_actor_set_calls(actor, on_call, made);
+    dw_actor_set_on_error_output(actor, on_error_output, made);
     dw_instance_set_on_refused(dw_actor_instance(actor), on_refused, made);
     *out = made;
     return DW_OK;
@@ -363,7 +372,7 @@ static void publish(const body *own)
 
 static void on_end(void *user, const dw_call_end *end)
 {
-    const body *own = user;
+    body *own = user;
     bool begun = dw_actor_is_broken(own->actor) || dw_actor_received(own->actor) != own->received;
     dw_error refused;
     if (dw_account_refused(dw_instance_account(dw_actor_instance(own->actor)), &refused)) {
@@ -376,6 +385,7 @@ static void on_end(void *user, const dw_call_end *end)
         publish(own);
     }
     dw__prefixes_given(own->host->prefixes);
+    dw__guest_lines_end(own->host->runtime, own->record, &own->lines);
     dw__worked(own->host->runtime, own->record, end->status, end->error);
 }
 

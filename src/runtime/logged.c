@@ -162,6 +162,18 @@ void dw__log_refused(dw_runtime *runtime, dw__record *record, const dw_error *er
     dw_event_log_put(runtime->log, &note);
 }
 
+void dw__log_guest(dw_runtime *runtime, const dw__record *record, dw_log_level level,
+                   const char *text, uint64_t lost)
+{
+    dw_event_log_note note = note_of(record, level, "guest-log");
+    (void)snprintf(note.text, sizeof note.text, "%s", text);
+    add_message(&note, record);
+    if (lost > 0) {
+        add_field(&note, "lines_lost", lost);
+    }
+    dw_event_log_put(runtime->log, &note);
+}
+
 void dw__log_slow(dw_runtime *runtime, const dw__record *record, uint64_t took_ns)
 {
     const uint32_t slow_ms = runtime->options.slow_message_ms;

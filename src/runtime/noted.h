@@ -22,6 +22,10 @@ void dw__log_problem(dw_runtime *runtime, uint64_t id, const dw_error *problem);
 /* Its guest, or what it asked for, was refused something; without the lock, from the thread that
  * works with its body. */
 void dw__log_refused(dw_runtime *runtime, struct dw__record *record, const dw_error *error);
+/* A line of its guest's; `lost` before it were too many. Without the lock, from the thread that
+ * works with its body. */
+void dw__log_guest(dw_runtime *runtime, const struct dw__record *record, dw_log_level level,
+                   const char *text, uint64_t lost);
 /* What it works on took so long. */
 void dw__log_slow(dw_runtime *runtime, const struct dw__record *record, uint64_t took_ns);
 /* Something that needs no more words: "actor-parked". */

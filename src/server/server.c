@@ -295,6 +295,14 @@ static dw_status open_news(dw_server *server, dw_error *err)
     return result == 0 ? DW_OK : dw_fail(err, DW_E_IO, "a server's pipe: %s", uv_strerror(result));
 }
 
+/* The log has it, by dw_runtime_options.on_log. */
+static ptrdiff_t on_guest_errors(void *user, const unsigned char *bytes, size_t count)
+{
+    (void)user;
+    (void)bytes;
+    return (ptrdiff_t)count;
+}
+
 static void take_options(dw_server *server, dw_runtime *runtime, const dw_server_options *options)
 {
     server->runtime = runtime;
@@ -310,6 +318,7 @@ static void take_options(dw_server *server, dw_runtime *runtime, const dw_server
         .struct_bytes = sizeof server->instance,
         .context_tokens_max = options->context_tokens_max,
         .kv_type = options->kv_type,
+        .on_stderr = on_guest_errors,
     };
     if (options->limits != NULL) {
         server->limits = *options->limits;

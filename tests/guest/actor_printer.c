@@ -21,6 +21,9 @@ DW_ACTOR_RECEIVE
     message[bytes] = '\0';
     if (message[0] == 't') {
         printf("%d%d%d%d", isatty(0), isatty(1), isatty(2), isatty(7));
+    } else if (message[0] == '!') {
+        fprintf(stderr, "%s", message + 1);
+        printf("told");
     } else if (message[0] == 'e') {
         printf("%s", message);
         return DW_E_ARG;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "runtime/guest_lines.h"
 #include "seeing/log.h"
 #include "runtime_fixture.h"
 #include "support.h"
@@ -29,6 +30,7 @@ typedef struct logged {
         char text[248];
         uint64_t message;
         uint64_t attempts;
+        uint64_t lines_lost;
     } lines[LINES];
 } logged;
 
@@ -52,7 +54,7 @@ static void on_log(void *user, const dw_log_entry *entry)
         size_t i = seen.count++;
         seen.lines[i].level = entry->level;
         seen.lines[i].message = entry->message;
-        seen.lines[i].attempts = 0;
+        seen.lines[i].attempts = seen.lines[i].lines_lost = 0;
         (void)snprintf(seen.lines[i].event, sizeof seen.lines[i].event, "%s", entry->event);
         (void)snprintf(seen.lines[i].actor, sizeof seen.lines[i].actor, "%s", entry->actor);
         (void)snprintf(seen.lines[i].tenant, sizeof seen.lines[i].tenant, "%s", entry->tenant);
@@ -61,6 +63,8 @@ static void on_log(void *user, const dw_log_entry *entry)
         for (size_t k = 0; k < entry->field_count; k++) {
             if (strcmp(entry->fields[k].name, "attempts") == 0) {
                 seen.lines[i].attempts = entry->fields[k].value;
+            } else if (strcmp(entry->fields[k].name, "lines_lost") == 0) {
+                seen.lines[i].lines_lost = entry->fields[k].value;
             }
         }
     }
@@ -296,6 +300,98 @@ static void test_log_tells_slow_messages(void **state)
     assert_int_equal(count_of("message-failed", "timeout_ms", &at), 1);
 }
 
+static ptrdiff_t count_bytes(void *user, const unsigned char *bytes, size_t count)
+{
+    (void)bytes;
+    *(size_t *)user += count;
+    return (ptrdiff_t)count;
+}
+
+static void expect_line(size_t *at, dw_log_level level, const char *text, const char *actor)
+{
+    while (*at < seen.count && strcmp(seen.lines[*at].event, "guest-log") != 0) {
+        (*at)++;
+    }
+    assert_true(*at < seen.count);
+    assert_string_equal(seen.lines[*at].text, text);
+    assert_int_equal(seen.lines[*at].level, level);
+    assert_string_equal(seen.lines[*at].actor, actor);
+    assert_true(seen.lines[*at].message > 0);
+    (*at)++;
+}
+
+/* In three, cut between its characters of two bytes. */
+static void expect_long_line(size_t *at)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < 3; i++) {
+        while (strcmp(seen.lines[*at].event, "guest-log") != 0) {
+            (*at)++;
+        }
+        size_t length = strlen(seen.lines[*at].text);
+        assert_true(length % 2 == 0 && length > 0 && length < sizeof seen.lines[*at].text);
+        assert_int_equal((unsigned char)seen.lines[*at].text[0], 0xc3);
+        (*at)++;
+        bytes += length;
+    }
+    assert_int_equal(bytes, 2 * sizeof seen.lines[0].text);
+}
+
+/* Lines of standard error, whose beginnings say how urgent they are; what the guest was granted has
+ * them as well. */
+static void test_log_has_lines_of_guests(void **state)
+{
+    enum { MANY = 300 };
+    runtime_fixture *f = *state;
+    runtime_answer answer;
+    dw_error error = {.message = ""};
+    size_t written = 0;
+    size_t at = 0;
+    runtime_id id;
+    char text[4096] = "!";
+    dw_runtime *runtime = open_logged(f, DW_LOG_DEBUG, 0, 0, NULL);
+    dw_module *printer = actor_module(f->actors, "actor_printer.wasm");
+    const dw_instance_options instance = {
+        .struct_bytes = sizeof instance, .on_stderr = count_bytes, .user = &written};
+    const dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
+    const dw_spawn_options spawn = {.struct_bytes = sizeof spawn, .actor = &actor};
+    assert_int_equal(dw_runtime_spawn(runtime, printer, &spawn, id.text, &error), DW_OK);
+    static const char lines[] = "!plain\r\n<3>bad\n\nError: worse\n[WARN] odd\ndebug: fine\n"
+                                "errors happen\n<9>what\n<7>quiet\nno end";
+    assert_int_equal(runtime_tell(f, &id, lines, &answer, &error), DW_OK);
+    assert_string_equal((const char *)answer.bytes, "told");
+    assert_int_equal(written, sizeof lines - 2);
+    for (size_t i = 1; i < 2 * sizeof seen.lines[0].text; i += 2) { /* two bytes a character */
+        memcpy(text + i, "\xc3\xa4", 3);
+    }
+    assert_int_equal(runtime_tell(f, &id, text, &answer, &error), DW_OK);
+    size_t count = 0;
+    for (text[count++] = '!'; count < 2 * MANY; count += 2) {
+        memcpy(text + count, "x\n", 3);
+    }
+    (void)sleep(1); /* the next second, which these fill */
+    assert_int_equal(runtime_tell(f, &id, text, &answer, &error), DW_OK);
+    (void)sleep(1);
+    assert_int_equal(runtime_tell(f, &id, "!last", &answer, &error), DW_OK);
+    dw_runtime_close(runtime);
+    dw_module_unref(printer);
+    expect_line(&at, DW_LOG_INFO, "plain", id.text);
+    expect_line(&at, DW_LOG_ERROR, "bad", id.text);
+    expect_line(&at, DW_LOG_ERROR, "Error: worse", id.text);
+    expect_line(&at, DW_LOG_WARN, "[WARN] odd", id.text);
+    expect_line(&at, DW_LOG_DEBUG, "debug: fine", id.text);
+    expect_line(&at, DW_LOG_INFO, "errors happen", id.text);
+    expect_line(&at, DW_LOG_INFO, "<9>what", id.text);
+    expect_line(&at, DW_LOG_DEBUG, "quiet", id.text);
+    expect_line(&at, DW_LOG_INFO, "no end", id.text);
+    expect_long_line(&at);
+    size_t last = 0;
+    size_t all = count_of("guest-log", NULL, &last);
+    assert_string_equal(seen.lines[last].text, "last");
+    assert_int_equal(all - 9 - 3 - 1 + seen.lines[last].lines_lost, MANY);
+    assert_true(seen.lines[last].lines_lost > 0);
+}
+
 static void test_log_knows_limits(void **state)
 {
     (void)state;
@@ -317,6 +413,7 @@ int main(void)
         cmocka_unit_test(test_log_is_bounded_in_time),
         cmocka_unit_test(test_log_survives_its_reader),
         cmocka_unit_test(test_log_tells_slow_messages),
+        cmocka_unit_test(test_log_has_lines_of_guests),
         cmocka_unit_test(test_log_knows_limits),
     };
     return cmocka_run_group_tests(tests, runtime_fixture_open, runtime_fixture_close);
