@@ -428,10 +428,52 @@ static dw_status find_granted(dw_cli_actors *actors, const dw_cli_session *sessi
     for (size_t i = 0; i < granted->count && status == DW_OK; i++) {
         status = dw_cli_find_model(granted->paths[i], sizeof granted->paths[i],
                                    session->models[i].from, err);
-        if (status == DW_OK && actors->remote == NULL) {
+        if (status == DW_OK) {
             status = keep_model(actors, granted->paths[i], &granted->models[i], err);
         }
     }
+    return status;
+}
+
+static bool serves(const json_t *served, const char *name)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach(json_object_get(served, "data"), i, one)
+    {
+        const char *id = json_string_value(json_object_get(one, "id"));
+        if (id != NULL && strcmp(id, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Names that the server has for its models, else files; none: the server's first, if the guest uses
+ * models. */
+static dw_status name_granted(dw_cli_actors *actors, const dw_cli_session *session,
+                              granted_models *granted, dw_error *err)
+{
+    json_t *served = NULL;
+    char whole[PATH_MAX];
+    dw_status status = DW_OK;
+    granted->count = session->model_count;
+    if (granted->count > 0) {
+        status = dw_cli_remote_call(actors->remote, "GET", "/v1/models", NULL, &served, err);
+    }
+    for (size_t i = 0; i < granted->count && status == DW_OK; i++) {
+        const char *from = session->models[i].from;
+        char *path = granted->paths[i];
+        if (from != NULL && strlen(from) < DW_CLI_PATH_MAX && serves(served, from)) {
+            (void)snprintf(path, DW_CLI_PATH_MAX, "%s", from);
+            continue;
+        }
+        status = dw_cli_find_model(path, DW_CLI_PATH_MAX, from, err);
+        if (status == DW_OK && realpath(path, whole) != NULL) {
+            (void)snprintf(path, DW_CLI_PATH_MAX, "%s", whole);
+        }
+    }
+    json_decref(served);
     return status;
 }
 
@@ -439,18 +481,19 @@ static dw_status find_granted(dw_cli_actors *actors, const dw_cli_session *sessi
 static json_t *body_of(const dw_cli_session *session, const granted_models *granted,
                        const char *chat_template)
 {
-    char whole[PATH_MAX];
     json_t *body = json_object();
     json_t *models = json_array();
     json_t *names = json_array();
     for (size_t i = 0; i < granted->count; i++) {
-        const char *own = granted->paths[i];
-        const char *path = realpath(own, whole) != NULL ? whole : own;
-        (void)json_array_append_new(models, json_string(path));
+        (void)json_array_append_new(models, json_string(granted->paths[i]));
         (void)json_array_append_new(names, json_string(session->models[i].name));
     }
-    (void)json_object_set_new(body, "models", models);
-    (void)json_object_set_new(body, "model_names", names);
+    if (granted->count > 0) {
+        (void)json_object_set(body, "models", models);
+        (void)json_object_set(body, "model_names", names);
+    }
+    json_decref(models);
+    json_decref(names);
     if (chat_template != NULL) {
         (void)json_object_set_new(body, "chat_template", json_string(chat_template));
     }
@@ -497,7 +540,8 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
         dw_cli_session_tell_idle(session, module, path);
     }
     if (status == DW_OK) {
-        status = find_granted(actors, session, module, &granted, err);
+        status = actors->remote != NULL ? name_granted(actors, session, &granted, err)
+                                        : find_granted(actors, session, module, &granted, err);
     }
     dw_cli_session_model_names(session, names);
     if (status == DW_OK) {

@@ -6,14 +6,28 @@
 
 #include <editline/readline.h>
 
+#include "cli/chat_actor.h"
 #include "cli/session.h"
 
 static const char usage[] =
     "usage: driftwood chat [OPTION...]\n"
     "\n"
     "Talks with a model; what was said stays in its context. Ctrl-C ends an answer, Ctrl-D the\n"
-    "chat, /clear forgets what was said.\n"
+    "chat, /clear forgets what was said. Where a server works in the state folder, it is asked: "
+    "the\n"
+    "conversation is an actor there, with a model of its own (--model: one of their names), unless "
+    "an\n"
+    "option says how a model is to be run here.\n"
+    "\n"
+    "  --state DIR          the state folder; default $XDG_STATE_HOME/driftwood, or\n"
+    "                       ~/.local/state/driftwood. Without a server there: an actor of the "
+    "folder\n"
+    "  --actor ID           go on with this actor of the guest `chat`: an id's first digits, or\n"
+    "                       TENANT@NAME\n"
+    "  --alone              ask no server\n"
     "\n";
+
+enum { OPT_STATE = DW_CLI_OPT_OWN, OPT_ACTOR, OPT_ALONE };
 
 /* The line that waits for the guest, who may have to ask twice. */
 typedef struct line_source {
@@ -74,13 +88,75 @@ static ptrdiff_t on_input(void *user, char *buffer, size_t capacity)
     return (ptrdiff_t)length;
 }
 
+/* The same for who takes whole lines. */
+static bool take_whole_line(void *user, char **line, size_t *length)
+{
+    line_source *source = user;
+    read_line(source);
+    *line = source->line;
+    *length = source->length;
+    source->line = NULL;
+    return *line != NULL;
+}
+
+/* Whether the options say how a model is to be run by this process. */
+static bool is_for_own(const dw_cli_session *session)
+{
+    return session->device != NULL || session->threads != 0 || session->kv_bytes_max != 0 ||
+           session->module_cache != NULL || session->stats != DW_CLI_STATS_NONE;
+}
+
+typedef struct chat_options {
+    dw_cli_chat_where where;
+    bool alone;
+} chat_options;
+
+static dw_status take_option(dw_cli_session *session, chat_options *to, int option,
+                             const char *value, dw_error *err)
+{
+    switch (option) {
+    case OPT_STATE:
+        to->where.state = value;
+        return DW_OK;
+    case OPT_ACTOR:
+        to->where.actor = value;
+        return DW_OK;
+    case OPT_ALONE:
+        to->alone = true;
+        return DW_OK;
+    default:
+        return dw_cli_session_option(session, option, value, err);
+    }
+}
+
+static int run_chat(dw_cli_session *session, const chat_options *how, line_source *source)
+{
+    const dw_cli_chat_source lines = {.read = take_whole_line, .user = source};
+    const dw_cli_chat_where *where = &how->where;
+    bool named = where->state != NULL || where->actor != NULL;
+    if (how->alone && named) {
+        return dw_cli_fail(DW_CLI_USAGE, "--alone beside --state or --actor: one is allowed");
+    }
+    bool asks = named || (!how->alone && !is_for_own(session) && dw_cli_chat_server(NULL));
+    int exit_code =
+        asks ? dw_cli_chat_with_actor(session, where, &lines) : dw_cli_session_run(session);
+    return exit_code == 0 && source->failure != 0
+               ? dw_cli_fail(1, "standard input: %s", strerror(source->failure))
+               : exit_code;
+}
+
 int dw_cli_chat(int argc, char **argv)
 {
-    static const struct option options[] = {
-        DW_CLI_SESSION_OPTIONS, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {DW_CLI_SESSION_OPTIONS,
+                                            {"state", required_argument, NULL, OPT_STATE},
+                                            {"actor", required_argument, NULL, OPT_ACTOR},
+                                            {"alone", no_argument, NULL, OPT_ALONE},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     line_source source = {.interactive = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)};
     dw_cli_session session = {
         .guest = "chat", .on_input = on_input, .user = &source, .on_interrupt = dw_instance_cancel};
+    chat_options how = {.alone = false};
     dw_error error;
     int exit_code = 0;
     int option;
@@ -94,20 +170,17 @@ int dw_cli_chat(int argc, char **argv)
             exit_code = DW_CLI_USAGE;
             goto out;
         }
-        if (dw_cli_session_option(&session, option, optarg, &error) != DW_OK) {
+        if (take_option(&session, &how, option, optarg, &error) != DW_OK) {
             exit_code = dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
             goto out;
         }
     }
     if (optind < argc) {
         exit_code = dw_cli_fail(DW_CLI_USAGE, "chat takes no argument '%s'", argv[optind]);
-        goto out;
-    }
-    exit_code = dw_cli_session_check(&session, &error) == DW_OK
-                    ? dw_cli_session_run(&session)
-                    : dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
-    if (exit_code == 0 && source.failure != 0) {
-        exit_code = dw_cli_fail(1, "standard input: %s", strerror(source.failure));
+    } else if (dw_cli_session_check(&session, &error) != DW_OK) {
+        exit_code = dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
+    } else {
+        exit_code = run_chat(&session, &how, &source);
     }
 out:
     free(source.line);

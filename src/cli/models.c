@@ -3,21 +3,28 @@
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/actor_state.h"
+#include "cli/remote.h"
 
 #define MODELS_MAX 4096
 
 static const char usage[] =
-    "usage: driftwood models [--json]\n"
+    "usage: driftwood models [--state DIR] [--json]\n"
     "\n"
     "Lists the models in $XDG_CACHE_HOME/driftwood or ~/.cache/driftwood: what --model takes as a\n"
-    "name, without .gguf if you like.\n"
+    "name, without .gguf if you like. Where a server works in the state folder also those that it\n"
+    "serves: under which name, whether they are loaded, and how much memory their weights take.\n"
     "\n"
-    "  -j, --json  [{\"name\", \"path\", \"bytes\", \"architecture\", \"default\", \"error\"}]\n"
-    "  -h, --help  this text\n";
+    "  --state DIR  the state folder; default $XDG_STATE_HOME/driftwood, or\n"
+    "               ~/.local/state/driftwood\n"
+    "  -j, --json   [{\"name\", \"path\", \"bytes\", \"architecture\", \"default\", \"error\",\n"
+    "               \"served\": [{\"id\", \"state\", \"fraction\", \"loaded_bytes\", "
+    "\"in_use\"}]}]\n"
+    "  -h, --help   this text\n";
 
 typedef struct model_list {
     char folder[DW_CLI_PATH_MAX];
@@ -103,14 +110,15 @@ typedef struct model_row {
     uint64_t bytes;
     bool is_default;
     dw_error error;
+    json_t *served; /* of this file: a list; NULL: no server works */
 } model_row;
 
-static void fill_row(model_row *row, const char *folder, const char *name)
+static void fill_row(model_row *row, const char *path, bool is_default)
 {
     dw_gguf *gguf = NULL;
     dw_gguf_string architecture = {.text = "?", .bytes = 1};
-    *row = (model_row){.is_default = strcmp(name, DW_CLI_DEFAULT_MODEL ".gguf") == 0};
-    (void)snprintf(row->path, sizeof row->path, "%s/%s", folder, name);
+    *row = (model_row){.is_default = is_default};
+    (void)snprintf(row->path, sizeof row->path, "%s", path);
     if (dw_gguf_open(&gguf, row->path, &row->error) == DW_OK) {
         dw_gguf_info info = {.struct_bytes = sizeof info};
         dw_gguf_get_info(gguf, &info);
@@ -125,37 +133,142 @@ static void fill_row(model_row *row, const char *folder, const char *name)
 
 static json_t *row_json(const model_row *row, const char *name)
 {
-    return json_pack("{s:s, s:s, s:I, s:s, s:b, s:s?}", "name", name, "path", row->path, "bytes",
-                     (json_int_t)row->bytes, "architecture", row->architecture, "default",
-                     row->is_default, "error",
-                     row->error.code != DW_OK ? row->error.message : NULL);
+    return json_pack("{s:s, s:s, s:I, s:s, s:b, s:s?, s:O*}", "name", name, "path", row->path,
+                     "bytes", (json_int_t)row->bytes, "architecture", row->architecture, "default",
+                     row->is_default, "error", row->error.code != DW_OK ? row->error.message : NULL,
+                     "served", row->served);
+}
+
+/* ---- served --------------------------------------------------------------------------------- */
+
+/* What the server says of one of its models, in this command's words. */
+static json_t *served_json(const json_t *one)
+{
+    const json_t *status = json_object_get(one, "status");
+    const char *state = json_string_value(json_object_get(status, "value"));
+    bool loaded = state != NULL && strcmp(state, "loaded") == 0;
+    const json_t *size = json_object_get(one, "size");
+    return json_pack("{s:O, s:O, s:O, s:I, s:b}", "id", json_object_get(one, "id"), "state",
+                     json_object_get(status, "value"), "fraction",
+                     json_object_get(status, "fraction"), "loaded_bytes",
+                     loaded ? json_integer_value(size) : 0, "in_use",
+                     json_is_true(json_object_get(one, "in_use")));
+}
+
+/* Those of the file are taken out of what the server serves. */
+static json_t *take_served(json_t *all, const char *path)
+{
+    char whole[PATH_MAX];
+    char other[PATH_MAX];
+    json_t *list = json_array();
+    const char *own = realpath(path, whole) != NULL ? whole : path;
+    for (size_t i = 0; i < json_array_size(all);) {
+        const json_t *one = json_array_get(all, i);
+        const char *its = json_string_value(json_object_get(one, "path"));
+        if (its != NULL && strcmp(realpath(its, other) != NULL ? other : its, own) == 0) {
+            (void)json_array_append_new(list, served_json(one));
+            (void)json_array_remove(all, i);
+        } else {
+            i++;
+        }
+    }
+    return list;
+}
+
+/* What the server in the state folder serves -> *served; NULL: none works there. */
+static dw_status ask_server(const char *state, json_t **served, dw_error *err)
+{
+    dw_cli_remote remote = {.path = ""};
+    char *folder = NULL;
+    json_t *answer = NULL;
+    *served = NULL;
+    dw_status status = dw_cli_state_folder(state, &folder, state != NULL ? err : NULL);
+    if (status != DW_OK) {
+        return state != NULL ? status : DW_OK; /* without a home there is no server */
+    }
+    if (dw_cli_remote_find(&remote, folder)) {
+        status = dw_cli_remote_call(&remote, "GET", "/v1/models", NULL, &answer, err);
+        *served = json_incref(json_object_get(answer, "data"));
+        json_decref(answer);
+    }
+    free(folder);
+    return status;
+}
+
+/* ---- what is shown -------------------------------------------------------------------------- */
+
+static void print_served(const json_t *list)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach(list, i, one)
+    {
+        const char *id = json_string_value(json_object_get(one, "id"));
+        const char *state = json_string_value(json_object_get(one, "state"));
+        double fraction = json_number_value(json_object_get(one, "fraction"));
+        json_int_t bytes = json_integer_value(json_object_get(one, "loaded_bytes"));
+        dw_cli_print("    served as %s: %s", id != NULL ? id : "?", state != NULL ? state : "?");
+        if (state != NULL && strcmp(state, "loading") == 0) {
+            dw_cli_print(", %.0f %%", 100 * fraction);
+        }
+        if (bytes > 0) {
+            dw_cli_print(", %.1f MB in memory%s", (double)bytes / 1e6,
+                         json_is_true(json_object_get(one, "in_use")) ? ", in use" : "");
+        }
+        dw_cli_print("\n");
+    }
 }
 
 static void print_row(const model_row *row, const char *name)
 {
     if (row->error.code != DW_OK) {
         dw_cli_print("%-44s %10s  %s\n", name, "", row->error.message);
-        return;
+    } else {
+        dw_cli_print("%-44s %7.1f MB  %s%s\n", name, (double)row->bytes / 1e6, row->architecture,
+                     row->is_default ? "  (default)" : "");
     }
-    dw_cli_print("%-44s %7.1f MB  %s%s\n", name, (double)row->bytes / 1e6, row->architecture,
-                 row->is_default ? "  (default)" : "");
+    print_served(row->served);
 }
 
-static int print_list(const model_list *list, bool as_json)
+/* `served` is released of those that are of this file. */
+static void show_row(json_t *array, json_t *served, const char *path, const char *name)
+{
+    model_row row;
+    fill_row(&row, path, strcmp(name, DW_CLI_DEFAULT_MODEL ".gguf") == 0);
+    row.served = served != NULL ? take_served(served, path) : NULL;
+    if (array != NULL) {
+        (void)json_array_append_new(array, row_json(&row, name));
+    } else {
+        print_row(&row, name);
+    }
+    json_decref(row.served);
+}
+
+static int print_list(const model_list *list, json_t *served, bool as_json)
 {
     json_t *array = as_json ? json_array() : NULL;
     for (size_t i = 0; i < list->count; i++) {
-        model_row row;
-        fill_row(&row, list->folder, list->names[i]);
-        if (as_json) {
-            (void)json_array_append_new(array, row_json(&row, list->names[i]));
-        } else {
-            print_row(&row, list->names[i]);
+        char path[DW_CLI_PATH_MAX + 256];
+        (void)snprintf(path, sizeof path, "%s/%s", list->folder, list->names[i]);
+        show_row(array, served, path, list->names[i]);
+    }
+    bool none = list->count == 0 && json_array_size(served) == 0;
+    while (json_array_size(served) > 0) { /* files that lie elsewhere */
+        json_t *path = json_incref(json_object_get(json_array_get(served, 0), "path"));
+        const char *text = json_string_value(path);
+        const char *slash = text != NULL ? strrchr(text, '/') : NULL;
+        size_t before = json_array_size(served);
+        if (text != NULL) {
+            show_row(array, served, text, slash != NULL ? slash + 1 : text);
         }
+        if (json_array_size(served) == before) { /* it says no path */
+            (void)json_array_remove(served, 0);
+        }
+        json_decref(path);
     }
     if (as_json) {
         dw_cli_print_json(array, JSON_INDENT(2));
-    } else if (list->count == 0) {
+    } else if (none) {
         dw_cli_print("no models in %s; `make model` fetches the default\n", list->folder);
     }
     return 0;
@@ -163,12 +276,18 @@ static int print_list(const model_list *list, bool as_json)
 
 int dw_cli_models(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"state", required_argument, NULL, 's'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     bool as_json = false;
+    const char *state = NULL;
     int option;
     while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
         switch (option) {
+        case 's':
+            state = optarg;
+            break;
         case 'j':
             as_json = true;
             break;
@@ -184,8 +303,13 @@ int dw_cli_models(int argc, char **argv)
     }
     dw_error error;
     model_list list = {.count = 0};
+    json_t *served = NULL;
     dw_status status = read_folder(&list, &error);
-    int exit_code = status == DW_OK ? print_list(&list, as_json) : dw_cli_fail_with(&error);
+    if (status == DW_OK) {
+        status = ask_server(state, &served, &error);
+    }
+    int exit_code = status == DW_OK ? print_list(&list, served, as_json) : dw_cli_fail_with(&error);
+    json_decref(served);
     list_release(&list);
     return exit_code;
 }

@@ -15,6 +15,7 @@
 
 /* An answer that is being read. */
 typedef struct reading {
+    dw_cli_remote *remote;
     int fd;
     unsigned char *room; /* [PIECE_BYTES]: [at, end) was read and not taken */
     size_t at;
@@ -122,6 +123,10 @@ static bool read_more(reading *from)
     }
     do {
         got = recv(from->fd, from->room + from->end, PIECE_BYTES - from->end, 0);
+        if (got < 0 && errno == EINTR && from->remote->on_signal != NULL) {
+            from->remote->on_signal(from->remote->user);
+            errno = EINTR;
+        }
     } while (got < 0 && errno == EINTR);
     from->end += got > 0 ? (size_t)got : 0;
     return got > 0;
@@ -164,7 +169,9 @@ static dw_status read_head(reading *from, dw_error *err)
             break;
         }
         unsigned long long length;
-        if (sscanf(line, "Content-Length: %20llu", &length) == 1) {
+        if (sscanf(line, "X-Driftwood-Message: %20llu", &length) == 1) {
+            from->remote->message = length;
+        } else if (sscanf(line, "Content-Length: %20llu", &length) == 1) {
             from->left = length;
         } else if (strcmp(line, "Transfer-Encoding: chunked") == 0) {
             from->chunked = true;
@@ -282,10 +289,11 @@ static dw_status take_json(const reading *from, const char *text, size_t bytes, 
     return status;
 }
 
-dw_status dw_cli_remote_ask(const dw_cli_remote *remote, const dw_cli_asked *what, json_t **answer,
+dw_status dw_cli_remote_ask(dw_cli_remote *remote, const dw_cli_asked *what, json_t **answer,
                             dw_error *err)
 {
-    reading from = {.fd = dial(remote->path), .room = dw_cli_alloc(PIECE_BYTES, 1)};
+    reading from = {
+        .remote = remote, .fd = dial(remote->path), .room = dw_cli_alloc(PIECE_BYTES, 1)};
     char *text = NULL;
     size_t bytes = 0;
     dw_status status = DW_OK;
@@ -315,7 +323,7 @@ dw_status dw_cli_remote_ask(const dw_cli_remote *remote, const dw_cli_asked *wha
     return status;
 }
 
-dw_status dw_cli_remote_call(const dw_cli_remote *remote, const char *method, const char *path,
+dw_status dw_cli_remote_call(dw_cli_remote *remote, const char *method, const char *path,
                              json_t *body, json_t **answer, dw_error *err)
 {
     json_t *own = NULL;

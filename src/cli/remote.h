@@ -9,6 +9,10 @@
 
 typedef struct dw_cli_remote {
     char path[DW_CLI_PATH_MAX]; /* of the socket */
+    uint64_t message;           /* of the answer that is read, or was last: its number; 0: none */
+    /* A signal came while an answer is waited for, which goes on. NULL: nothing. */
+    void (*on_signal)(void *user);
+    void *user;
 } dw_cli_remote;
 
 /* Whether somebody answers for the state folder at `folder`. */
@@ -30,10 +34,10 @@ typedef struct dw_cli_asked {
 /* `*answer` (may be NULL) is the JSON that came, the caller's. A failure that the server tells has
  * its code and message. Errors: also DW_E_IO (nobody answers, or not to the end), DW_E_FORMAT,
  * DW_E_MEMORY. */
-dw_status dw_cli_remote_ask(const dw_cli_remote *remote, const dw_cli_asked *what, json_t **answer,
+dw_status dw_cli_remote_ask(dw_cli_remote *remote, const dw_cli_asked *what, json_t **answer,
                             dw_error *err);
 /* The same with a body of JSON, which is released; NULL: none. */
-dw_status dw_cli_remote_call(const dw_cli_remote *remote, const char *method, const char *path,
+dw_status dw_cli_remote_call(dw_cli_remote *remote, const char *method, const char *path,
                              json_t *body, json_t **answer, dw_error *err);
 /* A failure as the server tells it -> its code. */
 dw_status dw_cli_remote_failure(const json_t *failure, dw_error *err);

@@ -77,7 +77,8 @@ static json_t *status_json(const dw_model_pool_info *info)
     return status;
 }
 
-json_t *dw_openai_model(const dw_named_model *named)
+/* Where its file lies is the user's own. */
+static json_t *model_json(const dw_named_model *named, const dw_exchange *exchange)
 {
     dw_model_pool_info info;
     dw_models_info(named, &info);
@@ -91,6 +92,10 @@ json_t *dw_openai_model(const dw_named_model *named)
         (void)json_object_set_new(about, "idle_seconds", json_real((double)info.idle_ms / 1000));
         (void)json_object_set_new(about, "keep_seconds",
                                   stays ? json_null() : json_real((double)info.keep_ms / 1000));
+    }
+    if (dw_exchange_is_own_user(exchange)) {
+        json_t *path = json_string(info.path);
+        (void)json_object_set_new(about, "path", path != NULL ? path : json_null());
     }
     if (info.known) {
         const dw_model_info *model = &info.model;
@@ -114,12 +119,12 @@ void dw_openai_models(dw_server *server, dw_exchange *exchange, const char *name
             dw_openai_fail(exchange, 404, "model", "model_not_found", what);
             return;
         }
-        dw_send_json(exchange, 200, dw_openai_model(named));
+        dw_send_json(exchange, 200, model_json(named, exchange));
         return;
     }
     json_t *list = json_array();
     for (size_t i = 0; i < server->model_count; i++) {
-        (void)json_array_append_new(list, dw_openai_model(&server->models[i]));
+        (void)json_array_append_new(list, model_json(&server->models[i], exchange));
     }
     dw_send_json(exchange, 200, json_pack("{s:s, s:o}", "object", "list", "data", list));
 }

@@ -12,8 +12,6 @@ void dw_make_id(char *id, size_t capacity, const char *prefix);
 /* Answer with `body`, which is released. */
 void dw_send_json(dw_exchange *exchange, int status, json_t *body);
 
-/* What is told of a model; the caller's. */
-json_t *dw_openai_model(const dw_named_model *named);
 /* /v1/models; `name`: one of them, or NULL. */
 void dw_openai_models(dw_server *server, dw_exchange *exchange, const char *name);
 

@@ -65,7 +65,7 @@ HOST = {"--model", "--device", "--threads", "--context", "--kv-type", "--kv-memo
         "--nn-preload", "--trace", "--profile", "--perf-map", "--strict-align"}
 ACTOR = {"--state", "--guest", "--zstd", "--by-hash", "--message", "--tokens", "--json", "--module",
          "--force", "--show", "--drop", "--retry", "--tree", "--all", "--tenant", "--priority",
-         "--durability", "--manifest", "--log", "--log-level", "--trace", "--control"}
+         "--durability", "--manifest", "--log", "--log-level", "--trace", "--control", "--last", "--follow"}
 
 
 def run(*args, **environment):
@@ -212,7 +212,7 @@ class Twice(Case):
     def test_the_tables_are_whole(self):
         tools = {"--tool", "--tool-timeout"}  # tests/cli/test_tools.py
         for command, more in (("run", {"--timeout", "--prompt", "--raw", "--dir", "--env"} | tools),
-                              ("chat", set()), ("actor", ACTOR | {"--env"} | tools)):
+                              ("chat", {"--state", "--actor", "--alone"}), ("actor", ACTOR | {"--env"} | tools)):
             text = run(command, "--help").stdout
             text = text[text.index("\n  --"):]
             told = set(re.findall(r"--[a-z][a-z-]+", text))
