@@ -7,6 +7,7 @@ import { attempt, byId, dangerous, draw, make, note, seconds } from "./dom.js";
 let conversations = [];
 let shown = null;
 const running = new Map(); /* message under way -> AbortController */
+const waits = new Map(); /* message under way -> what it waits for */
 let told_full = false;
 
 function keep() {
@@ -80,7 +81,7 @@ function actions(node) {
     busy ? null : make("button", { class: "quiet", on: { click: () => answer(shown, node.parent) } }, "Again"),
     busy ? null : make("button", { class: "quiet", title: "The next message begins a branch here", on: { click: () => branch(node) } }, "Branch"),
     busy ? null : copyButton(() => node.text),
-    make("span", { class: "about" }, aboutAnswer(node)));
+    make("span", { class: "about" }, waits.get(node.id) || aboutAnswer(node)));
 }
 
 function fillMessage(item, node) {
@@ -167,6 +168,20 @@ async function stream(conversation, node, controller, times) {
   }
 }
 
+/* Until something comes: how far the load of its model is. */
+async function watchLoad(conversation, node, times) {
+  const path = `/v1/models/${encodeURIComponent(conversation.model)}`;
+  let loading = conversation.model !== "";
+  while (loading && running.has(node.id) && times.first === undefined) {
+    const { status } = await get(path, { quiet: true }).catch(() => ({}));
+    loading = status !== undefined && status.value !== "loaded";
+    waits.set(node.id, status?.value === "loading" ? `loading the model, ${(100 * status.fraction).toFixed(0)} %` : "");
+    refresh(conversation, node);
+    await new Promise((resolve) => { setTimeout(resolve, 500); });
+  }
+  waits.delete(node.id);
+}
+
 /* The model answers what `parent` asks, as a new branch where there is an answer already. */
 async function answer(conversation, parent) {
   const node = conversation.add(parent, "assistant", "");
@@ -174,6 +189,7 @@ async function answer(conversation, parent) {
   const times = { from: performance.now() };
   running.set(node.id, controller);
   render();
+  watchLoad(conversation, node, times);
   try {
     await stream(conversation, node, controller, times);
     node.end ??= "stop";

@@ -1,8 +1,8 @@
 /* What the runtime says of itself, each second: charts, the device, tenants. */
 
-import { get } from "./api.js";
+import { get, post } from "./api.js";
 import { Chart } from "./chart.js";
-import { byId, bytes, count, make, seconds } from "./dom.js";
+import { attempt, byId, bytes, count, make, seconds } from "./dom.js";
 import { quantile, sum, fetchMetrics } from "./metrics.js";
 
 const INTERVAL_MS = 1000;
@@ -85,8 +85,38 @@ function showTenants(overview) {
       ...columns.map(([, value]) => make("td", { class: "number" }, value(tenant))))))));
 }
 
+/* How far it is, and when it goes. */
+function modelState({ status, in_use: used, idle_seconds: idle, keep_seconds: kept }) {
+  if (status.value === "loading") return `loading, ${(100 * status.fraction).toFixed(0)} %`;
+  if (status.value !== "loaded") return status.failed ? `not loaded: ${status.error}` : "unloaded";
+  if (used) return "loaded, in use";
+  return typeof kept === "number" ? `loaded, goes in ${seconds(Math.max(0, kept - idle))}` : "loaded";
+}
+
+function modelButton(model) {
+  const loaded = model.status.value !== "unloaded";
+  return make("button", { on: { click: () => attempt(() => post(`/models/${loaded ? "unload" : "load"}`, { model: model.id })) } },
+    loaded ? "Unload" : "Load");
+}
+
+/* Drawn again where something has changed: a button under the pointer stays. */
+let modelsShown = "";
+
+function showModels(models) {
+  const rowsOf = models.map((model) => [model.id, modelState(model), bytes(model.status.value === "loaded" ? model.size : 0),
+    bytes(model.size)]);
+  if (JSON.stringify(rowsOf) === modelsShown) return;
+  modelsShown = JSON.stringify(rowsOf);
+  byId("models").replaceChildren(make("h2", {}, "Models"), make("table", { class: "wide" },
+    make("thead", {}, make("tr", {}, ...["model", "state", "in memory", "weights", ""].map((name, i) =>
+      make("th", { class: i === 2 || i === 3 ? "number" : null }, name)))),
+    make("tbody", {}, ...models.map((model, row) => make("tr", {}, ...rowsOf[row].map((text, i) =>
+      make("td", { class: i > 1 ? "number" : null }, text)), make("td", {}, modelButton(model)))))));
+}
+
 async function look() {
   try {
+    get("/v1/models", { quiet: true }).then((told) => showModels(told.data ?? [])).catch(() => {});
     const [overview, metrics] = await Promise.all([get("/v1/overview?actors=1", { quiet: before !== null }), fetchMetrics().catch(() => [])]);
     if (before !== null && overview.uptime_ns < before.overview.uptime_ns) before = null; /* it was started again */
     addPoint(overview, metrics);
