@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "serving/params.h"
+#include "serving/url.h"
 #include "serving/serving.h"
 
 #define DW__PART_BYTES 640 /* of a path's part, decoded: "TENANT@NAME" */
@@ -147,15 +148,13 @@ enum {
 };
 /* Row `index`; NULL: there are no more. */
 const dw_route_row *dw_host_row(size_t index);
-/* Whether it is one of these routes; then it is answered. */
-bool dw_host_route(dw_server *server, dw_exchange *exchange);
+/* The one of these routes that the request is for -> *form, its path's; NULL: there is none of that
+ * path, or, where *form is set, none of that method. */
+const dw_route_row *dw_host_find(const dw_exchange *exchange, const char **form);
+/* Answer what is for that row; NULL: for none of this method. */
+void dw_host_handle(dw_server *server, dw_exchange *exchange, const dw_route_row *row);
 /* dw_http_options.body_file. */
 int dw_host_body_file(void *user, const dw_exchange *exchange, uint64_t *bytes_max);
-/* A value of the query, decoded; false: there is none. `value` [capacity] is cut. */
-bool dw__query_text(const dw_exchange *exchange, const char *name, char *value, size_t capacity);
-uint64_t dw__query_whole(const dw_exchange *exchange, const char *name, uint64_t highest,
-                         uint64_t otherwise, dw_fault *fault);
-bool dw__query_truth(const dw_exchange *exchange, const char *name, dw_fault *fault);
 /* The body has no members but these [count]. */
 void dw__only(const json_t *body, const char *const *names, size_t count, dw_fault *fault);
 
@@ -244,8 +243,5 @@ void dw__log_destroy(dw__log *log);
 dw__log *dw_host_log(dw_host *host);
 /* Thread: any. */
 void dw_log_take(dw__log *log, const dw_log_entry *entry);
-
-/* "/v1/actors/{id}" and a path of that form. */
-bool dw_path_matches(const char *form, const char *path);
 
 #endif

@@ -299,15 +299,12 @@ static dw_status list_work(dw__op *op, dw_error *err)
 DW__HANDLER(dw__on_actors_list)
 {
     char after[DW_ACTOR_ID_CHARS + 2] = "";
-    char tenant[DW_TENANT_NAME_MAX + 2];
+    char tenant[DW_TENANT_NAME_MAX + 1];
     dw_fault fault = {.status = 0};
     (void)server;
-    op->number = dw__query_whole(exchange, "limit", LIST_MAX, 100, &fault);
-    (void)dw__query_text(exchange, "after", after, sizeof after);
+    op->number = dw_url_whole(exchange, "limit", 1, LIST_MAX, 100, &fault);
+    (void)dw_url_text(exchange, "after", after, sizeof after, &fault);
     size_t length = strlen(after);
-    if (op->number == 0) {
-        dw_fault_set(&fault, 400, "limit", "limit is 0; 1 to %d are allowed", LIST_MAX);
-    }
     if (length != 0 &&
         (length != DW_ACTOR_ID_CHARS || strspn(after, "0123456789abcdef") != DW_ACTOR_ID_CHARS)) {
         dw_fault_set(&fault, 400, "after", "after is '%.20s'; an actor's id is wanted", after);
@@ -317,7 +314,7 @@ DW__HANDLER(dw__on_actors_list)
         return;
     }
     memcpy(op->actor, after, sizeof op->actor);
-    op->flag = op->own_user && !dw__query_text(exchange, "tenant", tenant, sizeof tenant);
+    op->flag = op->own_user && !dw_url_text(exchange, "tenant", tenant, sizeof tenant, &fault);
     op->is_long = true; /* it looks at other tenants' as well */
     op->work = list_work;
     dw__op_begin(op);
@@ -405,7 +402,7 @@ DW__HANDLER(dw__on_actors_stop)
 {
     dw_fault fault = {.status = 0};
     (void)server;
-    op->flag = dw__query_truth(exchange, "tree", &fault);
+    op->flag = dw_url_truth(exchange, "tree", false, &fault);
     if (dw_fault_is_set(&fault)) {
         dw__op_refuse(op, &fault);
         return;
@@ -669,8 +666,8 @@ DW__HANDLER(dw__on_overview_show)
     static const char *const orders[] = {"device", "guest", "tokens", "memory", "waiting"};
     char order[16] = "device";
     dw_fault fault = {.status = 0};
-    op->number = dw__query_whole(exchange, "actors", 4096, 256, &fault);
-    bool given = dw__query_text(exchange, "order", order, sizeof order);
+    op->number = dw_url_whole(exchange, "actors", 1, 4096, 256, &fault);
+    bool given = dw_url_text(exchange, "order", order, sizeof order, &fault);
     size_t index = 0;
     while (index < sizeof orders / sizeof orders[0] && strcmp(orders[index], order) != 0) {
         index++;
@@ -680,9 +677,6 @@ DW__HANDLER(dw__on_overview_show)
                      "order is '%.14s'; device, guest, tokens, memory or "
                      "waiting is wanted",
                      order);
-    }
-    if (op->number == 0) {
-        dw_fault_set(&fault, 400, "actors", "actors is 0; 1 to 4096 are allowed");
     }
     if (dw_fault_is_set(&fault)) {
         dw__op_refuse(op, &fault);

@@ -178,7 +178,7 @@ static void on_gone(dw__op *op)
 static void begin(dw_exchange *exchange, dw__op *op)
 {
     dw_fault fault = {.status = 0};
-    op->number = dw__query_truth(exchange, "content", &fault); /* of answers */
+    op->number = dw_url_truth(exchange, "content", false, &fault); /* of answers */
     if (dw_exchange_is_head(exchange)) {
         dw_fault_set(&fault, 405, NULL, "a stream without an end has no head alone");
     }

@@ -160,7 +160,7 @@ static json_t *query_body(const dw_exchange *exchange, dw_fault *fault)
     json_t *body = json_object();
     char value[4096];
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        if (dw__query_text(exchange, texts[i], value, sizeof value)) {
+        if (dw_url_text(exchange, texts[i], value, sizeof value, fault)) {
             json_t *text = json_string(value);
             if (text == NULL) {
                 dw_fault_set(fault, 400, texts[i], "%s is no UTF-8", texts[i]);
@@ -170,13 +170,13 @@ static json_t *query_body(const dw_exchange *exchange, dw_fault *fault)
     }
     static const char *const values[] = {"limits", "durability", "may"};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
-        if (dw__query_text(exchange, values[i], value, sizeof value)) {
+        if (dw_url_text(exchange, values[i], value, sizeof value, fault)) {
             json_t *parsed = json_loads(value, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
             (void)json_object_set_new(body, values[i],
                                       parsed != NULL ? parsed : json_string(value));
         }
     }
-    if (dw__query_truth(exchange, "pinned", fault)) {
+    if (dw_url_truth(exchange, "pinned", false, fault)) {
         (void)json_object_set_new(body, "pinned", json_true());
     }
     return body;

@@ -237,8 +237,8 @@ static void on_follow_gone(dw__op *op)
 static void begin(dw_exchange *exchange, dw__op *op)
 {
     dw_fault fault = {.status = 0};
-    op->number = dw__query_whole(exchange, "limit", ENTRIES_MAX, 100, &fault);
-    bool follows = dw__query_truth(exchange, "follow", &fault);
+    op->number = dw_url_whole(exchange, "limit", 0, ENTRIES_MAX, 100, &fault);
+    bool follows = dw_url_truth(exchange, "follow", false, &fault);
     if (follows && dw_exchange_is_head(exchange)) {
         dw_fault_set(&fault, 405, NULL, "a stream without an end has no head alone");
     }

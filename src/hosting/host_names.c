@@ -113,7 +113,7 @@ DW__HANDLER(dw__on_groups_send)
     const char *message = dw_exchange_body(exchange, &bytes);
     dw_fault fault = {.status = 0};
     (void)server;
-    op->timeout_ms = dw__query_whole(exchange, "timeout_ms", UINT64_C(86400000), 0, &fault);
+    op->timeout_ms = dw_url_whole(exchange, "timeout_ms", 0, UINT64_C(86400000), 0, &fault);
     if (!dw_text_add(&op->news, message, bytes)) {
         dw_fault_set(&fault, 503, NULL, "no memory for a message");
     }

@@ -62,31 +62,6 @@ const dw_route_row *dw_host_row(size_t index)
 
 /* ---- paths ---------------------------------------------------------------------------------- */
 
-/* "%2F" and the like decoded: [bytes] of `from` -> to [capacity]. false: it is too long, or not to
- * be decoded. */
-static bool decode(const char *from, size_t bytes, char *to, size_t capacity)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < bytes; i++) {
-        char c = from[i];
-        if (c == '%') {
-            int high = i + 2 < bytes ? dw_hex_digit(from[i + 1]) : -1;
-            int low = high >= 0 ? dw_hex_digit(from[i + 2]) : -1;
-            if (low < 0 || (high == 0 && low == 0)) {
-                return false;
-            }
-            c = (char)(high * 16 + low);
-            i += 2;
-        }
-        if (count + 1 >= capacity) {
-            return false;
-        }
-        to[count++] = c;
-    }
-    to[count] = '\0';
-    return true;
-}
-
 /* The path up to its query has the row's form; its parts in braces -> parts, decoded, if any are
  * wanted. `*bad`: one cannot be. */
 static bool matches(const char *form, const char *path, char parts[2][DW__PART_BYTES], bool *bad)
@@ -104,7 +79,8 @@ static bool matches(const char *form, const char *path, char parts[2][DW__PART_B
         if (length == 0) {
             return false;
         }
-        if (parts != NULL && !decode(path, length, parts[index++], DW__PART_BYTES)) {
+        if (parts != NULL &&
+            dw_percent_decode(path, length, parts[index++], DW__PART_BYTES) != NULL) {
             *bad = true;
         }
         path += length;
@@ -112,15 +88,8 @@ static bool matches(const char *form, const char *path, char parts[2][DW__PART_B
     return *path == '\0' || *path == '?';
 }
 
-bool dw_path_matches(const char *form, const char *path)
-{
-    bool bad = false;
-    return matches(form, path, NULL, &bad);
-}
-
-/* Forms without braces come first in the table where both would do. `*known`: the path is one, of
- * other methods. */
-static const dw_route_row *find(const dw_exchange *exchange, bool *known)
+/* Forms without braces come first in the table where both would do. */
+const dw_route_row *dw_host_find(const dw_exchange *exchange, const char **form)
 {
     const char *path = dw_exchange_path(exchange);
     dw_http_method method = dw_exchange_method(exchange);
@@ -128,7 +97,7 @@ static const dw_route_row *find(const dw_exchange *exchange, bool *known)
     method = method == DW_HTTP_HEAD ? DW_HTTP_GET : method;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (matches(rows[i].path, path, NULL, &bad)) {
-            *known = true;
+            *form = rows[i].path;
             if (rows[i].method == method) {
                 return &rows[i];
             }
@@ -137,51 +106,7 @@ static const dw_route_row *find(const dw_exchange *exchange, bool *known)
     return NULL;
 }
 
-/* ---- the query ------------------------------------------------------------------------------ */
-
-bool dw__query_text(const dw_exchange *exchange, const char *name, char *value, size_t capacity)
-{
-    const char *at = dw_exchange_query(exchange);
-    size_t length = strlen(name);
-    while (*at != '\0') {
-        size_t pair = strcspn(at, "&");
-        if (pair > length && strncmp(at, name, length) == 0 && at[length] == '=') {
-            return decode(at + length + 1, pair - length - 1, value, capacity);
-        }
-        at += pair + (at[pair] == '&');
-    }
-    return false;
-}
-
-uint64_t dw__query_whole(const dw_exchange *exchange, const char *name, uint64_t highest,
-                         uint64_t otherwise, dw_fault *fault)
-{
-    char text[32];
-    char *end = NULL;
-    if (!dw__query_text(exchange, name, text, sizeof text)) {
-        return otherwise;
-    }
-    errno = 0;
-    uint64_t value = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value > highest) {
-        dw_fault_set(fault, 400, name, "%s is '%.20s'; a whole number up to %llu is wanted", name,
-                     text, (unsigned long long)highest);
-        return otherwise;
-    }
-    return value;
-}
-
-bool dw__query_truth(const dw_exchange *exchange, const char *name, dw_fault *fault)
-{
-    char text[16];
-    if (!dw__query_text(exchange, name, text, sizeof text)) {
-        return false;
-    }
-    if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0) {
-        dw_fault_set(fault, 400, name, "%s is '%.12s'; true or false is wanted", name, text);
-    }
-    return strcmp(text, "true") == 0;
-}
+/* ---- bodies --------------------------------------------------------------------------------- */
 
 void dw__only(const json_t *body, const char *const *names, size_t count, dw_fault *fault)
 {
@@ -198,8 +123,6 @@ void dw__only(const json_t *body, const char *const *names, size_t count, dw_fau
         }
     }
 }
-
-/* ---- bodies --------------------------------------------------------------------------------- */
 
 /* A file without a name. */
 static int open_spool(const dw_server *server)
@@ -232,8 +155,8 @@ int dw__host_spool(const dw_server *server)
 int dw_host_body_file(void *user, const dw_exchange *exchange, uint64_t *bytes_max)
 {
     const dw_server *server = user;
-    bool known = false;
-    const dw_route_row *row = find(exchange, &known);
+    const char *form = NULL;
+    const dw_route_row *row = dw_host_find(exchange, &form);
     if (row == NULL || (row->takes & (DW_TAKES_MODULE | DW_TAKES_SNAPSHOT)) == 0 ||
         server->leaving || dw_tenant_of(server, exchange) == NULL) {
         return -1;
@@ -263,17 +186,9 @@ static void take_body(dw__op *op, const dw_route_row *row, dw_fault *fault)
 /* The tenant that the user himself speaks for. */
 static void take_tenant(dw__op *op, dw_fault *fault)
 {
-    char tenant[DW_TENANT_NAME_MAX + 2];
-    if (!op->own_user || !dw__query_text(op->exchange, "tenant", tenant, sizeof tenant)) {
-        return;
+    if (op->own_user) {
+        (void)dw_url_text(op->exchange, "tenant", op->tenant, sizeof op->tenant, fault);
     }
-    size_t length = strlen(tenant);
-    if (length > DW_TENANT_NAME_MAX) {
-        dw_fault_set(fault, 400, "tenant", "the name of a tenant has at most %d bytes",
-                     DW_TENANT_NAME_MAX);
-        return;
-    }
-    memcpy(op->tenant, tenant, length + 1);
 }
 
 static void refuse_method(dw_exchange *exchange)
@@ -302,21 +217,16 @@ static void refuse_method(dw_exchange *exchange)
     dw_openai_fail(exchange, 405, NULL, NULL, "this route has no such method");
 }
 
-bool dw_host_route(dw_server *server, dw_exchange *exchange)
+void dw_host_handle(dw_server *server, dw_exchange *exchange, const dw_route_row *row)
 {
-    bool known = false;
     bool bad = false;
     dw_fault fault = {.status = 0};
-    const dw_route_row *row = find(exchange, &known);
-    if (row == NULL) {
-        if (known) {
+    dw__op *op = row != NULL ? dw__op_create(server, exchange) : NULL;
+    if (op == NULL) {
+        if (row == NULL) {
             refuse_method(exchange);
         }
-        return known;
-    }
-    dw__op *op = dw__op_create(server, exchange);
-    if (op == NULL) {
-        return true;
+        return;
     }
     (void)matches(row->path, dw_exchange_path(exchange), op->parts, &bad);
     if (bad) {
@@ -329,5 +239,4 @@ bool dw_host_route(dw_server *server, dw_exchange *exchange)
     } else {
         row->handle(server, exchange, op);
     }
-    return true;
 }

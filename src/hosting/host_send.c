@@ -239,16 +239,14 @@ static void answer_accepted(dw__op *op)
 
 DW__HANDLER(dw__on_actors_send)
 {
-    char wait[8] = "true";
     size_t bytes = 0;
     dw_fault fault = {.status = 0};
     const char *body = dw_exchange_body(exchange, &bytes);
     const char *accept = dw_exchange_header(exchange, "accept");
     const char *trace = dw_exchange_header(exchange, "traceparent");
     (void)server;
-    op->timeout_ms = dw__query_whole(exchange, "timeout_ms", TIMEOUT_MAX_MS, 0, &fault);
-    (void)dw__query_text(exchange, "wait", wait, sizeof wait);
-    (void)dw__query_truth(exchange, "wait", &fault);
+    op->timeout_ms = dw_url_whole(exchange, "timeout_ms", 0, TIMEOUT_MAX_MS, 0, &fault);
+    op->flag = dw_url_truth(exchange, "wait", true, &fault);
     message *copy = dw_alloc(1, sizeof *copy + bytes + 1);
     op->extra = copy;
     if (copy == NULL) {
@@ -263,7 +261,6 @@ DW__HANDLER(dw__on_actors_send)
     if (trace != NULL && strlen(trace) < sizeof copy->traceparent) {
         (void)snprintf(copy->traceparent, sizeof copy->traceparent, "%s", trace);
     }
-    op->flag = strcmp(wait, "true") == 0;
     op->is_stream = accept != NULL && strstr(accept, "text/event-stream") != NULL && op->flag;
     op->work = send_work;
     if (op->flag) {

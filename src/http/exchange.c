@@ -36,6 +36,16 @@ const char *dw_exchange_query(const dw_exchange *exchange)
     return exchange->query != NULL ? exchange->query : "";
 }
 
+void dw_exchange_set_label(dw_exchange *exchange, const char *label)
+{
+    exchange->label = label;
+}
+
+const char *dw_exchange_label(const dw_exchange *exchange)
+{
+    return exchange->label;
+}
+
 const char *dw_exchange_header(const dw_exchange *exchange, const char *name)
 {
     for (size_t i = 0; i < exchange->header_count; i++) {

@@ -54,7 +54,7 @@ static void forget_request(dw_exchange *exchange)
     }
     exchange->header_count = 0;
     exchange->open_name = exchange->open_value = false;
-    exchange->query = NULL;
+    exchange->query = exchange->label = NULL;
     exchange->answer_header_bytes = 0;
     exchange->on_gone = NULL;
     exchange->on_taken = NULL;

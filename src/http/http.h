@@ -72,6 +72,9 @@ dw_http_method dw_exchange_method(const dw_exchange *exchange);
 /* Without the query, percent-decoded parts as they came. */
 const char *dw_exchange_path(const dw_exchange *exchange);
 const char *dw_exchange_query(const dw_exchange *exchange); /* behind the '?'; "" */
+/* What its handler calls it, for on_answer; NULL: nothing. Static. */
+void dw_exchange_set_label(dw_exchange *exchange, const char *label);
+const char *dw_exchange_label(const dw_exchange *exchange);
 /* The first header of that name, in small letters; NULL: there is none. */
 const char *dw_exchange_header(const dw_exchange *exchange, const char *name);
 const char *dw_exchange_body(const dw_exchange *exchange, size_t *bytes);

@@ -19,6 +19,7 @@ struct dw_exchange {
     bool http_1_0;
     dw_text target; /* the path, and behind a NUL the query */
     const char *query;
+    const char *label;
     dw_text head; /* names and values, each with a NUL behind */
     struct {
         size_t name; /* where they begin in it */

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "routes/responses.h"
 #include "routes/routes.h"
+#include "serving/url.h"
 
 #define ITEMS_MAX 65536
 
@@ -324,41 +325,40 @@ void dw__items_chat(const json_t *items, json_t *messages, dw_fault *fault)
 
 /* ---- lists ---------------------------------------------------------------------------------- */
 
-json_t *dw__items_page(const json_t *items, const char *query, bool newest_first, dw_fault *fault)
+dw__page dw__page_read(const dw_exchange *exchange, dw_fault *fault)
 {
-    char value[128];
+    dw__page page = {.newest_first = true};
+    char order[16] = "desc";
+    page.limit = (uint32_t)dw_url_whole(exchange, "limit", 1, 100, 20, fault);
+    (void)dw_url_text(exchange, "order", order, sizeof order, fault);
+    page.newest_first = is(order, "desc");
+    if (!page.newest_first && !is(order, "asc")) {
+        dw_fault_set(fault, 400, "order", "order is '%.14s'; asc or desc is wanted", order);
+    }
+    (void)dw_url_text(exchange, "after", page.after, sizeof page.after, fault);
+    return page;
+}
+
+json_t *dw__items_page(const json_t *items, const dw__page *page)
+{
     size_t count = json_array_size(items);
     size_t at = 0;
-    long limit = 20;
-    if (dw_params_query(query, "limit", value, sizeof value)) {
-        char *end = NULL;
-        limit = strtol(value, &end, 10);
-        if (end == value || *end != '\0' || limit < 1 || limit > 100) {
-            dw_fault_set(fault, 400, "limit", "limit is '%.20s'; from 1 to 100 is wanted", value);
-        }
-    }
-    if (dw_params_query(query, "order", value, sizeof value)) {
-        newest_first = is(value, "desc");
-        if (!newest_first && !is(value, "asc")) {
-            dw_fault_set(fault, 400, "order", "order is '%.20s'; asc or desc is wanted", value);
-        }
-    }
-    if (dw_params_query(query, "after", value, sizeof value)) {
-        while (
-            at < count &&
-            !is(text_of(json_array_get(items, newest_first ? count - 1 - at : at), "id"), value)) {
+    bool newest_first = page->newest_first;
+    if (page->after[0] != '\0') {
+        while (at < count &&
+               !is(text_of(json_array_get(items, newest_first ? count - 1 - at : at), "id"),
+                   page->after)) {
             at++;
         }
         at++;
     }
     json_t *data = json_array();
-    for (; at < count && json_array_size(data) < (size_t)limit; at++) {
+    for (; at < count && json_array_size(data) < page->limit; at++) {
         (void)json_array_append(data, json_array_get(items, newest_first ? count - 1 - at : at));
     }
     size_t told = json_array_size(data);
-    json_t *page = json_pack("{s:s, s:o, s:s, s:s, s:b}", "object", "list", "data", data,
-                             "first_id", text_of(json_array_get(data, 0), "id"), "last_id",
-                             text_of(json_array_get(data, told > 0 ? told - 1 : 0), "id"),
-                             "has_more", at < count);
-    return page;
+    return json_pack("{s:s, s:o, s:s, s:s, s:b}", "object", "list", "data", data, "first_id",
+                     text_of(json_array_get(data, 0), "id"), "last_id",
+                     text_of(json_array_get(data, told > 0 ? told - 1 : 0), "id"), "has_more",
+                     at < count);
 }

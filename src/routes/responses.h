@@ -15,8 +15,16 @@ json_t *dw__items_read(const json_t *input, const char *param, const json_t *kno
                        dw_fault *fault);
 /* The items as messages of a chat, appended to `messages`. */
 void dw__items_chat(const json_t *items, json_t *messages, dw_fault *fault);
-/* `limit`, `order` and `after` of a query applied: {"object": "list", "data"...}; the caller's. */
-json_t *dw__items_page(const json_t *items, const char *query, bool newest_first, dw_fault *fault);
+/* Which part of a list is wanted. */
+typedef struct dw__page {
+    uint32_t limit;
+    bool newest_first;
+    char after[128]; /* an item's id; "": from the first */
+} dw__page;
+/* `limit`, `order` and `after` of the query; without them 20 of the newest. */
+dw__page dw__page_read(const dw_exchange *exchange, dw_fault *fault);
+/* {"object": "list", "data"...}; the caller's. */
+json_t *dw__items_page(const json_t *items, const dw__page *page);
 
 /* ---- response_request.c ---- */
 

@@ -7,6 +7,7 @@
 #include "routes/responses.h"
 #include "routes/routes.h"
 #include "serving/job.h"
+#include "serving/url.h"
 
 /* A request that waits for the disk. */
 typedef struct lookup {
@@ -17,7 +18,8 @@ typedef struct lookup {
     char tenant[DW_TENANT_NAME_MAX + 1];
     char id[128];
     char item[128];
-    char query[512];
+    dw__page page; /* of a list */
+    dw_fault page_fault;
     json_t *body;   /* of the request; NULL: it has none */
     json_t *result; /* what is answered */
     dw_fault fault;
@@ -74,7 +76,7 @@ static void begin(dw_server *server, dw_exchange *exchange, const char *id, cons
     (void)snprintf(l->tenant, sizeof l->tenant, "%s", dw_tenant_of(server, exchange));
     (void)snprintf(l->id, sizeof l->id, "%s", id);
     (void)snprintf(l->item, sizeof l->item, "%s", item);
-    (void)snprintf(l->query, sizeof l->query, "%s", dw_exchange_query(exchange));
+    l->page = dw__page_read(exchange, &l->page_fault);
     l->body = bytes > 0 ? dw_params_body(exchange, &l->fault) : json_object();
     l->work.data = l;
     dw_exchange_watch(exchange, on_gone, NULL, l);
@@ -84,6 +86,12 @@ static void begin(dw_server *server, dw_exchange *exchange, const char *id, cons
         work(&l->work);
         on_worked(&l->work, 0);
     }
+}
+
+static void give_page(lookup *l, const json_t *items)
+{
+    l->fault = l->page_fault;
+    l->result = dw__items_page(items, &l->page);
 }
 
 /* ---- responses ------------------------------------------------------------------------------ */
@@ -125,7 +133,7 @@ static dw_status list_input(lookup *l, dw_error *err)
     json_t *input = NULL;
     dw_status status = dw_archive_get(l->server->archive, l->tenant, l->id, NULL, &input, err);
     if (status == DW_OK) {
-        l->result = dw__items_page(input, l->query, true, &l->fault);
+        give_page(l, input);
     }
     json_decref(input);
     return status;
@@ -134,25 +142,25 @@ static dw_status list_input(lookup *l, dw_error *err)
 /* One that is under way, as a stream from an event on. */
 static void take_up(dw_reply *reply, dw_exchange *exchange)
 {
-    char value[32] = "";
-    long long after = -1;
-    char *end = value;
-    if (dw_params_query(dw_exchange_query(exchange), "starting_after", value, sizeof value)) {
-        after = strtoll(value, &end, 10);
+    dw_fault fault = {.status = 0};
+    int64_t after = dw_reply_after(exchange, "starting_after", &fault);
+    if (!dw_fault_is_set(&fault) && !dw_reply_attach(reply, exchange, after)) {
+        dw_fault_set(&fault, 400, "starting_after",
+                     "starting_after: there is no such event, or none is kept");
     }
-    if (*end != '\0' || after < -1 || !dw_reply_attach(reply, exchange, after)) {
-        dw_openai_fail(exchange, 400, "starting_after", NULL,
-                       "starting_after: there is no such event, or none is kept");
+    if (dw_fault_is_set(&fault)) {
+        dw_openai_fault(exchange, &fault);
     }
 }
 
 static void get_one(dw_server *server, dw_exchange *exchange, const char *id)
 {
-    char stream[8] = "";
+    dw_fault fault = {.status = 0};
     dw_reply *reply = dw_reply_find(server, dw_tenant_of(server, exchange), id);
-    bool streams = dw_params_query(dw_exchange_query(exchange), "stream", stream, sizeof stream) &&
-                   strcmp(stream, "true") == 0;
-    if (reply != NULL && streams && reply->streams) {
+    bool streams = dw_url_truth(exchange, "stream", false, &fault);
+    if (dw_fault_is_set(&fault)) {
+        dw_openai_fault(exchange, &fault);
+    } else if (reply != NULL && streams && reply->streams) {
         take_up(reply, exchange);
     } else if (streams) {
         dw_openai_fail(exchange, 400, "stream", NULL,
@@ -315,7 +323,8 @@ static dw_status add_items(lookup *l, dw_error *err)
         return DW_OK;
     }
     dw_status status = dw_archive_add_items(l->server->archive, l->tenant, l->id, items, err);
-    l->result = dw__items_page(items, "limit=100", false, &l->fault);
+    static const dw__page all = {.limit = 100};
+    l->result = dw__items_page(items, &all);
     json_decref(items);
     return status;
 }
@@ -325,7 +334,7 @@ static dw_status list_items(lookup *l, dw_error *err)
     json_t *items = json_array();
     dw_status status = dw_archive_get_items(l->server->archive, l->tenant, l->id, items, err);
     if (status == DW_OK) {
-        l->result = dw__items_page(items, l->query, true, &l->fault);
+        give_page(l, items);
     }
     json_decref(items);
     return status;

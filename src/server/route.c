@@ -12,6 +12,7 @@
 #include "server/server_internal.h"
 #include "serving/metrics.h"
 #include "serving/openai.h"
+#include "serving/url.h"
 #include "serving/reply.h"
 
 typedef struct route {
@@ -124,25 +125,11 @@ bool dw__route_at(size_t index, dw__route_about *about)
     return true;
 }
 
-/* The form of its path; those that there are not are one. */
-static const char *form_of(const dw_exchange *exchange)
-{
-    dw__route_about about;
-    const char *path = dw_exchange_path(exchange);
-    for (size_t i = 0; path != NULL && dw__route_at(i, &about); i++) {
-        bool long_one = about.method == DW_HTTP_OTHER;
-        if (long_one ? strncmp(path, about.path, strlen(about.path)) == 0
-                     : dw_path_matches(about.path, path)) {
-            return about.path;
-        }
-    }
-    return "none";
-}
-
 void dw__count_answer(void *user, const dw_exchange *exchange, int status)
 {
     const dw_server *server = user;
-    dw_metrics_request(server->metrics, form_of(exchange), status);
+    const char *label = dw_exchange_label(exchange);
+    dw_metrics_request(server->metrics, label != NULL ? label : "none", status);
 }
 
 /* Answers stay between this server and who asked: no page of another site reads them. */
@@ -259,14 +246,98 @@ static bool has_room(dw_server *server, dw_exchange *exchange, const char *path)
     return false;
 }
 
-void dw__route(void *user, dw_exchange *exchange)
+/* Where a request goes. */
+typedef struct target {
+    const char *form; /* of its path; NULL: there is no such route */
+    const route *plain;
+    const long_route *open;
+    const dw_route_row *row;
+    const char *rest; /* of an open one's path */
+    bool is_model;
+    bool of_host; /* row NULL: it has no such method */
+} target;
+
+static target find_plain(const char *path, dw_http_method method)
+{
+    target found = {.form = NULL};
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0] && found.plain == NULL; i++) {
+        if (strcmp(routes[i].path, path) == 0) {
+            found.form = routes[i].path;
+            found.plain = routes[i].method == method ? &routes[i] : NULL;
+        }
+    }
+    return found;
+}
+
+static target find_open(const char *path, dw_http_method method)
 {
     static const char one_model[] = "/v1/models/";
-    dw_server *server = user;
+    if (strncmp(path, one_model, sizeof one_model - 1) == 0 && method == DW_HTTP_GET) {
+        return (target){.form = one_model, .is_model = true, .rest = path + sizeof one_model - 1};
+    }
+    for (size_t i = 0; i < sizeof long_routes / sizeof long_routes[0]; i++) {
+        size_t length = strlen(long_routes[i].path);
+        if (strncmp(path, long_routes[i].path, length) == 0) {
+            return (target){
+                .form = long_routes[i].path, .open = &long_routes[i], .rest = path + length};
+        }
+    }
+    return (target){.form = NULL};
+}
+
+static target find_target(const dw_exchange *exchange)
+{
     const char *path = dw_exchange_path(exchange);
     dw_http_method method = dw_exchange_method(exchange);
-    bool known = false;
+    method = method == DW_HTTP_HEAD ? DW_HTTP_GET : method;
+    target found = find_plain(path, method);
+    if (found.form == NULL) {
+        found = find_open(path, method);
+    }
+    if (found.form == NULL) {
+        found.row = dw_host_find(exchange, &found.form);
+        found.of_host = found.form != NULL;
+    }
+    return found;
+}
+
+static void show_model(dw_server *server, dw_exchange *exchange, const char *rest)
+{
+    char name[512];
+    const char *why = dw_percent_decode(rest, strlen(rest), name, sizeof name);
+    if (why != NULL) {
+        dw_openai_fail(exchange, 404, "model", "model_not_found",
+                       "there is no model of that name: it cannot be decoded, or is too long");
+        return;
+    }
+    dw_openai_models(server, exchange, name);
+}
+
+static void hand_over(dw_server *server, dw_exchange *exchange, const target *to)
+{
+    if (to->plain != NULL) {
+        to->plain->handle(server, exchange);
+    } else if (to->is_model) {
+        show_model(server, exchange, to->rest);
+    } else if (to->open != NULL) {
+        to->open->handle(server, exchange, to->rest);
+    } else if (to->of_host) {
+        dw_host_handle(server, exchange, to->row);
+    } else if (to->form != NULL) {
+        dw_exchange_set_header(exchange, "Allow", "GET, HEAD, POST");
+        dw_openai_fail(exchange, 405, NULL, NULL, "this route has no such method");
+    } else {
+        dw_openai_fail(exchange, 404, NULL, "unknown_url", "there is no such route");
+    }
+}
+
+void dw__route(void *user, dw_exchange *exchange)
+{
+    dw_server *server = user;
+    const char *path = dw_exchange_path(exchange);
+    target to = find_target(exchange);
     server->requests++;
+    dw_exchange_set_label(exchange, to.form);
     set_headers(exchange);
     if (answer_browser(server, exchange)) {
         return;
@@ -275,40 +346,7 @@ void dw__route(void *user, dw_exchange *exchange)
         refuse(exchange, path, 401, "invalid_api_key", "the key is missing, or none that is known");
         return;
     }
-    if (method == DW_HTTP_POST && !has_room(server, exchange, path)) {
-        return;
+    if (dw_exchange_method(exchange) != DW_HTTP_POST || has_room(server, exchange, path)) {
+        hand_over(server, exchange, &to);
     }
-    method = method == DW_HTTP_HEAD ? DW_HTTP_GET : method;
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        if (strcmp(routes[i].path, path) == 0) {
-            known = true;
-            if (routes[i].method == method) {
-                routes[i].handle(server, exchange);
-                return;
-            }
-        }
-    }
-    if (strncmp(path, one_model, sizeof one_model - 1) == 0 && method == DW_HTTP_GET) {
-        char name[512];
-        const char *rest = path + sizeof one_model - 1;
-        dw_params_decode(rest, strlen(rest), name, sizeof name);
-        dw_openai_models(server, exchange, name);
-        return;
-    }
-    for (size_t i = 0; i < sizeof long_routes / sizeof long_routes[0]; i++) {
-        size_t length = strlen(long_routes[i].path);
-        if (strncmp(path, long_routes[i].path, length) == 0) {
-            long_routes[i].handle(server, exchange, path + length);
-            return;
-        }
-    }
-    if (!known && dw_host_route(server, exchange)) {
-        return;
-    }
-    if (known) {
-        dw_exchange_set_header(exchange, "Allow", "GET, HEAD, POST");
-        dw_openai_fail(exchange, 405, NULL, NULL, "this route has no such method");
-        return;
-    }
-    dw_openai_fail(exchange, 404, NULL, "unknown_url", "there is no such route");
 }

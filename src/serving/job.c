@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "serving/url.h"
 
 static void release(dw_job *job)
 {
@@ -68,7 +69,7 @@ static json_t *body_of(const dw_exchange *exchange, dw_fault *fault)
     if (dw_exchange_method(exchange) == DW_HTTP_POST) {
         return dw_params_body(exchange, fault);
     }
-    (void)dw_params_query(dw_exchange_query(exchange), "model", model, sizeof model);
+    (void)dw_url_text(exchange, "model", model, sizeof model, fault);
     json_t *name = json_string(model);
     return json_pack("{s:o}", "model", name != NULL ? name : json_string("?"));
 }

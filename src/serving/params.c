@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/json_bounds.h"
 
 #define STOPS_MAX 16
@@ -127,35 +126,6 @@ const char *dw_params_string(const json_t *body, const char *name, dw_fault *fau
         dw_fault_set(fault, 400, name, "%s is a text", name);
     }
     return json_string_value(value);
-}
-
-void dw_params_decode(const char *from, size_t bytes, char *to, size_t capacity)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < bytes && count + 1 < capacity; i++) {
-        bool coded = from[i] == '%' && i + 2 < bytes;
-        int high = coded ? dw_hex_digit(from[i + 1]) : -1;
-        int low = high >= 0 ? dw_hex_digit(from[i + 2]) : -1;
-        to[count++] = low >= 0 ? (char)(high * 16 + low) : from[i];
-        i += low >= 0 ? 2 : 0;
-    }
-    to[count] = '\0';
-}
-
-bool dw_params_query(const char *query, const char *name, char *value, size_t capacity)
-{
-    size_t length = strlen(name);
-    const char *at = query;
-    while (at != NULL && *at != '\0' && (strncmp(at, name, length) != 0 || at[length] != '=')) {
-        at = strchr(at, '&');
-        at = at != NULL ? at + 1 : NULL;
-    }
-    if (at == NULL || *at == '\0') {
-        return false;
-    }
-    at += length + 1;
-    dw_params_decode(at, strcspn(at, "&"), value, capacity);
-    return true;
 }
 
 /* ---- sampling ------------------------------------------------------------------------------- */

@@ -36,12 +36,6 @@ bool dw_params_truth(const json_t *body, const char *name, bool otherwise, dw_fa
 const char *dw_params_string(const json_t *body, const char *name, dw_fault *fault);
 bool dw_params_has(const json_t *body, const char *name);
 
-/* "%2F" and the like: [bytes] of `from` -> to [capacity], with a NUL behind; cut where there is no
- * room. */
-void dw_params_decode(const char *from, size_t bytes, char *to, size_t capacity);
-/* The value of a query's member, decoded -> value [capacity]; false: it is not there. */
-bool dw_params_query(const char *query, const char *name, char *value, size_t capacity);
-
 /* How answers are generated, for the guest: `into` gets sampler, bias, stop, max, grammar, schema,
  * logprobs, past_end and n, of what OpenAI's and llama.cpp's requests call so. `most` is the name
  * of the member that bounds tokens, or NULL. */

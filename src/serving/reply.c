@@ -1,5 +1,6 @@
 #include "serving/reply.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "base/alloc.h"
 #include "serving/metrics.h"
 #include "serving/openai.h"
+#include "serving/url.h"
 
 #define SILENCE_MS 10000
 #define BACKLOG_MAX ((size_t)1 << 20) /* that a client has not read */
@@ -578,29 +580,44 @@ void dw_reply_go(dw_reply *reply)
 
 /* ---- /v1/streams/ID ------------------------------------------------------------------------- */
 
+/* A number that an event has, -1: before the first. */
+static int64_t read_event(const char *name, const char *text, dw_fault *fault)
+{
+    char *end = NULL;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || number < -1) {
+        dw_fault_set(fault, 400, name, "%s is '%.24s'; the number of an event is wanted", name,
+                     text);
+    }
+    return number;
+}
+
+int64_t dw_reply_after(const dw_exchange *exchange, const char *name, dw_fault *fault)
+{
+    char text[32] = "-1";
+    bool given = dw_url_text(exchange, name, text, sizeof text, fault);
+    return given ? read_event(name, text, fault) : -1;
+}
+
 void dw_streams_one(dw_server *server, dw_exchange *exchange, const char *rest)
 {
-    char value[32] = "";
-    char *end = value;
-    long long after = -1;
+    dw_fault fault = {.status = 0};
     dw_http_method method = dw_exchange_method(exchange);
     dw_reply *reply = dw_reply_find(server, dw_tenant_of(server, exchange), rest);
     const char *last = dw_exchange_header(exchange, "last-event-id");
-    if (last != NULL) {
-        (void)snprintf(value, sizeof value, "%s", last);
-    }
-    if (last != NULL ||
-        dw_params_query(dw_exchange_query(exchange), "after", value, sizeof value)) {
-        after = strtoll(value, &end, 10);
-    }
+    int64_t after = last != NULL ? read_event("last-event-id", last, &fault)
+                                 : dw_reply_after(exchange, "after", &fault);
     if (reply == NULL || reply->linger_ms == 0 ||
         (method != DW_HTTP_GET && method != DW_HTTP_DELETE)) {
         dw_openai_fail(exchange, 404, NULL, NULL, "there is no such stream, or no more");
     } else if (method == DW_HTTP_DELETE) {
         dw_reply_cancel(reply);
         dw_send_json(exchange, 200, json_pack("{s:s, s:b}", "id", rest, "deleted", 1));
-    } else if (*end != '\0' || after < -1 || !dw_reply_attach(reply, exchange, after)) {
-        dw_openai_fail(exchange, 400, "after", NULL,
-                       "after: there is no such event, or none is kept");
+    } else if (dw_fault_is_set(&fault)) {
+        dw_openai_fault(exchange, &fault);
+    } else if (!dw_reply_attach(reply, exchange, after)) {
+        dw_openai_fail(exchange, 400, last != NULL ? "last-event-id" : "after", NULL,
+                       "there is no such event, or none is kept");
     }
 }

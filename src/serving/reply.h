@@ -133,6 +133,8 @@ dw_reply *dw_reply_find(dw_server *server, const char *tenant, const char *id);
 /* Its stream goes to this exchange from now on, from the event behind number `after` on (-1: the
  * first). false: events before that are no longer kept; nothing has happened. */
 bool dw_reply_attach(dw_reply *reply, dw_exchange *exchange, int64_t after);
+/* What the query's `name` says of that; -1: nothing. */
+int64_t dw_reply_after(const dw_exchange *exchange, const char *name, dw_fault *fault);
 /* Nothing more is generated for it; it fails with DW_E_CANCELLED. */
 void dw_reply_cancel(dw_reply *reply);
 /* Those that have ended, and only linger, are gone. */
