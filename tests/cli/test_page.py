@@ -15,7 +15,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_serve import BUILD, PROGRAM, SOURCE, Server  # noqa: E402
+from serving import BUILD, PROGRAM, SOURCE, Server  # noqa: E402
 
 PAGE = os.path.join(SOURCE, "src/dashboard/page")
 ENVIRONMENT = dict(os.environ, DRIFTWOOD_GUESTS=os.path.join(BUILD, "guests"))

@@ -3,7 +3,6 @@
 
 Called by ctest with the source and the build folder.
 """
-import http.client
 import json
 import os
 import re
@@ -16,93 +15,9 @@ import threading
 import time
 import unittest
 
-SOURCE, BUILD = sys.argv[1:3]
-PROGRAM = os.path.join(BUILD, "driftwood")
-MODEL = os.path.join(os.environ.get("DW_TEST_MODEL_DIR", os.path.expanduser("~/.cache/driftwood")),
-                     "SmolLM2-135M-Instruct.Q4_1.gguf")
-STORY = ("The lighthouse keeper counted the boats at dusk, as he had done for thirty years. "
-         "There were eleven in the morning, and nine had come home. ") * 12
-
-
-class Server:
-    def __init__(self, *options, state=None, listen="127.0.0.1:0"):
-        self.place = None if state else tempfile.TemporaryDirectory(prefix="dw-serve-")
-        self.state = state or os.path.join(self.place.name, "state")
-        self.process = subprocess.Popen(
-            [PROGRAM, "serve", "--listen", listen, "--state", self.state, "--model",
-             "small=" + MODEL, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=dict(os.environ, DRIFTWOOD_GUESTS=os.path.join(BUILD, "guests")))
-        line = self.process.stdout.readline()
-        self.address = line.rstrip("\n").rpartition(" ")[2].replace("http://", "")
-        if not line:
-            raise RuntimeError(self.process.stderr.read())
-
-    def connect(self, timeout=120):
-        host, _, port = self.address.rpartition(":")
-        return http.client.HTTPConnection(host, int(port), timeout=timeout)
-
-    def raw(self, timeout=60):
-        host, _, port = self.address.rpartition(":")
-        return socket.create_connection((host, int(port)), timeout=timeout)
-
-    def ask(self, path, body=None, method=None):
-        """-> status, the answer's JSON"""
-        connection = self.connect()
-        connection.request(method or ("POST" if body is not None else "GET"), path,
-                           json.dumps(body) if body is not None else None)
-        answer = connection.getresponse()
-        text = answer.read()
-        connection.close()
-        return answer.status, json.loads(text) if text else None
-
-    def chat(self, messages, **more):
-        status, answer = self.ask("/v1/chat/completions",
-                                  {"model": "small", "messages": messages, "temperature": 0,
-                                   "max_tokens": 16, **more})
-        if status != 200:
-            raise AssertionError((status, answer))
-        return answer
-
-    def stream(self, path, body):
-        """-> the events' JSON; the last must be [DONE]"""
-        connection = self.connect()
-        connection.request("POST", path, json.dumps({**body, "stream": True}))
-        answer = connection.getresponse()
-        assert answer.status == 200, answer.read()
-        assert answer.getheader("Content-Type").startswith("text/event-stream")
-        events = [line[6:] for line in answer.read().decode().split("\n")
-                  if line.startswith("data: ")]
-        connection.close()
-        assert events[-1] == "[DONE]", events[-1]
-        return [json.loads(event) for event in events[:-1]]
-
-    def overview(self):
-        told = subprocess.run([PROGRAM, "top", "--once", "--json", "--control",
-                               os.path.join(self.state, "control")], capture_output=True,
-                              text=True, check=True, timeout=60)
-        return json.loads(told.stdout)
-
-    def end(self, how=signal.SIGTERM):
-        self.process.send_signal(how)
-        code = self.process.wait(timeout=120)
-        self.process.stdout.close()
-        self.errors = self.process.stderr.read()
-        self.process.stderr.close()
-        if self.place:
-            self.place.cleanup()
-        return code
-
-
-def user(text):
-    return {"role": "user", "content": text}
-
-
-def text_of(answer, index=0):
-    return answer["choices"][index]["message"]["content"]
-
-
-def cached(answer):
-    return answer["usage"]["prompt_tokens_details"]["cached_tokens"]
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from serving import (  # noqa: E402 (the path is set above)
+    BUILD, MODEL, PROGRAM, STORY, Server, cached, new_key, text_of, user)
 
 
 class Routes(unittest.TestCase):
@@ -376,7 +291,7 @@ class Routes(unittest.TestCase):
             connection.close()
 
     def test_who_leaves_is_worked_for_no_more(self):
-        connection = self.server.raw()
+        connection = self.server.socket()
         body = json.dumps({"model": "small", "messages": [user("Write a long story.")],
                            "stream": True, "ignore_eos": True})
         connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
@@ -486,7 +401,7 @@ class Http(unittest.TestCase):
 
     def told(self, *pieces, shut=False):
         """All that is answered to these bytes, until the connection ends."""
-        connection = self.server.raw()
+        connection = self.server.socket()
         answer = b""
         try:
             for piece in pieces:
@@ -516,14 +431,11 @@ class Http(unittest.TestCase):
     def test_requests_wait_for_the_answers_before_them(self):
         """Who asks again and again and reads nothing makes the server hold little."""
         def held():
-            connection = self.server.connect()
-            connection.request("GET", "/metrics")
-            metrics = connection.getresponse().read().decode()
-            connection.close()
+            metrics = self.server.request("GET", "/metrics")[2].decode()
             return int(re.search(r"^driftwood_answer_bytes (\d+)$", metrics, re.MULTILINE)[1])
         one = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
         last = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        with self.server.raw() as connection:
+        with self.server.socket() as connection:
             connection.sendall(one * 500 + last)
             for _ in range(10):
                 self.assertLess(held(), 8 << 20)
@@ -602,8 +514,8 @@ class Http(unittest.TestCase):
         idle = []
         try:
             for _ in range(400):
-                idle.append(self.server.raw())
-            slow = self.server.raw()
+                idle.append(self.server.socket())
+            slow = self.server.socket()
             slow.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Le")
             idle.append(slow)
             self.assertEqual(self.server.ask("/health")[0], 200)
@@ -631,11 +543,6 @@ class Http(unittest.TestCase):
 
 class Keys(unittest.TestCase):
     def test_keys_keep_tenants_apart(self):
-        def new_key(tenant):
-            told = subprocess.run([PROGRAM, "serve", "--new-key", tenant], capture_output=True,
-                                  text=True, check=True, timeout=60).stdout.splitlines()
-            return told[0], told[1]
-
         ada, ada_line = new_key("ada")
         bob, bob_line = new_key("bob")
         self.assertNotIn(ada[3:], ada_line)

@@ -19,92 +19,14 @@ import threading
 import time
 import unittest
 
-SOURCE, BUILD = sys.argv[1:3]
-PROGRAM = os.path.join(BUILD, "driftwood")
-GUESTS = os.path.join(BUILD, "guests")
-# What was freed counts as resident for as long as AddressSanitizer keeps it: not much, here.
-ENVIRONMENT = dict(os.environ, DRIFTWOOD_GUESTS=GUESTS, ASAN_OPTIONS=":".join(
-    [*filter(None, [os.environ.get("ASAN_OPTIONS")]), "quarantine_size_mb=8"]))
-MODEL = os.path.join(os.environ.get("DW_TEST_MODEL_DIR", os.path.expanduser("~/.cache/driftwood")),
-                     "SmolLM2-135M-Instruct.Q4_1.gguf")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from serving import (  # noqa: E402 (the path is set above)
+    GUESTS, MODEL, PROGRAM, SOURCE, Server, events_of)
 
 
 def guest(name):
     with open(os.path.join(GUESTS, name + ".wasm"), "rb") as file:
         return file.read()
-
-
-class LocalConnection(http.client.HTTPConnection):
-    """Over a socket in the file system."""
-
-    def __init__(self, path, timeout):
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
-class Server:
-    def __init__(self, *options, state=None, listen="127.0.0.1:0"):
-        self.place = None if state else tempfile.TemporaryDirectory(prefix="dw-serve-")
-        self.state = state or os.path.join(self.place.name, "state")
-        self.process = subprocess.Popen(
-            [PROGRAM, "serve", "--listen", listen, "--state", self.state, "--model",
-             "small=" + MODEL, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=ENVIRONMENT)
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(self.process.stderr.read())
-        self.address = line.rstrip("\n").rpartition(" ")[2].replace("http://", "")
-
-    def connect(self, timeout=120):
-        if self.address.startswith("unix:"):
-            return LocalConnection(self.address[5:], timeout)
-        host, _, port = self.address.rpartition(":")
-        return http.client.HTTPConnection(host, int(port), timeout=timeout)
-
-    def own(self, timeout=120):
-        return LocalConnection(os.path.join(self.state, "server"), timeout)
-
-    def raw(self, method, path, body=None, headers=None, connection=None):
-        """-> status, headers, bytes"""
-        connection = connection or self.connect()
-        connection.request(method, path, body, headers or {})
-        answer = connection.getresponse()
-        data = answer.read()
-        connection.close()
-        return answer.status, answer.headers, data
-
-    def ask(self, method, path, body=None, key=None, connection=None):
-        """-> status, the answer's JSON"""
-        if isinstance(body, dict):
-            body = json.dumps(body)
-        headers = {"Authorization": "Bearer " + key} if key else {}
-        status, _, data = self.raw(method, path, body, headers, connection)
-        return status, json.loads(data)
-
-    def end(self, how=signal.SIGTERM):
-        self.process.send_signal(how)
-        code = self.process.wait(timeout=120)
-        self.process.stdout.close()
-        self.errors = self.process.stderr.read()
-        self.process.stderr.close()
-        if self.place:
-            self.place.cleanup()
-        return code
-
-
-def events_of(data):
-    """-> (type or None, the event's JSON) of each"""
-    found = []
-    for block in data.decode().split("\n\n"):
-        lines = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line)
-        if "data" in lines:
-            found.append((lines.get("event"), json.loads(lines["data"])))
-    return found
 
 
 class Events:
@@ -149,19 +71,19 @@ class Events:
 
 class Base(unittest.TestCase):
     def good(self, method, path, body=None, status=200, **more):
-        got, answer = self.server.ask(method, path, body, **more)
+        got, answer = self.server.ask(path, body, method, **more)
         self.assertEqual(got, status, answer)
         return answer
 
     def refused(self, status, param, method, path, body=None, words="", **more):
-        got, answer = self.server.ask(method, path, body, **more)
+        got, answer = self.server.ask(path, body, method, **more)
         self.assertEqual((got, answer["error"]["param"]), (status, param), answer)
         self.assertIn(words, answer["error"]["message"])
         self.assertEqual(set(answer["error"]), {"message", "type", "param", "code"})
         return answer["error"]
 
     def upload(self, name, **more):
-        got, answer = self.server.ask("POST", "/v1/modules", guest(name), **more)
+        got, answer = self.server.ask("/v1/modules", guest(name), **more)
         self.assertIn(got, (200, 201), answer)
         return answer["sha256"]
 
@@ -170,7 +92,7 @@ class Base(unittest.TestCase):
         return self.good("POST", "/v1/actors", {"module": module, **more}, 201, key=key)["id"]
 
     def send(self, actor, message, query="", headers=None):
-        return self.server.raw("POST", f"/v1/actors/{actor}/messages{query}", message, headers)
+        return self.server.request("POST", f"/v1/actors/{actor}/messages{query}", message, headers)
 
 
 class Actors(Base):
@@ -263,6 +185,14 @@ class Actors(Base):
         self.refused(400, "limit", "GET", "/v1/actors?limit=0")
         self.refused(400, "limit", "GET", "/v1/actors?limit=x")
         self.refused(400, "after", "GET", "/v1/actors?after=zz")
+        for value, words in (("1%", "two hexadecimal digits"), ("%zz", "two hexadecimal digits"),
+                             ("1%4", "two hexadecimal digits"), ("%00", "%00 stands in it"),
+                             ("1" * 40, "too long; at most 31 bytes")):
+            self.refused(400, "limit", "GET", "/v1/actors?limit=" + value, words=words)
+        self.assertEqual(len(self.good("GET", "/v1/actors?limit=%31")["data"]), 1)
+        self.refused(400, "name", "POST", "/v1/actors/import?name=" + "a" * 5000, b"", "too long")
+        self.refused(400, "tenant", "GET", "/v1/actors?tenant=" + "t" * 500, words="too long",
+                     connection=self.server.own())
         self.refused(400, "tree", "DELETE", f"/v1/actors/{actor}?tree=1")
         self.refused(400, "timeout_ms", "POST", f"/v1/actors/{actor}/messages?timeout_ms=-1", b"x")
         self.refused(400, "number", "GET", f"/v1/actors/{actor}/messages/x")
@@ -271,7 +201,7 @@ class Actors(Base):
         self.refused(403, None, "DELETE", "/v1/actors")
         self.refused(403, None, "GET", f"/v1/actors/{actor}/files")
         self.refused(403, None, "POST", "/v1/runtime/wait")
-        status, headers, _ = self.server.raw("PUT", "/v1/actors/" + actor)
+        status, headers, _ = self.server.request("PUT", "/v1/actors/" + actor)
         self.assertEqual((status, headers["Allow"]), (405, "GET, HEAD, POST, DELETE"))
 
     def test_heads(self):
@@ -332,7 +262,7 @@ class Actors(Base):
 
     def held(self):
         """Bytes of answers that the server holds."""
-        metrics = self.server.raw("GET", "/metrics")[2].decode()
+        metrics = self.server.request("GET", "/metrics")[2].decode()
         return int(re.search(r"^driftwood_answer_bytes (\d+)$", metrics, re.MULTILINE)[1])
 
     def resident(self):
@@ -443,7 +373,7 @@ class Actors(Base):
         self.assertIn("unreachable", message["reason"])
         self.assertEqual((message["from"], message["attempts"]), (actor, 3))
         number = message["number"]
-        self.assertEqual(self.server.raw("GET", f"/v1/actors/{actor}/messages/{number}")[2], b"!!")
+        self.assertEqual(self.server.request("GET", f"/v1/actors/{actor}/messages/{number}")[2], b"!!")
         self.assertEqual(self.good("POST", f"/v1/actors/{actor}/messages/{number}/retry"),
                          {"id": actor, "waiting": 1})
         while not mail or mail[0]["state"] != "set aside" or mail[0]["number"] == number:
@@ -457,10 +387,10 @@ class Actors(Base):
     def test_files(self):
         actor = self.spawn("actor_talker", limits={"memory_bytes": "1G"}, model="small")
         self.assertEqual(self.send(actor, "+7")[2][:4], b"\7\0\0\0")
-        status, headers, snapshot = self.server.raw("GET", f"/v1/actors/{actor}/export")
+        status, headers, snapshot = self.server.request("GET", f"/v1/actors/{actor}/export")
         self.assertEqual((status, int(headers["Content-Length"])), (200, len(snapshot)))
         self.assertIn(actor, headers["Content-Disposition"])
-        status, headers, nothing = self.server.raw("HEAD", f"/v1/actors/{actor}/export")
+        status, headers, nothing = self.server.request("HEAD", f"/v1/actors/{actor}/export")
         self.assertEqual((status, nothing), (200, b""))
         copy = self.good("POST", "/v1/actors/import?name=copy&limits=%7B%22memory_bytes%22%3A%22"
                                  "2G%22%7D", snapshot, 201)["id"]
@@ -514,7 +444,7 @@ class Actors(Base):
 
     def metrics(self):
         """-> {name with labels: value}, and the types; the text is as Prometheus reads it"""
-        status, headers, data = self.server.raw("GET", "/metrics")
+        status, headers, data = self.server.request("GET", "/metrics")
         self.assertEqual((status, headers["Content-Type"]),
                          (200, "text/plain; version=0.0.4; charset=utf-8"))
         values, types = {}, {}
@@ -537,7 +467,7 @@ class Actors(Base):
         before, types = self.metrics()
         self.send(actor, "x")
         self.good("POST", f"/v1/actors/{actor}/park")
-        self.server.raw("GET", "/nowhere")
+        self.server.request("GET", "/nowhere")
         after, _ = self.metrics()
         def grown(name):
             return after[name] - before.get(name, 0)
@@ -588,7 +518,7 @@ class Actors(Base):
         spawn = schemas["Spawn"]["properties"]
         self.refused(400, None, "POST", "/v1/actors", {"module": "0" * 64, "unknown": 1})
         for member in spawn:  # each is one that it takes
-            error = self.server.ask("POST", "/v1/actors", {member: []})[1]["error"]
+            error = self.server.ask("/v1/actors", {member: []})[1]["error"]
             self.assertNotIn("no member", error["message"])
 
     def test_overview(self):
@@ -623,7 +553,7 @@ class Tenants(Base):
         actor = self.spawn("actor_echo", key=red, name="mine")
         module = self.good("GET", "/v1/modules", key=red)["data"][0]["sha256"]
         headers = {"Authorization": "Bearer " + red}
-        answer = self.server.raw("POST", f"/v1/actors/{actor}/messages", b"hello", headers)
+        answer = self.server.request("POST", f"/v1/actors/{actor}/messages", b"hello", headers)
         self.assertEqual(answer[2], b"hello")
         self.good("PUT", f"/v1/actors/{actor}/groups/g", key=red)
         others = Events(self.server, "/v1/events", {"Authorization": "Bearer " + blue})
@@ -643,10 +573,10 @@ class Tenants(Base):
                 ("POST", "/v1/groups/g/messages", b"x"),
                 ("GET", "/v1/modules/" + module, None), ("DELETE", "/v1/modules/" + module, None),
                 ("POST", "/v1/actors", {"module": module})):
-            got, answer = self.server.ask(method, path, body, key=blue)
+            got, answer = self.server.ask(path, body, method, key=blue)
             self.assertEqual(got, 404, (method, path, answer))
             self.assertNotIn("red", json.dumps(answer).replace("red@mine", ""))
-        got, answer = self.server.ask("GET", "/v1/groups/red%23g", key=blue)
+        got, answer = self.server.ask("/v1/groups/red%23g", key=blue)
         self.assertEqual(got, 400)
         self.assertEqual(self.good("GET", "/v1/actors", key=blue)["data"], [])
         self.assertEqual(self.good("GET", "/v1/actors?tenant=red", key=blue)["data"], [])
@@ -656,7 +586,7 @@ class Tenants(Base):
         self.assertEqual((seen["actors"], [t["name"] for t in seen["tenants"]]), ([], ["blue"]))
         self.assertNotIn("runtime", seen)
         self.refused(403, None, "GET", "/metrics", key=blue)
-        self.assertEqual(self.server.raw("GET", "/metrics", connection=self.server.own())[0], 200)
+        self.assertEqual(self.server.request("GET", "/metrics", connection=self.server.own())[0], 200)
         self.assertIn(actor, [a["id"] for a in self.good("GET", "/v1/actors", key=red)["data"]])
         own = self.good("POST", "/v1/actors", {"guest": "actor_echo"}, 201, key=blue)["id"]
         others.wait_for(event="made", actor=own)
@@ -672,7 +602,7 @@ class Tenants(Base):
         path = os.path.join(self.server.state, "server")
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
         def own(method, where, body=None):
-            return self.server.ask(method, where, body, connection=self.server.own())[1]
+            return self.server.ask(where, body, method, connection=self.server.own())[1]
         self.assertIn(actor, [one["id"] for one in own("GET", "/v1/actors?limit=1000")["data"]])
         self.assertEqual(own("GET", "/v1/actors/red@own")["id"], actor)
         self.assertEqual(own("GET", f"/v1/actors/{actor[:12]}")["tenant"], "red")

@@ -5,20 +5,20 @@ Called by ctest with the source and the build folder. DW_TEST_RUNS: how many req
 Whatever comes, the server answers with less than 500 (or 501), ends the connection, or both; and serves others.
 """
 import copy
-import http.client
 import json
 import os
 import random
 import re
 import resource
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import unittest
 
-SOURCE, BUILD = sys.argv[1:3]
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from serving import GUESTS, Server, write_model  # noqa: E402 (the path is set above)
+
 RUNS = int(os.environ.get("DW_TEST_RUNS", "1500"))
 SEED = int(os.environ.get("DW_TEST_SEED", "11"))
 USER = [{"role": "user", "content": "hi"}]
@@ -78,6 +78,30 @@ BODIES = [
     ("GET", "/v1/models/tiny", None), ("GET", "/props?model=tiny", None), ("GET", "/slots", None),
     ("GET", "/api/tags", None), ("GET", "/health", None),
 ]
+# SHA256 and ID: of a module and an actor that are there.
+ACTORS = [
+    ("POST", "/v1/actors", {"module": "SHA256", "name": "n", "priority": "high", "limits": {"memory": 1 << 24},
+                            "may": ["spawn"], "env": {"A": "b"}, "args": ["x"], "pinned": False, "durability": "none",
+                            "supervision": "restart", "failures_max": 2, "kv_type": "f16", "model": "tiny"}),
+    ("POST", "/v1/actors", {"guest": "actor_echo"}),
+    ("GET", "/v1/actors?limit=2&after=0123456789abcdef", None), ("GET", "/v1/actors/ID", None),
+    ("POST", "/v1/actors/ID", {"name": "m", "priority": "low", "pinned": True}),
+    ("POST", "/v1/actors/ID/messages?timeout_ms=1000&wait=true", b"a message"),
+    ("POST", "/v1/actors/ID/messages?wait=false", b"\xff\0"), ("POST", "/v1/actors/ID/messages", b"\x011"),
+    ("GET", "/v1/actors/ID/messages", None), ("GET", "/v1/actors/ID/messages/1", None),
+    ("POST", "/v1/actors/ID/messages/1/cancel", None), ("POST", "/v1/actors/ID/messages/1/retry", None),
+    ("DELETE", "/v1/actors/ID/messages/1", None), ("POST", "/v1/actors/ID/freeze", None),
+    ("GET", "/v1/actors/ID/freezes", None), ("POST", "/v1/actors/ID/rewind", {"number": 1}),
+    ("POST", "/v1/actors/ID/park", None), ("POST", "/v1/actors/ID/thaw", None), ("POST", "/v1/actors/ID/fork", None),
+    ("POST", "/v1/actors/ID/interrupt", None), ("POST", "/v1/actors/ID/upgrade", {"module": "SHA256"}),
+    ("GET", "/v1/actors/ID/export", None), ("GET", "/v1/actors/ID/logs?limit=3&follow=false", None),
+    ("PUT", "/v1/actors/ID/groups/g", None), ("DELETE", "/v1/actors/ID/groups/g", None), ("GET", "/v1/names/n", None),
+    ("GET", "/v1/groups/g", None), ("POST", "/v1/groups/g/messages", b"to all"), ("GET", "/v1/logs?limit=1", None),
+    ("POST", "/v1/actors/import?name=i&pinned=true&limits=%7B%7D", b"no snapshot"), ("GET", "/v1/modules", None),
+    ("POST", "/v1/modules", b"\0asm\1\0\0\0\1\4\1\x60\0\0"), ("GET", "/v1/modules/SHA256", None),
+    ("GET", "/v1/overview?actors=5&order=memory", None), ("DELETE", "/v1/actors/ID?tree=true", None),
+    ("DELETE", "/v1/modules/" + "0" * 64, None), ("HEAD", "/v1/actors/ID/export", None),
+]
 ODD = [None, True, False, 0, -1, 1.5, 1e308, -1e308, 2 ** 53, 2 ** 63 - 1, -2 ** 63, "", "x", "\x00", "\ud83d\ude00",
        "a" * 5000, [], {}, [[]], {"": ""}, [None], ["x"] * 30, {"type": "text"}, "-1", "1e5", "\u202e", "{}", "null"]
 HEADERS = [b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"Host: y",
@@ -85,34 +109,6 @@ HEADERS = [b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Transfer-Encod
            b"\tfolded", b"Content-Length: 0x5", b"Content-Length:", b"Content-Encoding: gzip", b"X: " + b"y" * 3000,
            b"x-driftwood-linger: 5", b"x-driftwood-linger: x", b"x-driftwood-session: a b", b"Authorization: Bearer x",
            b"Last-Event-ID: -5", b":", b"\x00: x", b"X\r: y", b"X: \r\n y"]
-
-
-class Server:
-    def __init__(self, place):
-        model = os.path.join(place, "tiny.gguf")
-        subprocess.run([os.path.join(os.environ.get("DW_TEST_TOOLS", os.path.join(BUILD, "tests")), "write_model"),
-                        model], check=True)
-        self.errors = open(os.path.join(place, "errors"), "w+b")
-        self.process = subprocess.Popen(
-            [os.path.join(BUILD, "driftwood"), "serve", "--listen", "127.0.0.1:0", "--state",
-             os.path.join(place, "state"), "--model", "tiny=" + model, "--chat-template", "chatml", "--context",
-             "256", "--conversations", "64"], stdout=subprocess.PIPE, stderr=self.errors,
-            env=dict(os.environ, DRIFTWOOD_GUESTS=os.environ.get("DRIFTWOOD_GUESTS", os.path.join(BUILD, "guests"))))
-        host, _, port = self.process.stdout.readline().split()[-1].decode().rpartition(":")
-        self.place = (host.replace("http://", ""), int(port))
-
-    def told(self):
-        self.errors.flush()
-        self.errors.seek(0)
-        told = self.errors.read().decode("utf-8", "replace")
-        found = re.search("Sanitizer|runtime error", told)
-        return told[max(found.start() - 500, 0):][:8000] if found else told[-4000:]
-
-    def end(self):
-        self.process.terminate()
-        code = self.process.wait(120)
-        self.process.stdout.close()
-        return code
 
 
 def mutated(chance, value):
@@ -141,21 +137,38 @@ def mutated(chance, value):
     return value
 
 
-def request(chance):
+def path_of_chance(chance, path):
+    """The path with a byte of it another, an escape that is none, or something more in the query."""
+    at = chance.randrange(1, len(path) + 1)
+    kind = chance.randrange(4)
+    if kind == 0:
+        return path[:at] + chance.choice(["%", "%0", "%zz", "%00", "%2F", "%ff", "/", "..", "?", "&", "=", "+"]) + path[at:]
+    if kind == 1:
+        return path[:at] + chance.choice("0azZ-_.~:@!$'()*,;") + path[at + 1:]
+    more = chance.choice(["limit", "after", "wait", "timeout_ms", "tenant", "order", "follow", "name", "tree", "x"])
+    return path + ("&" if "?" in path else "?") + more + "=" + chance.choice(
+        ["", "-1", "0", "1", "true", "%", "%00", "a" * 3000, "99999999999999999999", "1e3", "\u00e9"])
+
+
+def request(chance, known):
     """-> the bytes of a request that is wrong"""
-    method, path, body = chance.choice(BODIES)
-    if body is not None:
+    method, path, body = chance.choice(chance.choice([BODIES, ACTORS]))
+    body = json.loads(json.dumps(body).replace("SHA256", known["SHA256"])) if isinstance(body, dict) else body
+    path = path.replace("SHA256", known["SHA256"]).replace("ID", chance.choice(known["ID"]))
+    if chance.random() < 0.2:
+        path = path_of_chance(chance, path)
+    if isinstance(body, dict):
         for _ in range(chance.randint(0, 3)):
             body = mutated(chance, body)
         for most in ("max_tokens", "max_output_tokens", "n_predict"):
             if isinstance(body, dict) and path not in ("/v1/conversations",) and chance.random() < 0.9:
                 body.setdefault(most, 2)
-    text = json.dumps(body).encode("utf-8", "surrogatepass") if body is not None else b""
+    text = body or b"" if body is None or isinstance(body, bytes) else json.dumps(body).encode("utf-8", "surrogatepass")
     if text and chance.random() < 0.2:
         at = chance.randrange(len(text))
         text = text[:at] + bytes(chance.randrange(256) for _ in range(chance.randint(0, 4))) + text[at + chance.randint(0, 5):]
     chunked = chance.random() < 0.2
-    lines = [b"%s %s HTTP/1.1" % (method.encode(), path.encode()), b"Host: x"]
+    lines = [b"%s %s HTTP/1.1" % (method.encode(), path.encode("latin-1")), b"Host: x"]
     if chance.random() < 0.95:
         lines.append(b"Connection: close")
     if chunked:
@@ -177,20 +190,24 @@ class Malformed(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory(prefix="dw-malformed-")
-        cls.server = Server(cls.folder.name)
+        model = os.path.join(cls.folder.name, "tiny.gguf")
+        write_model(model)
+        cls.server = Server("--chat-template", "chatml", "--context", "256", "--conversations", "64",
+                            model="tiny=" + model)
+        with open(os.path.join(GUESTS, "actor_echo.wasm"), "rb") as file:
+            sha256 = cls.server.ask("/v1/modules", file.read())[1]["sha256"]
+        cls.known = {"SHA256": sha256, "ID": [cls.server.ask("/v1/actors", {"module": sha256})[1]["id"] for _ in range(40)]}
 
     @classmethod
     def tearDownClass(cls):
         code = cls.server.end()
-        told = cls.server.told()
-        cls.server.errors.close()
         cls.folder.cleanup()
-        assert code == 0, (code, told)
-        assert not re.search("Sanitizer|runtime error", told), told
+        assert code == 0, (code, cls.server.errors)
+        assert not re.search("Sanitizer|runtime error", cls.server.errors), cls.server.errors
 
     def send(self, raw):
         """-> what is answered until the connection ends"""
-        with socket.create_connection(self.server.place, timeout=0.4) as connection:
+        with self.server.socket(timeout=0.4) as connection:
             told = b""
             waits = True
             try:
@@ -212,7 +229,7 @@ class Malformed(unittest.TestCase):
                 return told
 
     def lives(self):
-        connection = http.client.HTTPConnection(*self.server.place, timeout=120)
+        connection = self.server.connect()
         connection.request("GET", "/health")
         self.assertEqual(connection.getresponse().status, 200)
         connection.request("POST", "/v1/completions", json.dumps({"prompt": "x", "max_tokens": 2}))
@@ -225,7 +242,7 @@ class Malformed(unittest.TestCase):
         def some(seed):
             chance = random.Random(seed)
             for _ in range(RUNS // 8):
-                raw = request(chance)
+                raw = request(chance, self.known)
                 told = self.send(raw)
                 statuses = [int(s) for s in re.findall(rb"(?:^|\n)HTTP/1\.1 (\d\d\d)", told)]
                 if any(s >= 500 and s != 501 for s in statuses) or (told and not statuses):
@@ -245,9 +262,9 @@ class Malformed(unittest.TestCase):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
         count = 2000 if min(max(soft, 4096), hard) >= 4096 else 400
-        idle = [socket.create_connection(self.server.place, timeout=60) for _ in range(count)]
-        slow = [socket.create_connection(self.server.place, timeout=60) for _ in range(50)]
-        half = [socket.create_connection(self.server.place, timeout=60) for _ in range(50)]
+        idle = [self.server.socket() for _ in range(count)]
+        slow = [self.server.socket() for _ in range(50)]
+        half = [self.server.socket() for _ in range(50)]
         try:
             for connection in half:
                 connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")

@@ -12,7 +12,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_serve import BUILD, MODEL, Server, cached, user  # noqa: E402
+from serving import BUILD, MODEL, Server, cached, user  # noqa: E402
 
 TEMPLATE = """{%- for message in messages %}
 {{- '<|im_start|>' + message.role + '\\n' }}

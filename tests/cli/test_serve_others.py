@@ -9,7 +9,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_serve import MODEL, Server, text_of, user  # noqa: E402
+from serving import MODEL, Server, text_of, user  # noqa: E402
 
 TOOL = {"type": "function", "function": {"name": "get_weather", "description": "weather",
                                          "parameters": {

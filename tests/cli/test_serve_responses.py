@@ -12,7 +12,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_serve import MODEL, STORY, Server, user  # noqa: E402
+from serving import MODEL, STORY, Server, user  # noqa: E402
 
 TOOL = {"type": "function", "name": "get_weather", "strict": True, "parameters": {
     "type": "object", "properties": {"city": {"type": "string", "maxLength": 12}},
@@ -216,6 +216,10 @@ class Responses(Asking):
         self.assertEqual([i["role"] for i in items],
                          ["user", "user", "assistant", "user", "assistant"])
         page = self.server.ask(place + "/items?limit=2&order=asc&after=" + items[1]["id"])[1]
+        for param, value in (("limit", "0"), ("limit", "%"), ("limit", "101"), ("order", "up"),
+                             ("order", "a%73c%"), ("after", "x" * 200), ("after", "%00")):
+            status, told = self.server.ask(f"{place}/items?{param}={value}")
+            self.assertEqual((status, told["error"]["param"]), (400, param), value)
         self.assertEqual((page["data"], page["has_more"]), (items[2:4], True))
         added = self.server.ask(place + "/items", {"items": [user("x")]})[1]["data"][0]
         self.assertEqual(self.server.ask(place + "/items/" + added["id"])[1], added)
@@ -263,7 +267,9 @@ class Responses(Asking):
         self.assertEqual([e["sequence_number"] for e in data + rest],
                          list(range(len(data) + len(rest))))
         self.assertEqual(self.events(path=path + "-1", method="GET"), data + rest)
-        self.assertEqual(self.server.ask(path + "9999")[0], 400)
+        for wrong in ("9999", "x", "-2", "%3", "1" * 40, "99999999999999999999"):
+            status, told = self.server.ask(path + wrong)
+            self.assertEqual((status, told["error"]["param"]), (400, "starting_after"), wrong)
 
 
 class Bounds(Asking):

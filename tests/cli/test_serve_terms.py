@@ -12,7 +12,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_serve import MODEL, STORY, Server, cached, text_of, user  # noqa: E402
+from serving import MODEL, STORY, Server, cached, text_of, user  # noqa: E402
 
 
 class Asking(unittest.TestCase):
