@@ -340,7 +340,9 @@ typedef enum dw_limit_unit {
     X(groups, COUNT, 64, 1, 4096, "", "groups that an actor is in")                                \
     X(group_members, COUNT, 1024, 1, 1000000, "", "actors in a group")                             \
     X(clock_ns, COUNT, 1, 1, UINT64_C(1000000000), "",                                             \
-      "nanoseconds by which a guest's clocks go on: more is less, of two the coarser counts")
+      "nanoseconds by which a guest's clocks go on: more is less, of two the coarser counts")     \
+    X(device_kv_bytes, BYTES, DW_LIMIT_NONE, 65536, DW_LIMIT_NONE, "--kv-memory",                  \
+      "keys and values of all contexts on a device, pages that are shared once")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {
@@ -397,7 +399,9 @@ typedef struct dw_engine_options {
     int threads;         /* CPU threads for device work; 0: the machine's real cores */
     bool stage_memory;   /* copy guest memory to the device and back, even where it is shared: to
                             compare with */
-    uint64_t kv_bytes_max; /* of the device's own memory for contexts; 0: what there is */
+    /* Of memory for all contexts on the device, its own or, where they lie in host pages, the
+     * host's; 0: limits->device_kv_bytes. */
+    uint64_t kv_bytes_max;
     /* Functions that guests may import beside those of module "driftwood" and of WASI; copied, with
      * their texts. */
     const dw_import *const *imports; /* [import_count] */
@@ -411,8 +415,8 @@ typedef struct dw_engine_options {
     /* Keys and values of prompts' beginnings, kept for contexts that begin alike
      * (dw_instance_share_prefixes); 0: 1 GiB. */
     uint64_t prefix_bytes_max;
-    /* For what it compiles: those of module_bytes to compile_excess_ms; the others are of
-     * instances. Borrowed for the call; NULL: the defaults. */
+    /* For what it compiles: those of module_bytes to compile_excess_ms; and device_kv_bytes. The
+     * others are of instances. Borrowed for the call; NULL: the defaults. */
     const dw_limits *limits;
     /* A folder where compiled modules are kept for later processes, made where it is missing; NULL:
      * none. It must be its user's alone (DW_E_DENIED), and is refused to guests as a folder that
@@ -426,8 +430,8 @@ typedef struct dw_engine_options {
 } dw_engine_options;
 
 /* `options` may be NULL. Errors: DW_E_NOT_FOUND (no such device; the message lists those there
- * are), DW_E_ARG (threads; imports: which, and why), DW_E_UNSUPPORTED (kv_bytes_max, where contexts
- * lie in host memory), DW_E_RANGE (limits), DW_E_DEVICE, DW_E_MEMORY, DW_E_LIMIT. */
+ * are), DW_E_ARG (threads; imports: which, and why), DW_E_RANGE (limits), DW_E_DEVICE, DW_E_MEMORY,
+ * DW_E_LIMIT. */
 DW_API DW_MUST_CHECK dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options,
                                                 dw_error *err);
 /* Everything that was made with it must be gone: models, modules, instances, actors, sessions,
@@ -446,23 +450,26 @@ typedef struct dw_engine_stats {
     uint64_t weights_mapped_bytes; /* of files, read where they are mapped */
     uint64_t contexts;
     uint64_t kv_bytes;             /* with what is kept ready: dw_kv_stats.ready_bytes */
-    uint64_t kv_host_bytes;        /* in host pages; those that forks share count for each */
+    uint64_t kv_host_bytes;        /* in host pages; those that contexts share count once */
     uint64_t work_bytes;           /* between graphs' inputs and outputs */
     uint64_t view_bytes;           /* for guest memory that the device could not be given */
     uint64_t registered_bytes;     /* of host memory, locked for the device */
     uint64_t staged_bytes;         /* so far: copied to and from view_bytes */
     uint64_t modules_compiled;     /* so far */
     uint64_t modules_found;        /* so far: compiled before, in the module cache */
+    uint64_t kv_mapped_bytes;      /* of snapshots and prefixes, read where they are mapped */
 } dw_engine_stats;
 /* Thread: any. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats);
 
-/* What contexts have of the memory of a device that has its own (CUDA). Where it is short, contexts
- * that are not in use are evicted to host memory, the least recently used first, and restored when
- * they are used. Counts are of all since the engine was made. */
+/* What contexts have of the memory of a device that has its own (CUDA), or of the host's pages
+ * where the device computes on these (the CPU). Where the device's own is short, contexts that are
+ * not in use are evicted to host memory, the least recently used first, and restored when they are
+ * used. Where host pages are, prefixes are forgotten, a runtime's actors that rest are parked, and
+ * who finds no room is refused (DW_E_MEMORY). Counts are of all since the engine was made. */
 typedef struct dw_kv_stats {
     size_t struct_bytes;
-    uint64_t limit_bytes;     /* kv_bytes_max; 0: as much as there is */
+    uint64_t limit_bytes;     /* of device_bytes, or of pages_bytes; 0: as much as there is */
     uint64_t device_bytes;    /* had of the device now, what is kept ready with it */
     uint64_t ready_bytes;     /* no context's, kept for the next */
     uint64_t host_bytes;      /* of host memory, for what was evicted */
@@ -475,11 +482,16 @@ typedef struct dw_kv_stats {
     uint64_t growth_count;    /* allocations that contexts grew by */
     uint64_t wait_count;      /* of these, those that a step had to wait for */
     uint64_t copied_bytes;    /* within the device, for forks and for rewriting what is shared */
+    uint64_t pages_bytes;     /* of host pages that the device computes on, each once */
+    uint64_t mapped_bytes;    /* of files, beside these: the system may drop their pages */
 } dw_kv_stats;
 
-/* Thread: any. Errors: DW_E_NOT_FOUND (no context has been in such memory; zeros are filled in),
- * DW_E_ARG (struct_bytes). */
+/* Thread: any. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *stats);
+/* All contexts on the device may have `bytes` from here on (0: the default of device_kv_bytes);
+ * what they have already stays. Thread: any. Errors: DW_E_MEMORY, DW_E_DEVICE. */
+DW_API DW_MUST_CHECK dw_status dw_engine_set_kv_limit(dw_engine *engine, uint64_t bytes,
+                                                      dw_error *err);
 
 /* Beginnings of prompts that are kept. Counts are of all since the engine was made. */
 typedef struct dw_prefix_stats {

@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "base/public_struct.h"
 #include "guest_abi/guest_abi.h"
+#include "kv/kv_limit.h"
 #include "kv/kv_pool.h"
 #include "memory/file_guard.h"
 #include "scheduler/scheduler.h"
@@ -54,6 +55,13 @@ static void set_views(dw_device *device, const dw_engine_options *options)
     }
 }
 
+/* 0: what is usual. */
+static uint64_t kv_bytes_max(const dw_engine_options *options, const dw_limits *limits)
+{
+    uint64_t limit = limits->device_kv_bytes != DW_LIMIT_NONE ? limits->device_kv_bytes : 0;
+    return options->kv_bytes_max != 0 ? options->kv_bytes_max : limit;
+}
+
 dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw_error *err)
 {
     dw_engine_options own;
@@ -80,8 +88,8 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
     if (status == DW_OK) {
         set_views(engine->device, &own);
     }
-    if (status == DW_OK && own.kv_bytes_max > 0) {
-        status = dw_kv_pool_limit(engine->device, own.kv_bytes_max, err);
+    if (status == DW_OK) {
+        status = dw_kv_limit_set(engine->device, kv_bytes_max(&own, &limits), err);
     }
     if (status == DW_OK) {
         status = dw_prefix_cache_create(
@@ -154,7 +162,8 @@ dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats)
         .weights_mapped_bytes = atomic_load(&counters->mapped_weights_bytes),
         .contexts = atomic_load(&counters->contexts),
         .kv_bytes = atomic_load(&counters->used_bytes[DW_USE_KV]),
-        .kv_host_bytes = atomic_load(&counters->host_kv_bytes),
+        .kv_host_bytes = atomic_load(&counters->host_kv.bytes),
+        .kv_mapped_bytes = atomic_load(&counters->mapped_kv.bytes),
         .work_bytes = atomic_load(&counters->used_bytes[DW_USE_WORK]),
         .view_bytes = atomic_load(&counters->used_bytes[DW_USE_VIEW]),
         .registered_bytes = atomic_load(&counters->registered_bytes),
@@ -198,9 +207,15 @@ void dw_engine_forget_prefixes(dw_engine *engine, const dw_model *model)
 dw_status dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *stats)
 {
     dw_kv_stats own;
-    bool known = dw_kv_pool_get_stats(engine->device, &own);
-    dw_status status = dw_struct_fill(stats, &own, sizeof own, "dw_kv_stats");
-    return status == DW_OK && !known ? DW_E_NOT_FOUND : status;
+    if (!dw_kv_pool_get_stats(engine->device, &own)) {
+        dw_kv_limit_get(engine->device, &own);
+    }
+    return dw_struct_fill(stats, &own, sizeof own, "dw_kv_stats");
+}
+
+dw_status dw_engine_set_kv_limit(dw_engine *engine, uint64_t bytes, dw_error *err)
+{
+    return dw_kv_limit_set(engine->device, bytes, err);
 }
 
 dw_status dw_model_open(dw_model **out, dw_engine *engine, const char *path, dw_error *err)

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/meter.h"
+
 typedef struct dw_counters {
     _Atomic uint64_t prompt_tokens;
     _Atomic uint64_t prompt_ns;
@@ -45,9 +47,12 @@ typedef enum dw_device_use {
 typedef struct dw_device_counters {
     _Atomic uint64_t used_bytes[DW_USE_COUNT]; /* of its memory */
     _Atomic uint64_t mapped_weights_bytes;     /* of files that it reads in place */
-    _Atomic uint64_t host_kv_bytes;            /* keys and values in host pages, committed */
-    _Atomic uint64_t registered_bytes;         /* host pages pinned for it */
-    _Atomic uint64_t staged_bytes;             /* so far: copied for views that are staged */
+    /* Keys and values that are no address range's, each page once, whoever shares it. */
+    dw_meter host_kv;   /* in host pages that no file has: they stay until they are freed */
+    dw_meter mapped_kv; /* in pages of files, which the system may drop; without a limit */
+    dw_meter buffer_kv; /* in buffers of the device (of used_bytes[DW_USE_KV]) */
+    _Atomic uint64_t registered_bytes; /* host pages pinned for it */
+    _Atomic uint64_t staged_bytes;     /* so far: copied for views that are staged */
     _Atomic uint64_t models;
     _Atomic uint64_t contexts;
 } dw_device_counters;

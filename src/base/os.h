@@ -123,8 +123,10 @@ void dw_os_processor(char text[DW_OS_PROCESSOR_BYTES]);
 
 /* Resident memory of this process now; 0 where the system does not tell. */
 size_t dw_os_rss_bytes(void);
-/* The machine's memory; SIZE_MAX: it is not known. */
+/* The machine's memory, or what of it a container may have; SIZE_MAX: it is not known. */
 size_t dw_os_memory_bytes(void);
+/* The container's; SIZE_MAX: there is no such bound. */
+size_t dw_os_granted_bytes(void);
 /* Bytes that this process may lock into memory (`ulimit -l`); UINT64_MAX: no limit. */
 uint64_t dw_os_locked_limit_bytes(void);
 /* Whether this is Linux inside of Windows (WSL), where drivers do less. */

@@ -263,3 +263,21 @@ bool dw_os_peer_is_own_user(int fd)
     socklen_t length = sizeof peer;
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.uid == geteuid();
 }
+
+static size_t number_in(const char *path)
+{
+    unsigned long long bytes = 0;
+    FILE *file = fopen(path, "re");
+    bool read = file != NULL && fscanf(file, "%llu", &bytes) == 1; /* "max": none */
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    return read && bytes > 0 && bytes < SIZE_MAX ? (size_t)bytes : SIZE_MAX;
+}
+
+/* A container sees its own group as the root of the tree, of version 2 or 1. */
+size_t dw_os_granted_bytes(void)
+{
+    size_t second = number_in("/sys/fs/cgroup/memory.max");
+    return second != SIZE_MAX ? second : number_in("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+}

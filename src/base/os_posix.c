@@ -466,5 +466,7 @@ dw_status dw_os_identify(int fd, dw_file_identity *identity, dw_error *err)
 size_t dw_os_memory_bytes(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES);
-    return pages > 0 ? (size_t)pages * dw_os_page_bytes() : SIZE_MAX;
+    size_t bytes = pages > 0 ? (size_t)pages * dw_os_page_bytes() : SIZE_MAX;
+    size_t granted = dw_os_granted_bytes();
+    return granted < bytes ? granted : bytes;
 }

@@ -128,17 +128,26 @@ static void print_account(const dw_instance *instance)
 
 static json_t *kv_memory_json(const dw_kv_stats *kv)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "limit_bytes",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "limit_bytes",
                      (json_int_t)kv->limit_bytes, "device_bytes", (json_int_t)kv->device_bytes,
-                     "host_bytes", (json_int_t)kv->host_bytes, "eviction_count",
-                     (json_int_t)kv->eviction_count, "evicted_bytes", (json_int_t)kv->evicted_bytes,
-                     "restore_count", (json_int_t)kv->restore_count, "restored_bytes",
-                     (json_int_t)kv->restored_bytes, "growth_count", (json_int_t)kv->growth_count,
-                     "wait_count", (json_int_t)kv->wait_count);
+                     "pages_bytes", (json_int_t)kv->pages_bytes, "mapped_bytes",
+                     (json_int_t)kv->mapped_bytes, "host_bytes", (json_int_t)kv->host_bytes,
+                     "eviction_count", (json_int_t)kv->eviction_count, "evicted_bytes",
+                     (json_int_t)kv->evicted_bytes, "restore_count", (json_int_t)kv->restore_count,
+                     "restored_bytes", (json_int_t)kv->restored_bytes, "growth_count",
+                     (json_int_t)kv->growth_count, "wait_count", (json_int_t)kv->wait_count);
 }
 
 static void print_kv_memory(const dw_kv_stats *kv)
 {
+    if (kv->limit_bytes > 0) {
+        (void)fprintf(stderr, "contexts   %.1f MB of at most %.1f MB\n",
+                      (double)(kv->device_bytes + kv->pages_bytes) / 1e6,
+                      (double)kv->limit_bytes / 1e6);
+    }
+    if (kv->growth_count == 0) { /* they lie in no address ranges */
+        return;
+    }
     (void)fprintf(stderr,
                   "contexts   %.1f MB of the device's memory, %.1f MB evicted; %llu left it, %llu "
                   "came back\n"
@@ -165,7 +174,7 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
 {
     dw_instance_stats stats = {.struct_bytes = sizeof stats};
     dw_kv_stats kv = {.struct_bytes = sizeof kv};
-    bool has_kv = dw_engine_get_kv_stats(engine, &kv) == DW_OK;
+    (void)dw_engine_get_kv_stats(engine, &kv);
     dw_engine_stats usage = {.struct_bytes = sizeof usage};
     dw_engine_get_stats(engine, &usage);
     dw_instance_get_stats(instance, &stats);
@@ -182,9 +191,7 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
             "modules_compiled", (json_int_t)usage.modules_compiled, "modules_found",
             (json_int_t)usage.modules_found);
         add_times(line, &stats, run_ms);
-        if (has_kv) {
-            (void)json_object_set_new(line, "kv_memory", kv_memory_json(&kv));
-        }
+        (void)json_object_set_new(line, "kv_memory", kv_memory_json(&kv));
         (void)json_object_set_new(line, "account", account_json(instance));
         (void)json_dumpf(line, stderr, JSON_COMPACT | JSON_REAL_PRECISION(9));
         (void)fputc('\n', stderr);
@@ -202,9 +209,7 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
                   (unsigned long long)stats.device_staged_bytes, (double)rss_bytes / 1e6);
     print_account(instance);
     print_usage(instance, &stats, engine);
-    if (has_kv) {
-        print_kv_memory(&kv);
-    }
+    print_kv_memory(&kv);
 }
 
 static void on_alarm(int number)

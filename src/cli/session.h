@@ -241,7 +241,8 @@ enum {
     "  --kv-type T          how contexts keep keys and values: f16, q8_0 (half the memory) or "    \
     "f32;\n"                                                                                       \
     "                       default f16\n"                                                         \
-    "  --kv-memory BYTES    of the device's own memory for contexts, as 512M or 8G; default all\n" \
+    "  --kv-memory BYTES    all contexts together, as 512M or 8G; default: the device's own\n"     \
+    "                       memory, or three quarters of the host's where they lie there\n"        \
     "  --memory-max BYTES   all that the guest takes of the host, as 64M or 1G; default: its "     \
     "parts\n"                                                                                      \
     "                       have limits of their own, memories 4G; see --limit\n"                  \

@@ -276,6 +276,10 @@ static dw_status check_step(const dw_context *context, const dw_step *step, dw_e
 static dw_status make_room(dw_context *context, uint32_t noted, uint32_t tokens, dw_error *err)
 {
     dw_status status = dw_kv_log_reserve(context->log, tokens, err);
+    while (status == DW_E_MEMORY && dw_kv_log_in_host_memory(context->log) &&
+           dw__prefix_relieve(&context->prefixes)) {
+        status = dw_kv_log_reserve(context->log, tokens, err);
+    }
     if (status != DW_OK) {
         return status;
     }

@@ -372,6 +372,27 @@ void dw_prefix_cache_clear(dw_prefix_cache *cache, const dw_model *model, bool p
     dw__prefix_unlock(cache);
 }
 
+bool dw_prefix_cache_relieve(dw_prefix_cache *cache)
+{
+    dw__prefix_lock(cache);
+    dw__prefix_entry *e = cache->oldest;
+    while (e != NULL &&
+           (e->pinned || e->group->record_bytes == 0 || !dw_kv_log_in_host_memory(e->log))) {
+        e = e->newer;
+    }
+    if (e != NULL) {
+        dw__prefix_drop(cache, e);
+        cache->counts.evictions++;
+    }
+    dw__prefix_unlock(cache);
+    return e != NULL;
+}
+
+bool dw__prefix_relieve(const dw__prefix_share *share)
+{
+    return share->root != NULL && dw_prefix_cache_relieve(share->root->cache);
+}
+
 void dw_prefix_cache_destroy(dw_prefix_cache *cache)
 {
     if (cache == NULL) {

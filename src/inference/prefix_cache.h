@@ -33,6 +33,10 @@ void dw_prefix_cache_destroy(dw_prefix_cache *cache);
 /* Forget what is of `model`; NULL: of all. */
 void dw_prefix_cache_clear(dw_prefix_cache *cache, const dw_model *model, bool pinned_too);
 
+/* Forget the prefix used longest ago of those that are not pinned and take memory of the host's;
+ * false: there is none. */
+bool dw_prefix_cache_relieve(dw_prefix_cache *cache);
+
 /* From here on the context finds and gives prefixes of `scope`, a text without meaning here; NULL:
  * none any more. `cache` outlives the context and its forks, which do the same.
  * Errors: DW_E_MEMORY; then it does neither. */
@@ -147,6 +151,8 @@ uint32_t dw__prefix_match(const dw__prefix_share *share, const int32_t *tokens, 
  * tokens that are found among [count], where that is worth it. Returns the context's length
  * afterwards: `held`, where nothing was found or no memory is there. */
 uint32_t dw__prefix_take(dw_context *context, const int32_t *tokens, uint32_t held, uint32_t count);
+/* dw_prefix_cache_relieve; false too where the context has no part in a cache. */
+bool dw__prefix_relieve(const dw__prefix_share *share);
 /* Best effort: the context has computed a prompt. */
 void dw__prefix_give(dw_context *context);
 

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "device/device_memory.h"
 #include "kv/kv_backing.h"
+#include "kv/kv_limit.h"
 
 typedef struct kv_buffer {
     dw__kv_backing backing;
@@ -118,15 +119,33 @@ static dw_status clear_rest(dw__kv_backing *backing, uint32_t length, dw_error *
 
 /* ---- growing ---- */
 
+static dw_meter *meter_of(const kv_buffer *buffer)
+{
+    return &dw_device_counters_of(buffer->backing.device)->buffer_kv;
+}
+
+/* Also of none. */
+static void free_buffer(kv_buffer *buffer)
+{
+    dw_device_buffer_destroy(buffer->backing.device, DW_USE_KV, buffer->buffer);
+    dw_meter_give(meter_of(buffer), buffer->backing.committed * buffer->backing.record_bytes);
+    buffer->buffer = NULL;
+    buffer->backing.committed = 0;
+}
+
 /* A new buffer of `records`, the first `length` as they are, the others zero. */
 static dw_status grow(kv_buffer *buffer, uint32_t records, uint32_t length, dw_error *err)
 {
     dw_device *device = buffer->backing.device;
     size_t record_bytes = buffer->backing.record_bytes;
     ggml_backend_buffer_t grown = NULL;
-    dw_status status =
-        dw_device_buffer_create(&grown, device, DW_USE_KV, records * record_bytes, err);
+    dw_status status = dw__kv_take(meter_of(buffer), device, records * record_bytes, err);
     if (status != DW_OK) {
+        return status;
+    }
+    status = dw_device_buffer_create(&grown, device, DW_USE_KV, records * record_bytes, err);
+    if (status != DW_OK) {
+        dw_meter_give(meter_of(buffer), records * record_bytes);
         return dw_fail_within(err, status, "kv log");
     }
     status = dw_device_buffer_fill(device, grown, 0, err);
@@ -135,9 +154,10 @@ static dw_status grow(kv_buffer *buffer, uint32_t records, uint32_t length, dw_e
     }
     if (status != DW_OK) {
         dw_device_buffer_destroy(device, DW_USE_KV, grown);
+        dw_meter_give(meter_of(buffer), records * record_bytes);
         return status;
     }
-    dw_device_buffer_destroy(device, DW_USE_KV, buffer->buffer);
+    free_buffer(buffer);
     buffer->buffer = grown;
     buffer->backing.committed = records;
     return DW_OK;
@@ -155,7 +175,7 @@ static dw_status begin(dw__kv_backing *backing, uint32_t first, uint32_t length,
 
 static void destroy(dw__kv_backing *backing)
 {
-    dw_device_buffer_destroy(backing->device, DW_USE_KV, buffer_of(backing)->buffer);
+    free_buffer(buffer_of(backing));
     dw_free(backing);
 }
 

@@ -5,7 +5,10 @@
  *                          fork can make extents of it; before the first append anonymous pages
  *                          with less than a page of records
  *
- * A record that is about to be written must not lie in an extent: own_from comes before. */
+ * A record that is about to be written must not lie in an extent: own_from comes before.
+ *
+ * What is held counts with the device by pages: a memory file's up to where steps have reached,
+ * however many logs have extents of it, and a page that is no file's. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -13,6 +16,7 @@
 #include "base/os.h"
 #include "device/device_view.h"
 #include "kv/kv_backing.h"
+#include "kv/kv_limit.h"
 
 typedef struct kv_pages {
     dw__kv_backing backing;
@@ -21,7 +25,7 @@ typedef struct kv_pages {
     dw_file_extents shared; /* from byte 0 on, without gaps, whole pages */
     dw_extent_file *own;    /* NULL: none yet */
     uint64_t own_offset;
-    size_t counted_bytes; /* of the region's committed pages, in the device's counters */
+    size_t loose_bytes; /* of pages that are no file's, counted with the device */
 } kv_pages;
 
 static kv_pages *pages_of(dw__kv_backing *backing)
@@ -65,16 +69,18 @@ static void check(const kv_pages *pages)
     DW_ASSERT(shared_bytes(pages) <= page_end(pages, pages->backing.committed));
 }
 
-/* Tell the device's counters how many host pages there are. */
-static void count_pages(kv_pages *pages, size_t bytes)
+static dw_meter *meter_of(const kv_pages *pages)
 {
-    dw_device_counters *counters = dw_device_counters_of(pages->backing.device);
-    dw_count(&counters->host_kv_bytes, bytes);
-    dw_uncount(&counters->host_kv_bytes, pages->counted_bytes);
-    pages->counted_bytes = bytes;
+    return &dw_device_counters_of(pages->backing.device)->host_kv;
 }
 
-/* `committed` records are mapped: have the view follow, and count them. */
+static void give_loose(kv_pages *pages)
+{
+    dw_meter_give(meter_of(pages), pages->loose_bytes);
+    pages->loose_bytes = 0;
+}
+
+/* `committed` records are mapped: have the view follow. */
 static dw_status commit_records(kv_pages *pages, uint32_t committed, dw_error *err)
 {
     dw_status status = dw_device_view_follow(pages->view, err);
@@ -82,7 +88,6 @@ static dw_status commit_records(kv_pages *pages, uint32_t committed, dw_error *e
         return status;
     }
     pages->backing.committed = committed;
-    count_pages(pages, dw_region_committed_bytes(pages->region));
     check(pages);
     return DW_OK;
 }
@@ -92,7 +97,7 @@ static dw_status commit_records(kv_pages *pages, uint32_t committed, dw_error *e
 static void destroy(dw__kv_backing *backing)
 {
     kv_pages *pages = pages_of(backing);
-    count_pages(pages, 0);
+    give_loose(pages);
     dw_device_view_destroy(pages->view);
     dw_region_destroy(pages->region);
     dw_extent_file_retire(pages->own, pages->own_offset);
@@ -150,20 +155,31 @@ static dw_status copy_to_file(const kv_pages *pages, size_t start, size_t end,
     return DW_OK;
 }
 
-/* A new file for bytes from `start` on, a page, with those of `held` that are there; mapped up to
- * `end`. Extents end at `start` then. */
-static dw_status renew_own(kv_pages *pages, size_t start, size_t held, size_t end, dw_error *err)
+/* How far a log's pages are to go. */
+typedef struct reach {
+    size_t held; /* bytes that are there */
+    size_t end;  /* of pages that are mapped */
+    size_t used; /* of those that are about to be used; the others come when they are */
+} reach;
+
+/* A new file for bytes from `start` on, a page, with those that are there. Extents end at `start`
+ * then. */
+static dw_status renew_own(kv_pages *pages, size_t start, const reach *to, dw_error *err)
 {
-    DW_ASSERT(start <= shared_bytes(pages) && start <= end && held <= end);
+    DW_ASSERT(start <= shared_bytes(pages) && start <= to->used && to->held <= to->end);
     dw_extent_file *own;
+    dw_device *device = pages->backing.device;
     dw_status status =
-        dw_extent_file_create(&own, "kv log", dw_region_reserved_bytes(pages->region) - start, err);
+        dw__kv_memory_create(&own, device, dw_region_reserved_bytes(pages->region) - start, err);
     if (status != DW_OK) {
         return status;
     }
-    status = copy_to_file(pages, start, held, own, err);
+    status = dw__kv_memory_hold(own, device, to->used - start, err);
     if (status == DW_OK) {
-        status = map_own(pages, own, 0, start, end, err);
+        status = copy_to_file(pages, start, to->held, own, err);
+    }
+    if (status == DW_OK) {
+        status = map_own(pages, own, 0, start, to->end, err);
     }
     if (status != DW_OK) {
         dw_extent_file_unref(own);
@@ -173,27 +189,49 @@ static dw_status renew_own(kv_pages *pages, size_t start, size_t held, size_t en
     dw_extent_file_retire(pages->own, pages->own_offset);
     pages->own = own;
     pages->own_offset = 0;
+    give_loose(pages);
     return DW_OK;
 }
 
-/* Make records from `first` on the log's own and have `committed` of them. */
-static dw_status own_from(kv_pages *pages, uint32_t first, uint32_t length, uint32_t committed,
-                          dw_error *err)
+/* Have the file that there is go as far. */
+static dw_status extend_own(kv_pages *pages, const reach *to, dw_error *err)
+{
+    size_t shared = shared_bytes(pages);
+    size_t mapped = page_end(pages, pages->backing.committed);
+    uint64_t held = dw_extent_file_held(pages->own);
+    uint64_t wanted = pages->own_offset + (to->used > shared ? to->used - shared : 0);
+    if (wanted > held) {
+        dw_status status = dw__kv_memory_hold(pages->own, pages->backing.device, wanted, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    dw_status status =
+        map_own(pages, pages->own, pages->own_offset + (mapped - shared), mapped, to->end, err);
+    if (status != DW_OK && wanted > held) {
+        (void)dw_extent_file_set_held(pages->own, held);
+    }
+    return status;
+}
+
+/* Make records from `first` on the log's own and have `committed` of them, those before `used` to
+ * be used. */
+static dw_status own_from(kv_pages *pages, uint32_t first, uint32_t length, uint32_t used,
+                          uint32_t committed, dw_error *err)
 {
     size_t shared = shared_bytes(pages);
     size_t start = page_below(bytes_of(pages, first));
-    size_t end = page_end(pages, committed);
-    dw_status status = dw_region_commit(pages->region, end, err);
+    reach to = {.held = bytes_of(pages, length),
+                .end = page_end(pages, committed),
+                .used = page_end(pages, dw__kv_whole_steps(used))};
+    dw_status status = dw_region_commit(pages->region, to.end, err);
     if (status != DW_OK) {
         return status;
     }
     if (pages->own == NULL || start < shared) {
-        start = start < shared ? start : shared;
-        status = renew_own(pages, start, bytes_of(pages, length), end, err);
-    } else if (committed > pages->backing.committed) {
-        size_t mapped = page_end(pages, pages->backing.committed);
-        status =
-            map_own(pages, pages->own, pages->own_offset + (mapped - shared), mapped, end, err);
+        status = renew_own(pages, start < shared ? start : shared, &to, err);
+    } else {
+        status = extend_own(pages, &to, err);
     }
     return status == DW_OK ? commit_records(pages, committed, err) : status;
 }
@@ -201,7 +239,8 @@ static dw_status own_from(kv_pages *pages, uint32_t first, uint32_t length, uint
 static dw_status begin(dw__kv_backing *backing, uint32_t first, uint32_t length, uint32_t end,
                        dw_error *err)
 {
-    return own_from(pages_of(backing), first, length, dw__kv_doubled(backing, end), err);
+    return own_from(pages_of(backing), first, length, end > length ? end : length,
+                    dw__kv_doubled(backing, end), err);
 }
 
 static dw_status clear_rest(dw__kv_backing *backing, uint32_t length, dw_error *err)
@@ -211,7 +250,7 @@ static dw_status clear_rest(dw__kv_backing *backing, uint32_t length, dw_error *
     if (rest == 0) {
         return DW_OK;
     }
-    dw_status status = own_from(pages, length, length, backing->committed, err);
+    dw_status status = own_from(pages, length, length, backing->committed, backing->committed, err);
     if (status != DW_OK) {
         return status;
     }
@@ -227,11 +266,17 @@ static dw_status map_shared(kv_pages *pages, uint32_t length, dw_error *err)
 {
     uint32_t committed = dw__kv_whole_steps(length);
     size_t tail = bytes_of(pages, length) - shared_bytes(pages);
-    DW_ASSERT(tail < dw_os_page_bytes());
+    size_t loose = tail > 0 ? dw_os_page_bytes() : 0;
+    DW_ASSERT(tail < dw_os_page_bytes() && pages->loose_bytes == 0);
     if (length == 0) {
         return DW_OK;
     }
-    dw_status status = dw_region_commit(pages->region, page_end(pages, committed), err);
+    dw_status status = dw__kv_take(meter_of(pages), pages->backing.device, loose, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    pages->loose_bytes = loose;
+    status = dw_region_commit(pages->region, page_end(pages, committed), err);
     if (status == DW_OK) {
         status = dw_file_extents_map(&pages->shared, NULL, pages->region, err);
     }
@@ -303,7 +348,7 @@ static dw_status thaw(dw__kv_backing *empty, const dw_kv_frozen *frozen, dw_erro
     kv_pages *pages = pages_of(empty);
     size_t held = bytes_of(pages, frozen->length);
     size_t full = page_below(held);
-    dw_status status = dw_kv_segments_adopt(frozen, full, &pages->shared, err);
+    dw_status status = dw_kv_segments_adopt(frozen, full, empty->device, &pages->shared, err);
     if (status == DW_OK) {
         status = map_shared(pages, frozen->length, err);
     }

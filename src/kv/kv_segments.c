@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "base/os.h"
+#include "kv/kv_limit.h"
 
 dw_status dw_kv_segments_check(const dw_kv_segment *segments, size_t count, uint64_t bytes,
                                dw_error *err)
@@ -61,7 +62,8 @@ typedef struct adoption {
     size_t count;
     size_t bytes;
     uint64_t mapped_min;
-    uint64_t mapped_end;      /* 0: none */
+    uint64_t mapped_end; /* 0: none */
+    dw_device *device;
     dw_file_extents *extents; /* without gaps, from byte 0 on */
     dw_extent_file *file;     /* of the segment last mapped, `fd` */
     int fd;
@@ -108,11 +110,13 @@ static dw_status map_part(adoption *a, const dw_kv_segment *segment, size_t at, 
         if (status != DW_OK) {
             return status;
         }
+        dw_extent_file_meter(a->file, &dw_device_counters_of(a->device)->mapped_kv);
     }
     dw_file_extent part = {.start = at,
                            .bytes = bytes,
                            .file = a->file,
                            .file_offset = segment->file_offset + (at - segment->log_offset)};
+    (void)dw_extent_file_set_held(a->file, dw_extent_file_held(a->file) + bytes); /* no limit */
     return dw_file_extents_add(a->extents, &part, err);
 }
 
@@ -121,7 +125,11 @@ static dw_status read_part(adoption *a, size_t at, size_t bytes, dw_error *err)
     void *view = NULL;
     dw_status status = DW_OK;
     if (a->patches == NULL) {
-        status = dw_extent_file_create(&a->patches, "kv log", a->bytes, err);
+        status = dw__kv_memory_create(&a->patches, a->device, a->bytes, err);
+    }
+    if (status == DW_OK) {
+        status =
+            dw__kv_memory_hold(a->patches, a->device, dw_extent_file_held(a->patches) + bytes, err);
     }
     if (status == DW_OK) {
         status = dw_extent_file_map(a->patches, at, bytes, &view, err);
@@ -149,8 +157,8 @@ static size_t unmappable(const adoption *a, size_t at)
     return end - at;
 }
 
-dw_status dw_kv_segments_adopt(const dw_kv_frozen *frozen, size_t bytes, dw_file_extents *extents,
-                               dw_error *err)
+dw_status dw_kv_segments_adopt(const dw_kv_frozen *frozen, size_t bytes, dw_device *device,
+                               dw_file_extents *extents, dw_error *err)
 {
     size_t from = dw_file_extents_end(extents);
     DW_ASSERT(from <= bytes && bytes % dw_os_page_bytes() == 0);
@@ -159,6 +167,7 @@ dw_status dw_kv_segments_adopt(const dw_kv_frozen *frozen, size_t bytes, dw_file
                   .bytes = bytes,
                   .mapped_min = frozen->mapped_min,
                   .mapped_end = frozen->mapped_end,
+                  .device = device,
                   .extents = extents};
     dw_status status = DW_OK;
     for (size_t at = from; status == DW_OK && at < bytes; at = dw_file_extents_end(extents)) {

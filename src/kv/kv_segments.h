@@ -3,6 +3,7 @@
 #ifndef DW_KV_KV_SEGMENTS_H
 #define DW_KV_KV_SEGMENTS_H
 
+#include "device/device.h"
 #include "memory/file_extents.h"
 
 /* A log's bytes [log_offset, log_offset + bytes) in a file. */
@@ -35,8 +36,9 @@ dw_status dw_kv_segments_read(const dw_kv_segment *segments, size_t count, uint6
                               void *to, size_t bytes, dw_error *err);
 /* Append to a list of extents without gaps what checked segments hold from its end on, up to
  * `bytes`, whole pages: by reference where a page lies at a page of its file, else by reading it
- * into a memory file. Errors: DW_E_MEMORY, DW_E_IO; the list may then hold some. */
-dw_status dw_kv_segments_adopt(const dw_kv_frozen *frozen, size_t bytes, dw_file_extents *extents,
-                               dw_error *err);
+ * into a memory file. What is mapped and what is read count with `device`, whose limit holds for
+ * the latter. Errors: DW_E_MEMORY, DW_E_IO; the list may then hold some. */
+dw_status dw_kv_segments_adopt(const dw_kv_frozen *frozen, size_t bytes, dw_device *device,
+                               dw_file_extents *extents, dw_error *err);
 
 #endif

@@ -10,7 +10,9 @@
 struct dw_extent_file {
     _Atomic size_t users;
     int fd;
-    bool in_memory; /* of ours, so that its holes may be asked for */
+    bool in_memory;      /* of ours, so that its holes may be asked for */
+    dw_meter *meter;     /* NULL: nobody counts it */
+    uint64_t held_bytes; /* of the meter's */
 };
 
 /* ---- files ---- */
@@ -70,6 +72,7 @@ dw_extent_file *dw_extent_file_ref(dw_extent_file *file)
 void dw_extent_file_unref(dw_extent_file *file)
 {
     if (file != NULL && atomic_fetch_sub(&file->users, 1) == 1) {
+        (void)dw_extent_file_set_held(file, 0);
         dw_os_close(file->fd);
         dw_free(file);
     }
@@ -98,9 +101,37 @@ void dw_extent_file_retire(dw_extent_file *file, uint64_t offset)
 {
     if (file != NULL && atomic_load(&file->users) > 1) {
         /* Best effort: where it fails, the pages go with the file. */
-        (void)dw_os_memfd_resize(file->fd, offset, NULL);
+        if (dw_os_memfd_resize(file->fd, offset, NULL) == DW_OK && offset < file->held_bytes) {
+            (void)dw_extent_file_set_held(file, offset);
+        }
     }
     dw_extent_file_unref(file);
+}
+
+void dw_extent_file_meter(dw_extent_file *file, dw_meter *meter)
+{
+    DW_ASSERT(file->meter == NULL);
+    file->meter = meter;
+}
+
+bool dw_extent_file_set_held(dw_extent_file *file, uint64_t bytes)
+{
+    if (file->meter == NULL) {
+        return true;
+    }
+    if (bytes > file->held_bytes && !dw_meter_take(file->meter, bytes - file->held_bytes)) {
+        return false;
+    }
+    if (bytes < file->held_bytes) {
+        dw_meter_give(file->meter, file->held_bytes - bytes);
+    }
+    file->held_bytes = bytes;
+    return true;
+}
+
+uint64_t dw_extent_file_held(const dw_extent_file *file)
+{
+    return file->held_bytes;
 }
 
 /* ---- lists ---- */

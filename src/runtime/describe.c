@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/public_struct.h"
 #include "runtime/describe.h"
+#include "runtime/engine_of.h"
 
 static const dw_priority priorities[DW__PRIORITIES] = {DW_PRIORITY_HIGH, DW_PRIORITY_NORMAL,
                                                        DW_PRIORITY_LOW};
@@ -465,6 +466,10 @@ dw_status dw_runtime_describe(dw_runtime *runtime, const char *id, dw_text_room 
     dw_actor_names names = {.group_count = 0};
     dw_json_text json = dw_json_text_in(text->items, text->capacity);
     text->count = 0;
+    dw_kv_stats kv = {.struct_bytes = sizeof kv};
+    if (id == NULL) { /* takes locks of its own */
+        (void)dw_engine_get_kv_stats(dw_runtime_engine(runtime), &kv);
+    }
     dw_status status = dw__enter_open(runtime, err);
     if (status != DW_OK) {
         return status;
@@ -480,6 +485,7 @@ dw_status dw_runtime_describe(dw_runtime *runtime, const char *id, dw_text_room 
         dw_json_open(&json, '{');
         dw__json_totals(&json, runtime);
         dw__json_tenants(&json, runtime);
+        dw__json_kv(&json, &kv);
         dw_json_close(&json, '}');
     }
     dw_free(names.groups);

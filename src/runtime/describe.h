@@ -18,6 +18,7 @@ void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record)
 /* Members of an object. */
 void dw__json_totals(dw_json_text *json, const dw_runtime *runtime);
 void dw__json_tenants(dw_json_text *json, const dw_runtime *runtime);
+void dw__json_kv(dw_json_text *json, const dw_kv_stats *kv);
 
 #define DW__ORDERS 5u
 extern const char *const dw__order_names[DW__ORDERS]; /* in the order of dw_overview_order */

@@ -7,6 +7,7 @@
 #include "base/os.h"
 #include "base/public_struct.h"
 #include "runtime/describe.h"
+#include "runtime/engine_of.h"
 
 #define ACTORS_DEFAULT 256u
 #define ACTORS_MAX 65536u
@@ -170,6 +171,19 @@ static void add_scheduler(dw_json_text *json, dw_runtime *runtime)
     dw_json_close(json, '}');
 }
 
+void dw__json_kv(dw_json_text *json, const dw_kv_stats *kv)
+{
+    dw_json_key(json, "kv");
+    dw_json_open(json, '{');
+    dw_json_add_whole(json, "limit_bytes", kv->limit_bytes);
+    dw_json_add_whole(json, "pages_bytes", kv->pages_bytes);
+    dw_json_add_whole(json, "mapped_bytes", kv->mapped_bytes);
+    dw_json_add_whole(json, "device_bytes", kv->device_bytes);
+    dw_json_add_whole(json, "evicted_bytes", kv->host_bytes);
+    dw_json_add_whole(json, "contexts", kv->context_count);
+    dw_json_close(json, '}');
+}
+
 static void add_runtime(dw_json_text *json, dw_runtime *runtime)
 {
     dw__enter(runtime);
@@ -225,6 +239,9 @@ dw_status dw__overview(dw_runtime *runtime, const dw_overview_options *options, 
     dw_json_add_string(json, "order", dw__order_names[own.order]);
     add_runtime(json, runtime);
     add_scheduler(json, runtime);
+    dw_kv_stats kv = {.struct_bytes = sizeof kv};
+    (void)dw_engine_get_kv_stats(dw_runtime_engine(runtime), &kv);
+    dw__json_kv(json, &kv);
     add_actors(json, runtime, &f);
     dw_json_close(json, '}');
     dw_free(f.items);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/public_struct.h"
+#include "inference/prefix_cache.h"
 #include "runtime/folder.h"
 #include "runtime/guests.h"
 #include "runtime/runtime_internal.h"
@@ -147,6 +148,14 @@ static dw_status start_threads(dw__host *host, dw_error *err)
                        : dw_fail(err, DW_E_MEMORY, "a thread of a runtime: %s", strerror(failed));
 }
 
+/* What a device's contexts may have, where it was given here. */
+static dw_status limit_device(const dw__host *host, const dw_limits *limits, dw_error *err)
+{
+    return limits->device_kv_bytes != 0 && limits->device_kv_bytes != DW_LIMIT_NONE
+               ? dw_engine_set_kv_limit(host->engine, limits->device_kv_bytes, err)
+               : DW_OK;
+}
+
 /* The options' own, then the manifest's. */
 static dw_status take_limits(dw_runtime_options *options, dw_limits *limits, dw_error *err)
 {
@@ -221,7 +230,9 @@ static void choose_threads(const dw_engine *engine, dw_scheduler_options *option
 
 static bool relieve(void *user)
 {
-    return dw__relieve(((const dw__host *)user)->runtime);
+    const dw__host *host = user;
+    return dw__relieve(host->runtime) ||
+           dw_prefix_cache_relieve(dw_engine_prefix_cache(host->engine));
 }
 
 /* What runs actors. */
@@ -271,6 +282,9 @@ static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
     dw_status status = take_limits(&own, &limits, err);
     if (status == DW_OK && own.manifest != NULL) {
         status = dw__manifest_parking(&own, err);
+    }
+    if (status == DW_OK && !own.read_only) {
+        status = limit_device(host, own.limits, err);
     }
     if (status == DW_OK) {
         status = dw__runtime_create(&host->runtime, &platform, &own, err);

@@ -252,7 +252,11 @@ static void put_memory(dw_text *to, dw_runtime *runtime)
     put(to, "driftwood_kv_bytes{place=\"device\"} %" PRIu64 "\n", kv.device_bytes);
     put(to, "driftwood_kv_bytes{place=\"evicted\"} %" PRIu64 "\n", kv.host_bytes);
     put(to, "driftwood_kv_bytes{place=\"prefixes\"} %" PRIu64 "\n", prefixes.bytes);
+    put(to, "driftwood_kv_bytes{place=\"mapped\"} %" PRIu64 "\n", all.kv_mapped_bytes);
     put(to, "driftwood_kv_bytes{place=\"disk\"} %" PRIu64 "\n", files.bytes);
+    gauge(to, "driftwood_kv_limit_bytes",
+          "Of keys and values on the device, or in host pages that it computes on; 0: none",
+          kv.limit_bytes);
     gauge(to, "driftwood_weights_bytes", "Of models that are loaded", all.weights_bytes);
     counter(to, "driftwood_prefix_lookups_total", "Prompts whose beginnings were looked for",
             prefixes.lookups);

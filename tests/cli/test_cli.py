@@ -536,7 +536,7 @@ class Generate(Case):
         self.assertIn("Paris", result.stdout)
         self.assertEqual(result.stderr.count("\n"), 1)
         stats = json.loads(result.stderr)
-        stats.pop("kv_memory", None)  # of GPUs with memory of their own
+        self.assertIn("limit_bytes", stats.pop("kv_memory"))
         self.assertEqual(list(stats), STATS_KEYS)
         self.assertEqual(stats["device_staged_bytes"], 0)
         self.assertEqual(stats["prompt_tokens"], 5)
@@ -642,9 +642,14 @@ class Generate(Case):
 
     def test_kv_memory(self):
         args = ["run", *WITH_MODEL, "--device", "CPU", "--prompt", "Hello", "--kv-memory"]
-        result = run(*args, "64M")
+        result = run(*args, "64M", "--max-tokens", "2", "--stats=json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        kv = json.loads(result.stderr.splitlines()[-1])["kv_memory"]
+        self.assertEqual(kv["limit_bytes"], 64 << 20)
+        self.assertIn(kv["pages_bytes"], range(1, 64 << 20))
+        result = run(*args, "1M", "--max-tokens", "2")
         self.assertEqual(result.returncode, 1)
-        self.assertIn("CPU: keys and values have no memory of its own", result.stderr)
+        self.assertIn("limit 1048576 (device_kv_bytes)", result.stderr)
         result = run(*args, "none")
         self.assertEqual(result.returncode, 2)
         self.assertIn("--kv-memory", result.stderr)

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "device/device_run.h"
+#include "kv/kv_limit.h"
 #include "kv/kv_log.h"
 #include "support.h"
 
@@ -660,9 +661,176 @@ static void test_kv_log_gives_back_what_nobody_shares(void **state)
     dw_device_close(t.device);
 }
 
+/* ---- how much there is in host pages -------------------------------------------------------- */
+
+static dw_kv_stats stats_of(dw_device *device)
+{
+    dw_kv_stats stats;
+    dw_kv_limit_get(device, &stats);
+    return stats;
+}
+
+/* What counts is what the system has given, however many share it. */
+static void test_kv_log_counts_a_page_once(void **state)
+{
+    (void)state;
+    enum { RECORDS = 2000, FORKS = 6, MORE = 100 };
+    const size_t record = 4096;
+    dw_device *device = NULL;
+    dw_kv_log *logs[1 + FORKS] = {NULL};
+    const dw_kv_log_options options = {.record_bytes = record, .capacity_tokens = 4096};
+    unsigned char *records = malloc(RECORDS * record);
+    assert_non_null(records);
+    (void)memset(records, 3, RECORDS * record);
+    assert_int_equal(dw_device_open(&device, "CPU", 1, NULL), DW_OK);
+    assert_int_equal(dw_kv_log_create(&logs[0], device, &options, NULL), DW_OK);
+    assert_int_equal(stats_of(device).pages_bytes, 0);
+    assert_int_equal(dw_kv_log_append(logs[0], records, RECORDS, NULL), DW_OK);
+    const uint64_t one = 2048 * record; /* whole steps */
+    assert_int_equal(stats_of(device).pages_bytes, one);
+    for (int i = 1; i <= FORKS; i++) {
+        assert_int_equal(dw_kv_log_fork(&logs[i], logs[i / 2], NULL), DW_OK);
+    }
+    assert_int_equal(stats_of(device).pages_bytes, one);
+    for (int i = 0; i <= FORKS; i++) {
+        assert_int_equal(dw_kv_log_append(logs[i], records, MORE, NULL), DW_OK);
+        bool told = memory_file_bytes() > 0; /* of the last step not all was used */
+        uint64_t bytes = stats_of(device).pages_bytes;
+        assert_true(!told || memory_file_bytes() <= bytes);
+        assert_true(!told || memory_file_bytes() + (FORKS + 1) * 512 * record >= bytes);
+    }
+    dw_kv_log_trim(logs[1], 10); /* memory stays with the others' */
+    uint64_t before = stats_of(device).pages_bytes;
+    assert_int_equal(dw_kv_log_append(logs[1], records, 1, NULL), DW_OK);
+    assert_true(stats_of(device).pages_bytes <= before + 256 * record);
+    for (int i = 0; i <= FORKS; i++) { /* the first has grown what all begin with */
+        assert_true(stats_of(device).pages_bytes >= 2000 * record);
+        dw_kv_log_destroy(logs[i]);
+    }
+    assert_int_equal(stats_of(device).pages_bytes, 0);
+    free(records);
+    dw_device_close(device);
+}
+
+/* Who would go beyond is refused, keeps what it has, and finds room once another has gone; forks
+ * that share find it all the time. */
+static void test_kv_log_keeps_to_the_limit_of_a_device(void **state)
+{
+    (void)state;
+    enum { HALF = 512, STEP = DW_KV_STEP_TOKENS };
+    const size_t record = 4096;
+    dw_device *device = NULL;
+    dw_kv_log *hog = NULL;
+    dw_kv_log *other = NULL;
+    dw_kv_log *forks[8] = {NULL};
+    dw_error err = {.message = ""};
+    const dw_kv_log_options options = {.record_bytes = record, .capacity_tokens = 8192};
+    unsigned char *records = calloc(HALF, record);
+    assert_non_null(records);
+    assert_int_equal(dw_device_open(&device, "CPU", 1, NULL), DW_OK);
+    assert_int_equal(dw_kv_limit_set(device, 2 * HALF * record, &err), DW_OK);
+    assert_int_equal(dw_kv_log_create(&hog, device, &options, NULL), DW_OK);
+    assert_int_equal(dw_kv_log_create(&other, device, &options, NULL), DW_OK);
+    assert_int_equal(dw_kv_log_append(other, records, STEP, &err), DW_OK);
+    uint32_t held = 0;
+    while (dw_kv_log_append(hog, records, 64, &err) == DW_OK) {
+        held += 64;
+        assert_true(held <= 2 * HALF);
+    }
+    assert_int_equal(held, 2 * HALF - STEP);
+    assert_int_equal(err.code, DW_E_MEMORY);
+    assert_non_null(strstr(err.message, "(device_kv_bytes)"));
+    assert_int_equal(dw_kv_log_length(hog), held);
+    assert_int_equal(dw_kv_log_append(other, records, 1, &err), DW_E_MEMORY);
+    assert_int_equal(stats_of(device).pages_bytes, stats_of(device).limit_bytes);
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(dw_kv_log_fork(&forks[i], hog, &err), DW_OK);
+        assert_int_equal(dw_kv_log_append(forks[i], records, 1, &err), DW_E_MEMORY);
+    }
+    dw_kv_log_destroy(hog);
+    assert_int_equal(dw_kv_log_append(other, records, 1, &err), DW_E_MEMORY); /* forks hold it */
+    for (int i = 0; i < 8; i++) {
+        dw_kv_log_destroy(forks[i]);
+    }
+    assert_int_equal(dw_kv_log_append(other, records, HALF - 1, &err), DW_OK);
+    assert_int_equal(dw_kv_limit_set(device, STEP * record, &err), DW_OK); /* what is there stays */
+    assert_int_equal(dw_kv_log_append(other, records, 1, &err), DW_OK);
+    assert_int_equal(dw_kv_log_append(other, records, 1, &err), DW_E_MEMORY);
+    dw_kv_log_destroy(other);
+    assert_int_equal(stats_of(device).pages_bytes, 0);
+    free(records);
+    dw_device_close(device);
+}
+
+/* Pages of files count apart, and once for those that share them; what had to be read does as any
+ * other. */
+static void test_kv_log_counts_what_is_thawed(void **state)
+{
+    (void)state;
+    enum { RECORDS = 100 };
+    const size_t record = 4096;
+    dw_device *device = NULL;
+    dw_kv_log *logs[3] = {NULL};
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    assert_int_equal(ftruncate(fileno(file), (RECORDS + 1) * (off_t)record), 0);
+    dw_kv_log_options options = {.record_bytes = record, .capacity_tokens = 1024};
+    dw_kv_segment segment = {.fd = fileno(file), .bytes = RECORDS * record};
+    dw_kv_frozen frozen = {.segments = &segment, .segment_count = 1, .length = RECORDS};
+    assert_int_equal(dw_device_open(&device, "CPU", 1, NULL), DW_OK);
+    assert_int_equal(dw_kv_log_thaw(&logs[0], device, &options, &frozen, NULL), DW_OK);
+    assert_int_equal(dw_kv_log_fork(&logs[1], logs[0], NULL), DW_OK);
+    assert_int_equal(stats_of(device).mapped_bytes, RECORDS * record);
+    assert_int_equal(stats_of(device).pages_bytes, 0);
+    segment.file_offset = 512; /* in the midst of a page */
+    assert_int_equal(dw_kv_log_thaw(&logs[2], device, &options, &frozen, NULL), DW_OK);
+    assert_int_equal(stats_of(device).mapped_bytes, RECORDS * record);
+    assert_int_equal(stats_of(device).pages_bytes, RECORDS * record);
+    dw_kv_log_destroy(logs[2]);
+    assert_int_equal(dw_kv_limit_set(device, 10 * record, NULL), DW_OK);
+    assert_int_equal(dw_kv_log_thaw(&logs[2], device, &options, &frozen, NULL), DW_E_MEMORY);
+    assert_int_equal(stats_of(device).pages_bytes, 0);
+    dw_kv_log_destroy(logs[0]);
+    assert_int_equal(stats_of(device).mapped_bytes, RECORDS * record);
+    dw_kv_log_destroy(logs[1]);
+    assert_int_equal(stats_of(device).mapped_bytes, 0);
+    (void)fclose(file);
+    dw_device_close(device);
+}
+
+/* In buffers likewise. */
+static void test_kv_log_keeps_to_the_limit_in_buffers(void **state)
+{
+    (void)state;
+    dw_device *device = NULL;
+    dw_kv_log *log = NULL;
+    dw_error err = {.message = ""};
+    const dw_kv_log_options options = {
+        .record_bytes = 4096, .capacity_tokens = 4096, .in_buffer = true};
+    unsigned char *records = calloc(300, 4096);
+    assert_non_null(records);
+    assert_int_equal(dw_device_open(&device, "CPU", 1, NULL), DW_OK);
+    assert_int_equal(dw_kv_limit_set(device, 700 * 4096, &err), DW_OK);
+    assert_int_equal(dw_kv_log_create(&log, device, &options, NULL), DW_OK);
+    assert_int_equal(dw_kv_log_append(log, records, 256, &err), DW_OK);
+    assert_int_equal(stats_of(device).device_bytes, 256 * 4096);
+    assert_int_equal(dw_kv_log_append(log, records, 1, &err), DW_E_MEMORY); /* both, for a time */
+    assert_non_null(strstr(err.message, "(device_kv_bytes)"));
+    assert_int_equal(dw_kv_limit_set(device, 0, &err), DW_OK);
+    assert_int_equal(dw_kv_log_append(log, records, 300, &err), DW_OK);
+    dw_kv_log_destroy(log);
+    assert_int_equal(stats_of(device).device_bytes, 0);
+    free(records);
+    dw_device_close(device);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_kv_log_counts_a_page_once),
+        cmocka_unit_test(test_kv_log_keeps_to_the_limit_of_a_device),
+        cmocka_unit_test(test_kv_log_counts_what_is_thawed),
+        cmocka_unit_test(test_kv_log_keeps_to_the_limit_in_buffers),
         cmocka_unit_test(test_kv_log_grows_in_host_pages),
         cmocka_unit_test(test_kv_log_grows_in_device_memory),
         cmocka_unit_test(test_kv_log_refuses_more_than_its_capacity),

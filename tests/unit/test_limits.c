@@ -315,6 +315,7 @@ static const struct {
     {"groups", "test_runtime_names.c"},
     {"group_members", "test_runtime_names.c"},
     {"clock_ns", "test_clock.c"},
+    {"device_kv_bytes", "test_kv_log.c"}, /* and below */
 };
 
 /* A module of many functions, 4 MiB of code or so. */
@@ -465,6 +466,53 @@ static void test_limits_account_is_given_back(void **state)
     dw_account_unref(account);
 }
 
+/* Calls `function` until it is refused, at most `most` times: the status. */
+static dw_status call_on(dw_instance *instance, const char *function, int most, char words[256])
+{
+    dw_error error = {.message = ""};
+    int32_t answer = 0;
+    for (int i = 0; i < most && answer >= 0; i++) {
+        assert_int_equal(dw_instance_call(instance, function, &answer, &error), DW_OK);
+    }
+    if (answer < 0) {
+        int32_t at = 0;
+        assert_int_equal(dw_instance_call(instance, "words", &at, &error), DW_OK);
+        (void)snprintf(words, 256, "%s", (const char *)dw_instance_memory(instance) + at);
+    }
+    return (dw_status)(answer < 0 ? answer : DW_OK);
+}
+
+/* All guests of a device together: one that takes what there is is refused, and once it has gone,
+ * another does as ever. */
+static void test_limits_of_a_device(void **state)
+{
+    (void)state;
+    dw_instance *hog = NULL;
+    dw_instance *other = NULL;
+    dw_kv_stats stats = {.struct_bytes = sizeof stats};
+    char words[256] = "";
+    dw_error error;
+    assert_int_equal(dw_engine_get_kv_stats(fixture->engine, &stats), DW_OK);
+    bool has_own = stats.pages_bytes + stats.device_bytes == 0;
+    assert_int_equal(create(&hog, limits_module, NULL, words), DW_OK);
+    assert_int_equal(create(&other, limits_module, NULL, words), DW_OK);
+    assert_int_equal(call_on(hog, "keys", 1, words), DW_OK);
+    assert_int_equal(dw_engine_get_kv_stats(fixture->engine, &stats), DW_OK);
+    uint64_t once = stats.pages_bytes;
+    if (has_own && once > 0) { /* in host pages */
+        assert_int_equal(dw_engine_set_kv_limit(fixture->engine, 3 * once, &error), DW_OK);
+        assert_int_equal(call_on(hog, "keys", 4, words), DW_E_MEMORY);
+        assert_non_null(strstr(words, "(device_kv_bytes)"));
+        assert_int_equal(dw_engine_get_kv_stats(fixture->engine, &stats), DW_OK);
+        assert_true(stats.pages_bytes <= 3 * once && stats.limit_bytes == 3 * once);
+        assert_int_equal(call_on(other, "keys", 1, words), DW_E_MEMORY);
+    }
+    dw_instance_destroy(hog);
+    assert_int_equal(call_on(other, "keys", 1, words), DW_OK);
+    dw_instance_destroy(other);
+    assert_int_equal(dw_engine_set_kv_limit(fixture->engine, 0, &error), DW_OK);
+}
+
 /* ---- actors that come from files ------------------------------------------------------------ */
 
 static dw_status thaw(dw_actor **actor, const char *path, bool trusted, const dw_limits *limits,
@@ -547,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_limits_have_a_wall_each),
         cmocka_unit_test(test_limits_hold),
         cmocka_unit_test(test_limits_account_is_given_back),
+        cmocka_unit_test(test_limits_of_a_device),
         cmocka_unit_test(test_limits_of_what_is_thawed),
     };
     wasm_signals_save();

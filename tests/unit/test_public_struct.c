@@ -140,8 +140,8 @@ static void test_public_struct_getters(void **state)
     assert_int_equal(dw_engine_get_kv_stats(engine, &kv), DW_E_ARG);
     assert_int_equal(kv.limit_bytes, 77);
     kv.struct_bytes = sizeof kv;
-    assert_int_equal(dw_engine_get_kv_stats(engine, &kv), DW_E_NOT_FOUND); /* a CPU has none */
-    assert_int_equal(kv.limit_bytes, 0);
+    assert_int_equal(dw_engine_get_kv_stats(engine, &kv), DW_OK);
+    assert_true(kv.limit_bytes > 0 && kv.pages_bytes == 0); /* of host memory not all */
 
     dw_scheduler *scheduler = NULL;
     dw_scheduler_stats stats = {.struct_bytes = 0, .started = 77};

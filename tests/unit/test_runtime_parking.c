@@ -528,6 +528,71 @@ static void test_parking_bounds_of_bytes(void **state)
     close_folder(f);
 }
 
+static dw_kv_stats kv_of(runtime_fixture *f)
+{
+    dw_kv_stats stats = {.struct_bytes = sizeof stats};
+    assert_int_equal(dw_engine_get_kv_stats(f->actors->engine, &stats), DW_OK);
+    return stats;
+}
+
+/* A prompt of its own each, so that nothing is shared; the context's length. */
+static void prompt(runtime_fixture *f, const runtime_id *id, unsigned own)
+{
+    char text[600];
+    runtime_answer answer;
+    dw_error error = {.message = ""};
+    (void)snprintf(text, sizeof text, "p%04x", own * 40503 % 65536);
+    for (size_t length = strlen(text); length < 500; length++) {
+        text[length] = (char)('a' + (length + own) * length % 23);
+        text[length + 1] = '\0';
+    }
+    if (runtime_tell(f, id, text, &answer, &error) != DW_OK) {
+        fail_msg("%s", error.message);
+    }
+}
+
+/* By the device's limit of keys and values: who rests leaves for whom computes, those that fork
+ * count once, and who finds no room although nobody rests is refused. */
+static void test_parking_where_contexts_reach_the_limit(void **state)
+{
+    enum { MANY = 8 };
+    const dw_spawn_options nothing = {.struct_bytes = sizeof nothing};
+    runtime_fixture *f = *state;
+    runtime_id ids[MANY];
+    runtime_answer answer;
+    dw_error error = {.message = ""};
+    f->manifest = "{\"limits\": {\"device_kv_bytes\": \"3G\"},"
+                  " \"tenants\": {\"\": {\"models\": [\"*\"]}}}";
+    open_folder(f);
+    assert_int_equal(kv_of(f).limit_bytes, UINT64_C(3) << 30);
+    uint64_t each = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+        ids[i] = runtime_spawned(f, f->actors->module, &nothing);
+        assert_int_equal(runtime_tell(f, &ids[i], "m", &answer, &error), DW_OK);
+        prompt(f, &ids[i], i);
+        if (i == 0) {
+            each = kv_of(f).pages_bytes;
+            if (each == 0) { /* in device memory, where others are evicted */
+                close_folder(f);
+                return;
+            }
+            assert_int_equal(dw_engine_set_kv_limit(f->actors->engine, 3 * each, &error), DW_OK);
+        }
+        assert_true(kv_of(f).pages_bytes <= 3 * each);
+    }
+    assert_true(stats_of(f).parks >= MANY - 3);
+    for (unsigned i = 0; i < MANY; i++) { /* they come back, and go on */
+        if (runtime_tell(f, &ids[i], "g4", &answer, &error) != DW_OK) {
+            fail_msg("%s", error.message);
+        }
+        assert_true(kv_of(f).pages_bytes <= 3 * each);
+    }
+    assert_int_equal(dw_engine_set_kv_limit(f->actors->engine, 65536, &error), DW_OK);
+    assert_int_equal(runtime_tell(f, &ids[0], "pmore", &answer, &error), DW_E_MEMORY);
+    assert_int_equal(dw_engine_set_kv_limit(f->actors->engine, 0, &error), DW_OK);
+    close_folder(f);
+}
+
 /* A step that lacks memory: those at rest leave, before it fails. */
 static void test_parking_where_memory_is_short(void **state)
 {
@@ -826,6 +891,7 @@ int main(void)
         runtime_test(test_parking_bounds_hold),
         runtime_test(test_parking_bounds_of_bytes),
         runtime_test(test_parking_where_memory_is_short),
+        runtime_test(test_parking_where_contexts_reach_the_limit),
         runtime_test(test_parking_for_one_that_comes),
         runtime_test(test_parking_beside_timers),
         runtime_test(test_parking_amid_calls),
