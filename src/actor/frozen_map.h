@@ -7,7 +7,7 @@
 
 #include "actor/actor.h"
 
-#define DW_FROZEN_FILES_MAX 4096u
+#define DW_FROZEN_FILES_MAX 16384u
 #define DW_FROZEN_NONE UINT32_MAX
 
 typedef struct dw_frozen_file {

@@ -12,8 +12,10 @@
 #include "runtime/guests.h"
 #include "runtime/runtime_internal.h"
 
-/* An actor's snapshots, each a file that is open while it is read: as many as descriptors allow. */
-#define FILES_MAX 2048u
+/* An actor's snapshots, each a file that is open while it is read: as many as descriptors allow.
+ * With each freeze beyond that one is written once more, so it is as many as the turns that a
+ * context of 131,072 tokens has at 16 each. */
+#define FILES_MAX 8192u
 #define FILES_LEAST 16u
 #define DESCRIPTORS_WANTED 65536u
 

@@ -37,7 +37,7 @@
 #include "journal/journal.h"
 
 #define DW_FOLDER_PATH_MAX 4096
-#define DW_SNAPSHOT_CHAIN_MAX 4096
+#define DW_SNAPSHOT_CHAIN_MAX 16384
 
 typedef struct dw_actor_folder dw_actor_folder;
 

@@ -97,20 +97,20 @@ static uint32_t asked(runtime_fixture *f, const runtime_id *id, uint32_t what, u
 
 enum { GROW = 0, LOAD = 2, FILL = 4 };
 
-/* An actor with a memory of so many blocks, all but the first of which hold 7. */
+/* An actor with a memory of so many blocks, of which those up to `filled`, but the first, hold 7. */
 typedef struct memory {
     runtime_id id;
     uint32_t blocks;
     unsigned char *held; /* [blocks]: what each is filled with */
 } memory;
 
-static memory spawn_memory(runtime_fixture *f, dw_module *module, uint32_t blocks)
+static memory spawn_memory(runtime_fixture *f, dw_module *module, uint32_t blocks, uint32_t filled)
 {
     memory m = {.blocks = blocks, .held = dw_alloc(blocks, 1)};
     m.id = runtime_spawned(f, module, NULL);
     (void)asked(f, &m.id, GROW, blocks / 16 - 2, 0, 0);
-    (void)asked(f, &m.id, FILL, BLOCK, (blocks - 1) * BLOCK, 7);
-    memset(m.held, 7, blocks);
+    (void)asked(f, &m.id, FILL, BLOCK, (filled - 1) * BLOCK, 7);
+    memset(m.held, 7, filled);
     return m;
 }
 
@@ -151,7 +151,7 @@ static void test_freeze_bytes_of_hot_pages(void **state)
     size_t files;
     dw_module *sparse = actor_module_of_text(f->actors, "actor_sparse.wat");
     open_folder(f);
-    memory m = spawn_memory(f, sparse, 512);
+    memory m = spawn_memory(f, sparse, 512, 512);
     live(f, &m, 8, false);
     assert_true(bytes_of(&m.id, &files) < (uint64_t)3 * 512 * BLOCK);
     assert_true(files < 8); /* what is of no use goes */
@@ -170,7 +170,7 @@ static void test_freeze_bytes_of_pages_of_a_large_memory(void **state)
     dw_error error = {.message = ""};
     dw_module *sparse = actor_module_of_text(f->actors, "actor_sparse.wat");
     open_folder(f);
-    memory m = spawn_memory(f, sparse, 16384);
+    memory m = spawn_memory(f, sparse, 16384, 16384);
     live(f, &m, 8, true);
     assert_true(bytes_of(&m.id, &files) < (uint64_t)2 * 16384 * BLOCK);
     assert_int_equal(dw_runtime_park(f->runtime, m.id.text, &error), DW_OK);
@@ -186,13 +186,53 @@ static void test_freeze_bytes_of_pages_of_a_large_memory(void **state)
     dw_module_unref(sparse);
 }
 
+/* As many files as turns, none of which ever goes: also far beyond a thousand turns nothing is
+ * written once more. */
+static void test_freeze_bytes_of_a_long_life(void **state)
+{
+    enum { LIFE = 2400, NEW = 4, LAST = 300 };
+    runtime_fixture *f = *state;
+    struct rlimit limit;
+    dw_error error = {.message = ""};
+    size_t files;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_max / 8 < LIFE + 100) {
+        skip();
+    }
+    dw_module *sparse = actor_module_of_text(f->actors, "actor_sparse.wat");
+    open_folder(f);
+    memory m = spawn_memory(f, sparse, 16 * ((16 + LIFE * NEW) / 16 + 1), 16);
+    dw_runtime_stats before = stats_of(f);
+    for (uint32_t i = 0; i < LIFE; i++) {
+        before = i == LIFE - LAST ? stats_of(f) : before;
+        change(f, &m, 16 + i * NEW, NEW, i);
+    }
+    dw_runtime_stats after = stats_of(f);
+    double ratio = (double)(after.written_bytes - before.written_bytes) /
+                   (double)(after.new_bytes - before.new_bytes);
+    (void)bytes_of(&m.id, &files);
+    print_message("%zu files, the last turns: %.4f\n", files, ratio);
+    assert_true(files > LIFE * 9 / 10 && ratio <= 1.05); /* turns that write zeros need none */
+    assert_int_equal(dw_runtime_park(f->runtime, m.id.text, &error), DW_OK);
+    uint64_t begun = dw_os_clock_ns();
+    change(f, &m, 100, 8, 3);
+    print_message("a turn of one that was parked %.2f ms\n",
+                  (double)(dw_os_clock_ns() - begun) / 1e6);
+    runtime_close(f);
+    open_folder(f);
+    assert_held(f, &m);
+    dw_free(m.held);
+    close_folder(f);
+    dw_module_unref(sparse);
+}
+
 static void test_freeze_bytes_of_nothing_new(void **state)
 {
     runtime_fixture *f = *state;
     dw_module *sparse = actor_module_of_text(f->actors, "actor_sparse.wat");
     size_t files;
     open_folder(f);
-    memory m = spawn_memory(f, sparse, 64);
+    memory m = spawn_memory(f, sparse, 64, 64);
     (void)asked(f, &m.id, LOAD, BLOCK, 0, 0);
     dw_runtime_stats before = stats_of(f);
     for (int i = 0; i < TURNS; i++) {
@@ -221,7 +261,7 @@ static void test_freeze_bytes_bounded(void **state)
     dw_module *sparse = actor_module_of_text(f->actors, "actor_sparse.wat");
     dw__freeze_spare_bytes = 0;
     open_folder(f);
-    memory m = spawn_memory(f, sparse, 256);
+    memory m = spawn_memory(f, sparse, 256, 256);
     memory child = {.blocks = 256, .held = dw_alloc(256, 1)};
     dw_runtime_stats before = stats_of(f);
     for (uint32_t i = 0; i < 3 * TURNS; i++) {
@@ -296,8 +336,8 @@ static void test_freeze_bytes_names_what_is_missing(void **state)
     char aside[512];
     dw_module *sparse = actor_module_of_text(f->actors, "actor_sparse.wat");
     open_folder(f);
-    memory m = spawn_memory(f, sparse, 64);
-    memory other = spawn_memory(f, sparse, 64);
+    memory m = spawn_memory(f, sparse, 64, 64);
+    memory other = spawn_memory(f, sparse, 64, 64);
     for (uint32_t i = 0; i < 12; i++) { /* blocks 20 and 40 stay in files between others */
         change(f, &m, i == 4 ? 20 : i == 7 ? 40 : 8, 2, 100 + i);
         change(f, &other, 8, 3, i);
@@ -538,6 +578,7 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_freeze_bytes_of_hot_pages),
+        cmocka_unit_test(test_freeze_bytes_of_a_long_life),
         cmocka_unit_test(test_freeze_bytes_of_nothing_new),
         cmocka_unit_test(test_freeze_bytes_bounded),
         cmocka_unit_test(test_freeze_bytes_keep_contexts),
