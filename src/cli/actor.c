@@ -77,6 +77,12 @@ static const char usage[] =
     "  -j, --json           one object in place of text\n";
 /* A string may have 4,095 characters. */
 static const char usage_of_guests[] = DW_CLI_LIMITS_HELP DW_CLI_TOOLS_HELP
+    "  --dir HOST[::GUEST][:ro]  a folder of the host for the actors of this command, by the name\n"
+    "                       GUEST, not to be written with :ro; may be repeated. Not beside\n"
+    "                       --manifest, which has its own\n"
+    "  --folder GUEST       spawn: of the folders that are granted those that it gets; '' is "
+    "none;\n"
+    "                       default: all. May be repeated\n"
     "  --env NAME=VALUE     set a variable of the guest's environment\n"
     "  -h, --help           this text\n"
     "\n"
@@ -109,6 +115,8 @@ enum {
     OPT_CONTROL,
     OPT_TOOL,
     OPT_TOOL_TIMEOUT,
+    OPT_DIR,
+    OPT_FOLDER,
     OPT_COUNT
 };
 
@@ -158,6 +166,8 @@ static const struct option options[] = {
     {"env", required_argument, NULL, OPT_ENV},
     {"tool", required_argument, NULL, OPT_TOOL},
     {"tool-timeout", required_argument, NULL, OPT_TOOL_TIMEOUT},
+    {"dir", required_argument, NULL, OPT_DIR},
+    {"folder", required_argument, NULL, OPT_FOLDER},
     {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -639,6 +649,10 @@ static dw_status take_terms(request *r, int option, const char *value, dw_error 
     case OPT_FOLLOW:
         r->logs.follow = true;
         return DW_OK;
+    case OPT_DIR:
+        return dw_cli_session_dir(&r->session, value, err);
+    case OPT_FOLDER:
+        return dw_cli_terms_folder(&r->terms, value, err);
     case OPT_LOG:
         r->seeing.log = value;
         return DW_OK;
@@ -758,6 +772,7 @@ static unsigned use_of(int option)
     case OPT_CONTROL:
     case OPT_TOOL:
     case OPT_TOOL_TIMEOUT:
+    case OPT_DIR:
         return USES_RUNTIME;
     case OPT_FORCE:
         return USES_STATE;
@@ -800,6 +815,14 @@ static dw_status open_for(request *r, const subcommand *chosen, dw_error *err)
     if (chosen->run == import_one && strcmp(r->args[0], "-") == 0) {
         /* Before the folder is locked: what writes the pipe may work in it. */
         status = dw_cli_spool(stdin, r->spooled, sizeof r->spooled, &r->spooled_fd, err);
+    }
+    if (status == DW_OK && r->session.dir_count > 0 && r->terms.manifest != NULL) {
+        status = dw_fail(err, DW_E_ARG,
+                         "--dir beside --manifest, which says what its tenants grant (folders)");
+    }
+    if ((chosen->uses & USES_RUNTIME) != 0) {
+        r->terms.dirs = r->session.dirs;
+        r->terms.dir_count = r->session.dir_count;
     }
     const dw_cli_opening how = {.state = r->state,
                                 .session = &r->session,

@@ -183,6 +183,12 @@ static dw_status find_server(dw_cli_actors *actors, const dw_cli_opening *how, d
         free(remote);
         return DW_E_BUSY;
     }
+    if (how->terms->dir_count > 0) {
+        free(remote);
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "--dir: a server works in the state folder, and its manifest says what "
+                       "actors are granted");
+    }
     actors->remote = remote;
     err->code = DW_OK;
     if (how->terms->manifest != NULL || how->accept_older || how->seeing->log != NULL ||
@@ -209,7 +215,9 @@ static dw_status open_runtime(dw_cli_actors *actors, const dw_cli_opening *how, 
                                   .limits = &actors->limits,
                                   .prefix_path = "", /* a command has no time to find any */
                                   .works_on_request = true,
-                                  .makes_tenants = how->terms->manifest == NULL};
+                                  .makes_tenants = how->terms->manifest == NULL,
+                                  .dirs = how->terms->dirs,
+                                  .dir_count = how->terms->dir_count};
     dw_status status = dw_cli_terms_read(how->terms, &manifest, &options.manifest_bytes, err);
     if (status == DW_OK) {
         status = dw_cli_seen_open(&actors->seen, how->seeing, actors->path, &options, err);

@@ -41,6 +41,27 @@ dw_status dw_cli_terms_durability(dw_cli_terms *terms, const char *text, dw_erro
     return status;
 }
 
+dw_status dw_cli_terms_folder(dw_cli_terms *terms, const char *name, dw_error *err)
+{
+    bool none = name[0] == '\0';
+    if (terms->folder_count == DW_CLI_DIRS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "--folder: more than %d", DW_CLI_DIRS_MAX);
+    }
+    if (terms->chooses_folders && (none || terms->folder_count == 0)) {
+        return dw_fail(err, DW_E_ARG, "--folder '' is none, and stands alone");
+    }
+    for (size_t i = 0; i < terms->folder_count; i++) {
+        if (strcmp(terms->folders[i], name) == 0) {
+            return dw_fail(err, DW_E_ARG, "--folder: '%.80s' is given twice", name);
+        }
+    }
+    terms->chooses_folders = true;
+    if (!none) {
+        terms->folders[terms->folder_count++] = name;
+    }
+    return DW_OK;
+}
+
 dw_status dw_cli_terms_read(const dw_cli_terms *terms, char **manifest, size_t *bytes,
                             dw_error *err)
 {
@@ -58,7 +79,10 @@ dw_status dw_cli_terms_spawn(const dw_cli_terms *terms, dw_runtime *runtime,
     dw_runtime_tenant_info info = {.struct_bytes = sizeof info};
     dw_status status = dw_runtime_get_tenant_info(runtime, tenant, &info, err);
     if (status == DW_E_NOT_FOUND && terms->manifest == NULL) {
-        const dw_tenant_options all = {.struct_bytes = sizeof all, .capabilities = DW_MAY_ALL};
+        const dw_tenant_options all = {.struct_bytes = sizeof all,
+                                       .capabilities = DW_MAY_ALL,
+                                       .dirs = terms->dirs,
+                                       .dir_count = terms->dir_count};
         info.capabilities = DW_MAY_ALL;
         status = dw_runtime_set_tenant(runtime, tenant, &all, err);
     }
@@ -67,6 +91,8 @@ dw_status dw_cli_terms_spawn(const dw_cli_terms *terms, dw_runtime *runtime,
                                   .capabilities = info.capabilities,
                                   .priority = terms->priority,
                                   .durability = terms->durability,
-                                  .durability_s = terms->durability_s};
+                                  .durability_s = terms->durability_s,
+                                  .folders = terms->chooses_folders ? terms->folders : NULL,
+                                  .folder_count = terms->folder_count};
     return status;
 }

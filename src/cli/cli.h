@@ -11,6 +11,7 @@
 #include "cli/util.h"
 
 #define DW_CLI_PATH_MAX 4096
+#define DW_CLI_DIRS_MAX 32 /* folders that a command grants */
 #define DW_CLI_USAGE 2
 #define DW_CLI_INTERRUPTED 130
 #define DW_CLI_DEFAULT_MODEL "SmolLM2-135M-Instruct.Q4_1"

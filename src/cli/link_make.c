@@ -108,6 +108,13 @@ dw_status dw_cli_remote_spawn(dw_cli_actors *actors, const dw_cli_session *sessi
     if (terms->durability != DW_DURABLE_DEFAULT) {
         (void)json_object_set_new(body, "durability", durability_json(terms));
     }
+    if (terms->chooses_folders) {
+        json_t *names = json_array();
+        for (size_t i = 0; i < terms->folder_count; i++) {
+            (void)json_array_append_new(names, json_string(terms->folders[i]));
+        }
+        (void)json_object_set_new(body, "folders", names);
+    }
     dw_status status = dw_cli_remote_call(actors->remote, "POST", path, body, &answer, err);
     const char *made = json_string_value(json_object_get(answer, "id"));
     (void)snprintf(id, DW_ACTOR_ID_CHARS + 1, "%s", made != NULL ? made : "");

@@ -8,7 +8,6 @@
 #include "cli/cli.h"
 
 #define DW_CLI_ENV_MAX 128
-#define DW_CLI_DIRS_MAX 32
 #define DW_CLI_STOPS_MAX 16
 #define DW_CLI_STOP_BYTES_MAX 255
 #define DW_CLI_LIMITS_MAX 256

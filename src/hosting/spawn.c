@@ -7,11 +7,10 @@
 #include "base/alloc.h"
 
 static const char *const known_members[] = {
-    "module",         "guest",         "model",        "models",
-    "model_names",    "args",          "env",          "limits",
-    "kv_type",        "name",          "may",          "priority",
-    "pinned",         "supervision",   "failures_max", "durability",
-    "context_tokens", "chat_template",
+    "model_names", "args",           "env",           "limits",      "model",
+    "models",      "module",         "guest",         "kv_type",     "name",
+    "may",         "priority",       "pinned",        "supervision", "failures_max",
+    "durability",  "context_tokens", "chat_template", "folders",
 };
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -175,6 +174,8 @@ dw__spawning *dw__spawning_read(const dw_server *server, const json_t *body, dw_
     read_list(body, "args", plan->args, &plan->arg_count, DW__TEXTS_MAX, fault);
     read_env(body, plan, fault);
     read_may(body, plan, fault);
+    read_list(body, "folders", plan->folders, &plan->folder_count, DW__TEXTS_MAX, fault);
+    plan->has_folders = dw_params_has(body, "folders");
     read_limits(server, body, plan, fault);
     read_durability(body, plan, fault);
     plan->priority = (dw_priority)read_choice(body, "priority", priorities, 3, fault);
@@ -211,7 +212,9 @@ dw_status dw__spawning_options(dw__op *op, const dw__spawning *plan, dw_spawn_op
                                   .durability = plan->durability,
                                   .durability_s = plan->durability_s,
                                   .name = plan->name,
-                                  .pinned = plan->pinned};
+                                  .pinned = plan->pinned,
+                                  .folders = plan->has_folders ? plan->folders : NULL,
+                                  .folder_count = plan->folder_count};
     return status;
 }
 

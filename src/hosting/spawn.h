@@ -32,6 +32,9 @@ typedef struct dw__spawning {
     dw_durability durability;
     uint32_t durability_s;
     bool pinned;
+    const char *folders[DW__TEXTS_MAX]; /* [folder_count], of the tenant's */
+    size_t folder_count;
+    bool has_folders; /* else all */
 } dw__spawning;
 
 /* The caller's, for dw_free; NULL: `fault` says why. Its texts are the body's. */

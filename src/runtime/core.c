@@ -65,6 +65,12 @@ dw_status dw__runtime_create(dw_runtime **out, const dw__platform *platform,
         return status;
     }
     begin_tenant(tenant);
+    status = dw__folders_create(&tenant->folders, options->dirs, options->dir_count, err);
+    if (status != DW_OK) {
+        dw__tenant_free(tenant);
+        dw_free(runtime);
+        return status;
+    }
     runtime->platform = *platform;
     runtime->options = *options;
     runtime->options.limits = NULL;
@@ -104,6 +110,7 @@ void dw__runtime_count(dw_runtime *runtime, const char *tenant, uint64_t actors)
         if (dw__tenant_create(runtime, tenant, &own, &error) == DW_OK) {
             begin_tenant(own);
             own->absent = !runtime->options.makes_tenants;
+            own->folders = dw__folders_ref(dw__find_tenant(runtime, "")->folders);
         } else if (!runtime->options.read_only) { /* where nobody tells it */
             dw__problem(runtime, 0, &error);
         }

@@ -39,6 +39,14 @@ dw_status dw__folders_create(dw__folders **out, const dw_dir *dirs, size_t count
     return DW_OK;
 }
 
+dw__folders *dw__folders_ref(dw__folders *folders)
+{
+    if (folders != NULL) {
+        (void)atomic_fetch_add(&folders->references, 1);
+    }
+    return folders;
+}
+
 void dw__folders_unref(dw__folders *folders)
 {
     if (folders != NULL && atomic_fetch_sub(&folders->references, 1) == 1) {
@@ -50,10 +58,7 @@ dw__folders *dw__tenant_folders(dw_runtime *runtime, const char *name)
 {
     dw__enter(runtime);
     const dw__tenant *tenant = dw__find_tenant(runtime, name);
-    dw__folders *folders = tenant != NULL ? tenant->folders : NULL;
-    if (folders != NULL) {
-        (void)atomic_fetch_add(&folders->references, 1);
-    }
+    dw__folders *folders = dw__folders_ref(tenant != NULL ? tenant->folders : NULL);
     dw__leave(runtime, false);
     return folders;
 }

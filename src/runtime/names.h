@@ -84,7 +84,8 @@ dw_status dw__address(dw_runtime *runtime, dw__record *record, dw_error *err);
 
 /* NULL where there are none. Errors: DW_E_ARG, DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw__folders_create(dw__folders **out, const dw_dir *dirs, size_t count, dw_error *err);
-void dw__folders_unref(dw__folders *folders); /* NULL is fine */
+dw__folders *dw__folders_ref(dw__folders *folders); /* NULL is fine, here and below */
+void dw__folders_unref(dw__folders *folders);
 /* What the tenant grants now, counted; NULL: none. */
 dw__folders *dw__tenant_folders(dw_runtime *runtime, const char *name);
 

@@ -144,7 +144,7 @@ static const char *const schemas[] = {
     "\"enum\":[\"restart\",\"stop\"]},\"failures_max\":{\"type\":\"integer\",\"minimum\":0},"
     "\"durability\":{\"oneOf\":[{\"enum\":[\"each\",\"park\"]},{\"type\":\"integer\",\"minimum\":"
     "1}]},\"context_tokens\":{\"type\":\"integer\",\"minimum\":0},\"chat_template\":{\"type\":"
-    "\"string\"}}}",
+    "\"string\"},\"folders\":" TEXTS "}}",
     "\"Change\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"name\":{"
     "\"type\":[\"string\",\"null\"]},\"pinned\":{\"type\":\"boolean\"},\"priority\":{\"enum\":["
     "\"high\",\"normal\",\"low\"]}}}",

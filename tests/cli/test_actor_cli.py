@@ -66,6 +66,54 @@ class Actors(unittest.TestCase):
         guest = os.path.join(BUILD, "guests", "actor_echo.wasm")
         return self.run_good("spawn", "--guest", guest, *options).decode().strip()
 
+    def test_folders(self):
+        """--dir grants, --folder chooses; who had a folder needs it, by name."""
+        guest = os.path.join(BUILD, "guests", "actor_files.wasm")
+        hosts = [os.path.join(self.folder.name, name) for name in ("one", "two")]
+        for host in hosts:
+            os.mkdir(host)
+        with open(os.path.join(hosts[0], "hello"), "w") as file:
+            file.write("one")
+        both = ["--dir", f"{hosts[0]}::/in:ro", "--dir", f"{hosts[1]}::/out"]
+
+        def spawned(*options):
+            return self.run_good("spawn", "--guest", guest, *options).decode().strip()
+
+        def told(actor, text, *options):
+            return self.run_good("send", actor, text, *options).decode().strip("\n")
+        all_ = spawned(*both)
+        self.assertEqual(told(all_, "p", *both), " /in /out")
+        self.assertEqual(told(all_, "rhello", *both), "one")
+        self.assertEqual(told(all_, "whello 1", *both), "E63")  # :ro
+        self.assertEqual(told(all_, "Whello two", *both), "ok")
+        with open(os.path.join(hosts[1], "hello")) as file:
+            self.assertEqual(file.read(), "two")
+        self.assertEqual(told(self.run_good("fork", all_, *both).decode().strip(), "Rhello", *both),
+                         "two")
+        self.assertEqual(told(spawned(*both, "--folder", "/out"), "p", *both), " /out")
+        none = spawned(*both, "--folder", "")
+        self.assertEqual(told(none, "p"), "")
+        self.assertEqual(told(spawned(), "p", *both), "")
+        other = spawned("--tenant", "ada", *both)
+        self.assertEqual(told(other, "rhello", *both), "one")
+        self.assert_fails("folder '/in' is not granted", "send", all_, "p", *both[2:])
+        self.assertEqual(told(all_, "rhello", *both), "one")  # nothing is lost
+        self.assert_fails("'/more', which tenant", "spawn", "--guest", guest, *both, "--folder",
+                          "/more")
+        self.assert_fails("--dir: more than|is given twice", "spawn", "--guest", guest, *both,
+                          "--dir", "/tmp::/in", code=2)
+        self.assert_fails("'/in' is given twice", "spawn", "--guest", guest, *both, "--folder",
+                          "/in", "--folder", "/in", code=2)
+        self.assert_fails("stands alone", "spawn", "--guest", guest, *both, "--folder", "",
+                          "--folder", "/in", code=2)
+        manifest = os.path.join(self.folder.name, "manifest")
+        with open(manifest, "w") as file:
+            json.dump({"tenants": {"": {"folders": [{"host": hosts[1], "guest": "/in"}]}}}, file)
+        self.assert_fails("--dir beside --manifest", "send", none, "p", *both, "--manifest",
+                          manifest)
+        chosen = spawned("--manifest", manifest, "--folder", "/in")
+        self.assertEqual(told(chosen, "rhello", "--manifest", manifest), "two")
+
     def test_limits_of_time(self):
         """What ends the work on a message is told, kept, and set anew."""
         actor = self.echo("--timeout", "7", "--cpu-time", "3")

@@ -65,7 +65,8 @@ HOST = {"--model", "--device", "--threads", "--context", "--kv-type", "--kv-memo
         "--nn-preload", "--trace", "--profile", "--perf-map", "--strict-align"}
 ACTOR = {"--state", "--guest", "--zstd", "--by-hash", "--message", "--tokens", "--json", "--module",
          "--force", "--show", "--drop", "--retry", "--tree", "--all", "--tenant", "--priority",
-         "--durability", "--manifest", "--log", "--log-level", "--trace", "--control", "--last", "--follow"}
+         "--durability", "--manifest", "--log", "--log-level", "--trace", "--control", "--last",
+         "--follow", "--dir", "--folder"}
 
 
 def run(*args, **environment):

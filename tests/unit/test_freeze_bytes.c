@@ -97,7 +97,7 @@ static uint32_t asked(runtime_fixture *f, const runtime_id *id, uint32_t what, u
 
 enum { GROW = 0, LOAD = 2, FILL = 4 };
 
-/* An actor with a memory of so many blocks, of which those up to `filled`, but the first, hold 7. */
+/* An actor with a memory of so many blocks. Those up to `filled`, but the first, hold 7. */
 typedef struct memory {
     runtime_id id;
     uint32_t blocks;
