@@ -342,7 +342,9 @@ typedef enum dw_limit_unit {
     X(clock_ns, COUNT, 1, 1, UINT64_C(1000000000), "",                                             \
       "nanoseconds by which a guest's clocks go on: more is less, of two the coarser counts")     \
     X(device_kv_bytes, BYTES, DW_LIMIT_NONE, 65536, DW_LIMIT_NONE, "--kv-memory",                  \
-      "keys and values of all contexts on a device, pages that are shared once")
+      "keys and values of all contexts on a device, pages that are shared once")                   \
+    X(answer_bytes, BYTES, UINT64_C(1) << 30, 1, DW_LIMIT_NONE, "",                                \
+      "what an actor answers and prints while it works on one message")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {

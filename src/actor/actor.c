@@ -15,6 +15,23 @@
 
 /* ---- what the guest reaches -------------------------------------------------------------- */
 
+/* Hand on what the message may still answer or print. What is beyond goes nowhere: a stream that
+ * failed once would fail for the next message too, and this one fails at its end. */
+static ptrdiff_t put(dw_actor *actor, dw_write_fn to, void *user, const unsigned char *bytes,
+                     size_t count)
+{
+    uint64_t left = dw_instance_limits(actor->instance)->answer_bytes - actor->answered_bytes;
+    size_t allowed = count < left ? count : (size_t)left;
+    if (allowed == 0) {
+        actor->answered_too_much = actor->answered_too_much || count > 0;
+        return (ptrdiff_t)count;
+    }
+    ptrdiff_t taken = to != NULL ? to(user, bytes, allowed) : (ptrdiff_t)allowed;
+    taken = taken > (ptrdiff_t)allowed ? (ptrdiff_t)allowed : taken;
+    actor->answered_bytes += taken > 0 ? (uint64_t)taken : 0;
+    return taken;
+}
+
 /* What is printed is the answer, while there is a message to answer. */
 static ptrdiff_t on_stdout(void *user, const unsigned char *bytes, size_t count)
 {
@@ -26,8 +43,7 @@ static ptrdiff_t on_stdout(void *user, const unsigned char *bytes, size_t count)
         }
     }
     if (actor->current != NULL) {
-        return actor->on_answer != NULL ? actor->on_answer(actor->user, bytes, count)
-                                        : (ptrdiff_t)count;
+        return put(actor, actor->on_answer, actor->user, bytes, count);
     }
     return options->on_stdout != NULL ? options->on_stdout(options->user, bytes, count)
                                       : (ptrdiff_t)count;
@@ -35,11 +51,15 @@ static ptrdiff_t on_stdout(void *user, const unsigned char *bytes, size_t count)
 
 static ptrdiff_t on_stderr(void *user, const unsigned char *bytes, size_t count)
 {
-    const dw_actor *actor = user;
+    dw_actor *actor = user;
     const dw_instance_options *options = &actor->settings->instance;
-    ptrdiff_t taken = options->on_stderr != NULL ? options->on_stderr(options->user, bytes, count)
-                                                 : (ptrdiff_t)count;
-    if (taken > 0 && actor->on_error_output != NULL) {
+    ptrdiff_t taken = (ptrdiff_t)count;
+    if (actor->current != NULL) {
+        taken = put(actor, options->on_stderr, options->user, bytes, count);
+    } else if (options->on_stderr != NULL) {
+        taken = options->on_stderr(options->user, bytes, count);
+    }
+    if (taken > 0 && actor->on_error_output != NULL && !actor->answered_too_much) {
         actor->on_error_output(actor->error_output_user, bytes, (size_t)taken);
     }
     return taken;
@@ -89,6 +109,13 @@ dw_status dw_actor_reply(dw_actor *actor, const void *bytes, size_t count, dw_er
 {
     if (actor->current == NULL) {
         return dw_fail(err, DW_E_STATE, "reply: there is no message to answer");
+    }
+    uint64_t limit = dw_instance_limits(actor->instance)->answer_bytes;
+    if (count > limit || actor->answered_bytes > limit - count) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "reply: %zu bytes behind %" PRIu64 " of this message, limit %" PRIu64
+                       " (answer_bytes)",
+                       count, actor->answered_bytes, limit);
     }
     for (const unsigned char *next = bytes; count > 0;) {
         ptrdiff_t taken = dw_instance_put(actor->instance, on_stdout, actor, next, count);
@@ -496,6 +523,13 @@ static dw_status judge(dw_actor *actor, dw_status status, int32_t result, int ex
                        dw_status_text((dw_status)result), last->code == code ? ": " : "",
                        last->code == code ? last->message : "");
     }
+    if (actor->answered_too_much) {
+        return dw_fail(
+            local, DW_E_LIMIT,
+            "answer: more was answered or printed for one message than the limit %" PRIu64
+            " (answer_bytes)",
+            dw_instance_limits(actor->instance)->answer_bytes);
+    }
     return DW_OK;
 }
 
@@ -519,6 +553,8 @@ dw_status dw_actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *u
     }
     actor->taken = false;
     actor->flushed = false;
+    actor->answered_bytes = 0;
+    actor->answered_too_much = false;
     actor->on_answer = on_answer;
     actor->user = user;
     return DW_OK;

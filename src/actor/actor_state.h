@@ -35,6 +35,8 @@ struct dw_actor {
     dw_message *current;
     bool flushed; /* what the guest had buffered of the answer is written */
     bool taken;   /* the guest has read `current` */
+    bool answered_too_much;
+    uint64_t answered_bytes; /* and printed */
     dw_mailbox new_effects;
     dw_mailbox new_timers;
     dw_write_fn on_answer;

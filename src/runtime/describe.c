@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/limits.h"
 #include "base/public_struct.h"
 #include "runtime/describe.h"
 #include "runtime/engine_of.h"
@@ -353,7 +354,24 @@ static void add_info(dw_json_text *json, const char *id, const dw_runtime_actor_
     dw_json_add_whole(json, "timer_ms", info->timer_ms);
 }
 
-void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record)
+/* Those that are set, as a manifest has them; at the end what is set nowhere counts. */
+static void add_limits(dw_json_text *json, const dw_limits *limits)
+{
+    dw_json_key(json, "limits");
+    dw_json_open(json, '{');
+    for (size_t i = 0; i < dw_limit_count(); i++) {
+        char value[DW_LIMIT_TEXT_BYTES];
+        dw_limit_info row = {.struct_bytes = sizeof row};
+        uint64_t set = dw_limits_at(limits, i);
+        if (set != 0 && dw_limit_get_info(i, &row, NULL) == DW_OK) {
+            dw_limit_format(row.unit, set, value);
+            dw_json_add_string(json, row.name, value);
+        }
+    }
+    dw_json_close(json, '}');
+}
+
+void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record, bool with_limits)
 {
     static const char *const states[] = {
         [DW__MAKING] = "making",   [DW__RESTING] = "resting", [DW__READY] = "ready",
@@ -379,6 +397,9 @@ void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record)
     dw_json_add_whole(json, "memory_bytes", info.memory_bytes);
     dw_json_add_whole(json, "idle_ns", info.idle_ns);
     add_sums(json, &record->sums);
+    if (with_limits && record->limits != NULL) {
+        add_limits(json, record->limits);
+    }
     dw_json_close(json, '}');
 }
 
@@ -452,6 +473,7 @@ void dw__json_tenants(dw_json_text *json, const dw_runtime *runtime)
         dw_json_add_whole(json, "working", tenant->working);
         dw_json_add_whole(json, "ready", tenant->ready_count);
         add_folders(json, tenant->folders);
+        add_limits(json, &tenant->limits);
         add_sums(json, &tenant->sums);
         dw_json_close(json, '}');
     }
@@ -478,7 +500,7 @@ dw_status dw_runtime_describe(dw_runtime *runtime, const char *id, dw_text_room 
         status = look_whole(runtime, id, &record, &row, &names, err);
     }
     if (status == DW_OK && record != NULL) {
-        dw__json_actor(&json, runtime, record);
+        dw__json_actor(&json, runtime, record, true);
     } else if (status == DW_OK && id != NULL) {
         add_row(&json, runtime, &row, &names);
     } else if (status == DW_OK) {
@@ -486,6 +508,7 @@ dw_status dw_runtime_describe(dw_runtime *runtime, const char *id, dw_text_room 
         dw__json_totals(&json, runtime);
         dw__json_tenants(&json, runtime);
         dw__json_kv(&json, &kv);
+        add_limits(&json, &runtime->own_limits);
         dw_json_close(&json, '}');
     }
     dw_free(names.groups);

@@ -83,6 +83,56 @@ static void test_output_through_the_macro(void **state)
     dw_actor_destroy(actor);
 }
 
+static dw_actor *spawned_within(actor_fixture *fixture, const char *guest, const char *bytes)
+{
+    dw_actor *actor = NULL;
+    dw_error error = {.message = ""};
+    dw_limits limits = {.struct_bytes = sizeof limits};
+    assert_int_equal(dw_limits_set(&limits, "answer_bytes", bytes, &error), DW_OK);
+    const dw_instance_options instance = {.struct_bytes = sizeof instance, .limits = &limits};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
+    dw_module *module = actor_module(fixture, guest);
+    assert_int_equal(dw_actor_spawn(&actor, module, &options, &error), DW_OK);
+    dw_module_unref(module);
+    return actor;
+}
+
+/* Replies and prints beyond the limit are refused, the message fails by its name, and the next is
+ * worked on; exactly the limit is fine. */
+static void test_output_is_bounded(void **state)
+{
+    static const char *const guests[] = {"actor_echo.wasm", "actor_printer.wasm"};
+    actor_fixture *fixture = *state;
+    for (size_t i = 0; i < 2; i++) {
+        dw_actor *actor = spawned_within(fixture, guests[i], "10");
+        for (int fiber = 0; fiber < 2; fiber++) {
+            assert_int_equal(answered(fixture, actor, "0123456789", fiber), DW_OK);
+            assert_string_equal(said.bytes, "0123456789");
+            assert_int_equal(answered(fixture, actor, "0123456789a", fiber), DW_E_LIMIT);
+            assert_true(said.count <= 10);
+            assert_int_equal(answered(fixture, actor, "", fiber), DW_OK);
+            assert_int_equal(said.count, 0);
+            assert_int_equal(answered(fixture, actor, "again", fiber), DW_OK);
+            assert_string_equal(said.bytes, "again");
+        }
+        dw_error error = {.message = ""};
+        assert_int_equal(dw_actor_send(actor, NULL, "more than there is room", 23, &error), DW_OK);
+        said = (text){.count = 0};
+        assert_int_equal(dw_actor_receive(actor, keep, &said, &error), DW_E_LIMIT);
+        assert_non_null(strstr(error.message, "limit 10 (answer_bytes)"));
+        dw_actor_destroy(actor);
+    }
+    dw_actor *flood = spawned_within(fixture, "actor_echo.wasm", "1M"); /* 3 MiB, by replies */
+    dw_error error = {.message = ""};
+    assert_int_equal(dw_actor_send(flood, NULL,
+                                   "\x01"
+                                   "3",
+                                   2, &error),
+                     DW_OK);
+    assert_int_equal(dw_actor_receive(flood, NULL, NULL, &error), DW_E_LIMIT);
+    dw_actor_destroy(flood);
+}
+
 static void test_output_is_a_terminal(void **state)
 {
     actor_fixture *fixture = *state;
@@ -122,9 +172,8 @@ static void test_output_of_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_output_through_the_macro),
-        cmocka_unit_test(test_output_is_a_terminal),
-        cmocka_unit_test(test_output_of_lines),
+        cmocka_unit_test(test_output_through_the_macro), cmocka_unit_test(test_output_is_bounded),
+        cmocka_unit_test(test_output_is_a_terminal),     cmocka_unit_test(test_output_of_lines),
         cmocka_unit_test(test_output_of_parts),
     };
     return cmocka_run_group_tests_name("actors' output", tests, actor_fixture_open,

@@ -316,6 +316,7 @@ static const struct {
     {"group_members", "test_runtime_names.c"},
     {"clock_ns", "test_clock.c"},
     {"device_kv_bytes", "test_kv_log.c"}, /* and below */
+    {"answer_bytes", "test_actor_output.c"},
 };
 
 /* A module of many functions, 4 MiB of code or so. */

@@ -831,7 +831,7 @@ static void test_runtime_lists(void **state)
     runtime_id ids[100];
     size_t count = 0;
     dw_error error;
-    char text[4096];
+    char text[16384];
     runtime_open(f);
     runtime_id some = runtime_spawned(f, f->echo, NULL);
     for (int i = 1; i < 90; i++) {
@@ -855,9 +855,21 @@ static void test_runtime_lists(void **state)
     assert_non_null(strstr(text, some.text));
     assert_non_null(strstr(text, "\"may\":[\"spawn\",\"fork\",\"send-kin\",\"send-tenant\","
                                  "\"send-any\",\"timers\",\"join\"]"));
+    assert_non_null(strstr(text, "\"message_timeout_ms\":\"10m\""));
+    size_t shown = 0; /* each of the limits that bound it */
+    for (size_t i = 0; i < dw_limit_count(); i++) {
+        char member[96];
+        dw_limit_info row = {.struct_bytes = sizeof row};
+        assert_int_equal(dw_limit_get_info(i, &row, &error), DW_OK);
+        (void)snprintf(member, sizeof member, "\"%s\":\"", row.name);
+        shown += strstr(text, member) != NULL;
+    }
+    assert_int_equal(shown, dw_limit_count());
     assert_int_equal(dw_runtime_describe(f->runtime, NULL, &room, &error), DW_OK);
     text[room.count] = '\0';
     assert_non_null(strstr(text, "{\"actors\":90,"));
+    assert_non_null(strstr(text, "\"kv\":{\"limit_bytes\":"));
+    assert_non_null(strstr(text, "\"device_kv_bytes\":\"none\""));
     room.capacity = 10;
     assert_int_equal(dw_runtime_describe(f->runtime, NULL, &room, &error), DW_E_SPACE);
     assert_int_equal(room.count, strlen(text));

@@ -31,7 +31,7 @@ static void test_counters_outlast_memory(void **state)
     runtime_fixture *f = *state;
     runtime_answer answer;
     dw_error error;
-    char text[4096];
+    char text[16384];
     runtime_open(f);
     runtime_id id = runtime_spawned(f, f->hostile, NULL);
     for (int i = 0; i < 5; i++) {

@@ -65,7 +65,7 @@ static void test_grants_are_by_tenant(void **state)
     runtime_fixture *f = *state;
     runtime_id child;
     dw_error error;
-    char text[4096];
+    char text[16384];
     open_with(f, both, 2);
     runtime_id id = spawned(f, "a");
     runtime_id other = spawned(f, "b");

@@ -545,7 +545,7 @@ static ptrdiff_t ignore(void *user, const unsigned char *bytes, size_t count)
 static void assert_seen(runtime_fixture *f, const runtime_id *a)
 {
     char id[DW_ACTOR_ID_CHARS + 1];
-    char room[4096];
+    char room[16384];
     uint64_t numbers[8];
     size_t count = 0;
     dw_error error = {.message = ""};

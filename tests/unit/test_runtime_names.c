@@ -156,7 +156,7 @@ static void test_runtime_groups(void **state)
     dw_error error;
     uint64_t accepted = 0;
     runtime_id ids[COUNT];
-    char text[4096];
+    char text[16384];
     runtime_open(f);
     tenant(f, "a");
     runtime_id stranger = spawned(f, "a", DW_MAY_ALL, NULL);
@@ -268,7 +268,7 @@ static void test_kept_names_of_the_dormant(void **state)
     runtime_fixture *f = *state;
     dw_error error;
     uint64_t accepted = 0;
-    char text[4096];
+    char text[16384];
     runtime_open(f);
     tenant(f, "a");
     runtime_id clerk = spawned(f, "", DW_MAY_ALL, "clerk");
