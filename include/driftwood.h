@@ -344,7 +344,9 @@ typedef enum dw_limit_unit {
     X(device_kv_bytes, BYTES, DW_LIMIT_NONE, 65536, DW_LIMIT_NONE, "--kv-memory",                  \
       "keys and values of all contexts on a device, pages that are shared once")                   \
     X(answer_bytes, BYTES, UINT64_C(1) << 30, 1, DW_LIMIT_NONE, "",                                \
-      "what an actor answers and prints while it works on one message")
+      "what an actor answers and prints while it works on one message")                            \
+    X(actor_bytes, BYTES, UINT64_C(128) << 30, 65536, UINT64_C(1) << 60, "",                       \
+      "files of an actor in a state folder")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {

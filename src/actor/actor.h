@@ -23,6 +23,8 @@ bool dw_actor_has_base(const dw_actor *actor);
 void dw_actor_map_files(dw_actor *actor, uint32_t files_max);
 /* The files that hold something of it; 0: it is not known which. */
 size_t dw_actor_file_count(const dw_actor *actor);
+/* And what they take; 0: that is not noted. */
+uint64_t dw_actor_file_bytes(const dw_actor *actor);
 /* It is not known any more. */
 void dw_actor_forget_files(dw_actor *actor);
 /* Files have numbers of their owner's: set that of the one that was written last, of the one at a

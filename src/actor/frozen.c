@@ -117,6 +117,16 @@ size_t dw_actor_file_count(const dw_actor *actor)
     return actor->frozen.map != NULL ? dw_frozen_map_count(actor->frozen.map) : 0;
 }
 
+uint64_t dw_actor_file_bytes(const dw_actor *actor)
+{
+    const dw_frozen_map *map = actor->frozen.map;
+    uint64_t bytes = 0;
+    for (size_t i = 0; map != NULL && i < map->file_count; i++) {
+        bytes += map->files[i].used ? map->files[i].bytes : 0;
+    }
+    return bytes;
+}
+
 bool dw_actor_has_file(const dw_actor *actor, uint64_t number)
 {
     const dw_frozen_map *map = actor->frozen.map;

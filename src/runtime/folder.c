@@ -484,6 +484,21 @@ static dw_status change_module(struct dw__folder *f, dw__turn *turn, const dw_ac
                            : status;
 }
 
+/* With the file that was written now. */
+static dw_status check_files(dw_actor *actor, const char *id, dw_error *err)
+{
+    const uint64_t limit = dw_instance_limits(dw_actor_instance(actor))->actor_bytes;
+    const uint64_t bytes = dw_actor_file_bytes(actor);
+    if (bytes <= limit) {
+        return DW_OK;
+    }
+    char text[2][DW_LIMIT_TEXT_BYTES];
+    dw_limit_format(DW_LIMIT_BYTES, bytes, text[0]);
+    dw_limit_format(DW_LIMIT_BYTES, limit, text[1]);
+    return dw_fail(err, DW_E_LIMIT, "actor %s: its files would take %s, limit %s (actor_bytes)", id,
+                   text[0], text[1]);
+}
+
 static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
 {
     struct dw__folder *f = user;
@@ -518,6 +533,9 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
     if (status == DW_OK) {
         note_file(row, actor, &stats);
         status = dw_actor_folder_snapshot_written(f->folder, row, path, err);
+    }
+    if (status == DW_OK) {
+        status = check_files(actor, turn->folder.id, err);
     }
     if (status == DW_OK && turn->keeps) {
         turn->folder.keeps = row->sequence;

@@ -226,6 +226,43 @@ static void test_freeze_bytes_of_a_long_life(void **state)
     dw_module_unref(sparse);
 }
 
+/* Who would have more in files than its limit is refused, is what it was, also after a restart, and
+ * goes on once it may; another does not notice. */
+static void test_freeze_bytes_are_limited(void **state)
+{
+    enum { MAY = 1 << 20 };
+    runtime_fixture *f = *state;
+    dw_error error = {.message = ""};
+    dw_limits limits = {.struct_bytes = sizeof limits, .actor_bytes = MAY, .attempts = 1};
+    const dw_instance_options instance = {.struct_bytes = sizeof instance, .limits = &limits};
+    const dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
+    const dw_spawn_options options = {.struct_bytes = sizeof options, .actor = &actor};
+    size_t files;
+    dw_module *sparse = actor_module_of_text(f->actors, "actor_sparse.wat");
+    open_folder(f);
+    memory other = spawn_memory(f, sparse, 1024, 1024);
+    runtime_id id = runtime_spawned(f, sparse, &options);
+    (void)asked(f, &id, GROW, 64, 0, 0);
+    (void)asked(f, &id, FILL, BLOCK, MAY / 2, 9);
+    const uint32_t message[4] = {FILL, 4 * BLOCK, MAY, 8};
+    const dw_request more = {
+        .struct_bytes = sizeof more, .message = message, .message_bytes = sizeof message};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(dw_runtime_call(f->runtime, id.text, &more, &error), DW_E_LIMIT);
+        assert_non_null(strstr(error.message, "limit 1M (actor_bytes)"));
+        assert_int_equal(asked(f, &id, LOAD, 4 * BLOCK, 0, 0), 0x09090909);
+        assert_true(bytes_of(&id, &files) <= MAY);
+        change(f, &other, 1, 500, 3 + (uint32_t)i);
+    }
+    runtime_close(f);
+    open_folder(f);
+    assert_int_equal(asked(f, &id, LOAD, 4 * BLOCK, 0, 0), 0x09090909);
+    assert_held(f, &other);
+    dw_free(other.held);
+    close_folder(f);
+    dw_module_unref(sparse);
+}
+
 static void test_freeze_bytes_of_nothing_new(void **state)
 {
     runtime_fixture *f = *state;
@@ -579,6 +616,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_freeze_bytes_of_hot_pages),
         cmocka_unit_test(test_freeze_bytes_of_a_long_life),
+        cmocka_unit_test(test_freeze_bytes_are_limited),
         cmocka_unit_test(test_freeze_bytes_of_nothing_new),
         cmocka_unit_test(test_freeze_bytes_bounded),
         cmocka_unit_test(test_freeze_bytes_keep_contexts),

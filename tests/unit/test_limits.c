@@ -317,6 +317,7 @@ static const struct {
     {"clock_ns", "test_clock.c"},
     {"device_kv_bytes", "test_kv_log.c"}, /* and below */
     {"answer_bytes", "test_actor_output.c"},
+    {"actor_bytes", "test_freeze_bytes.c"},
 };
 
 /* A module of many functions, 4 MiB of code or so. */
