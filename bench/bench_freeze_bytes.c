@@ -1,9 +1,9 @@
 /* How many bytes the freezes of an actor write, of how many that are new: keys and values, and
  * pages of 4,096 bytes that differ. Counts, not times. An actor in a state folder has --rounds
  * turns (200), each of which is frozen: of a chat, whose keys and values grow; in which the same
- * pages change, or some of a large memory; in which nothing is new. Beside them what the folder has
- * at the end, and how long a turn takes for which it is read. The folder is made where $TMPDIR
- * says. */
+ * pages change, or some of a large memory; in which pages come that stay; in which nothing is new.
+ * Beside them what the folder has at the end, and how long a turn takes for which it is read. The
+ * folder is made where $TMPDIR says. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,6 +106,17 @@ static void change_large(bench *b, const char *id, int turn)
     b->random = b->random * 1664525u + 1013904223u;
     fill(b, id, (1 + (b->random >> 8) % (LARGE_PAGES - 8)) * PAGE_BYTES, 8 * PAGE_BYTES,
          (uint32_t)turn);
+}
+
+static void prepare_kept(bench *b, const char *id)
+{
+    grow(b, id, (uint32_t)b->turns / 2 + 4);
+}
+
+/* 8 pages that nothing has been in: all that was ever written stays. */
+static void change_kept(bench *b, const char *id, int turn)
+{
+    fill(b, id, (16 + (uint32_t)turn * 8) * PAGE_BYTES, 8 * PAGE_BYTES, 1 + (uint32_t)turn % 250);
 }
 
 static void change_nothing(bench *b, const char *id, int turn)
@@ -246,6 +257,7 @@ int main(int argc, char **argv)
     const life lives[] = {{"freeze_chat", b.talker, prepare_chat, chat},
                           {"freeze_hot_pages", b.sparse, prepare_hot, change_hot},
                           {"freeze_pages_of_64_mib", b.sparse, prepare_large, change_large},
+                          {"freeze_pages_that_stay", b.sparse, prepare_kept, change_kept},
                           {"freeze_nothing_new", b.sparse, NULL, change_nothing}};
     bench_header();
     for (size_t i = 0; i < sizeof lives / sizeof lives[0]; i++) {

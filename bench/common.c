@@ -98,7 +98,7 @@ void bench_read_options(bench_options *options, int argc, char **argv, const cha
             options->threads = (int)number_of("threads", optarg, 512);
             break;
         case 'n':
-            options->rounds = (int)number_of("rounds", optarg, 1000);
+            options->rounds = (int)number_of("rounds", optarg, 100000);
             break;
         case 'r':
             options->rows = optarg;
