@@ -170,6 +170,7 @@ class Actors(Base):
                             ("args", {"args": [1]}), ("kv_type", {"kv_type": "f64"}),
                             ("durability", {"durability": "never"}), ("pinned", {"pinned": 1}),
                             ("failures_max", {"failures_max": -1}),
+                            ("folders", {"folders": "/in"}),
                             ("supervision", {"supervision": "none"}), (None, {"mya": []})):
             self.refused(400, param, "POST", "/v1/actors", {"module": "0" * 64, **more})
         self.refused(404, "model", "POST", "/v1/actors", {"module": "0" * 64, "model": "none"})
@@ -617,8 +618,14 @@ class Tenants(Base):
         key = self.keys["red"]
         module = self.upload("actor_echo", key=key)
         self.refused(403, None, "POST", "/v1/actors", {"module": module, "may": ["spawn"]}, key=key)
-        actor = self.good("POST", "/v1/actors", {"module": module}, 201, key=key)["id"]
-        self.assertEqual(self.good("GET", "/v1/actors/" + actor, key=key)["may"], [])
+        self.refused(403, None, "POST", "/v1/actors", {"module": module, "folders": ["/in"]},
+                     key=key)
+        actor = self.good("POST", "/v1/actors", {"module": module, "folders": [],
+                                                 "limits": {"answer_bytes": "3M"}}, 201,
+                          key=key)["id"]
+        shown = self.good("GET", "/v1/actors/" + actor, key=key)
+        self.assertEqual(shown["may"], [])
+        self.assertEqual(shown["limits"]["answer_bytes"], "3M")
 
 
 class Unit(unittest.TestCase):
