@@ -26,6 +26,9 @@ typedef struct kv_pages {
     dw_extent_file *own;    /* NULL: none yet */
     uint64_t own_offset;
     size_t loose_bytes; /* of pages that are no file's, counted with the device */
+    /* Records that can be written as it is: so it is for most steps, which touch nothing else. */
+    uint32_t ready_from;
+    uint32_t ready_end;
 } kv_pages;
 
 static kv_pages *pages_of(dw__kv_backing *backing)
@@ -225,6 +228,7 @@ static dw_status own_from(kv_pages *pages, uint32_t first, uint32_t length, uint
                 .end = page_end(pages, committed),
                 .used = page_end(pages, dw__kv_whole_steps(used))};
     dw_status status = dw_region_commit(pages->region, to.end, err);
+    pages->ready_end = 0;
     if (status != DW_OK) {
         return status;
     }
@@ -233,12 +237,22 @@ static dw_status own_from(kv_pages *pages, uint32_t first, uint32_t length, uint
     } else {
         status = extend_own(pages, &to, err);
     }
-    return status == DW_OK ? commit_records(pages, committed, err) : status;
+    status = status == DW_OK ? commit_records(pages, committed, err) : status;
+    if (status == DW_OK) {
+        size_t record_bytes = pages->backing.record_bytes;
+        pages->ready_from = (uint32_t)((shared_bytes(pages) + record_bytes - 1) / record_bytes);
+        pages->ready_end = dw__kv_whole_steps(used);
+    }
+    return status;
 }
 
 static dw_status begin(dw__kv_backing *backing, uint32_t first, uint32_t length, uint32_t end,
                        dw_error *err)
 {
+    const kv_pages *pages = pages_of(backing);
+    if (first >= pages->ready_from && end <= pages->ready_end) {
+        return DW_OK;
+    }
     return own_from(pages_of(backing), first, length, end > length ? end : length,
                     dw__kv_doubled(backing, end), err);
 }
@@ -297,6 +311,7 @@ static dw_status share_own(kv_pages *pages, size_t full, dw_error *err)
         return DW_OK;
     }
     DW_ASSERT(pages->own != NULL);
+    pages->ready_end = 0;
     dw_file_extent more = {.start = shared,
                            .bytes = full - shared,
                            .file = pages->own,
