@@ -41,10 +41,7 @@ static dw_status make_grammar(dw_sampler *sampler, const dw_vocab *vocab, const 
         return dw_fail(err, DW_E_MEMORY, "no memory for a grammar over %u tokens",
                        sampler->vocab_count);
     }
-    dw_status status = dw_vocab_wait_for(vocab, sampler->stop, err);
-    if (status == DW_OK) {
-        status = dw_vocab_token_texts(vocab, &g->texts, err);
-    }
+    dw_status status = dw_vocab_token_texts_for(vocab, sampler->stop, &g->texts, err);
     if (status == DW_OK) {
         status = dw_grammar_create(&g->grammar, g->texts, text, bytes, &tokens, err);
     }

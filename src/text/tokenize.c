@@ -72,29 +72,26 @@ static dw_status repair_text(const char *text, size_t *text_bytes, char **out, d
 
 /* ---- stretches of text -------------------------------------------------------------------- */
 
-static dw_status make_pairs(const dw_vocab *vocab, dw_error *err)
+dw_status dw__vocab_make_pairs(void *arg, dw_error *err)
 {
+    const dw_vocab *vocab = arg;
     lazy_pairs *lazy = vocab->lazy_pairs;
     dw_status status = DW_OK;
-    dw_account_scope payer = dw_account_pause(); /* the model's */
-    (void)pthread_mutex_lock(&lazy->lock);
-    if (lazy->pairs == NULL && vocab->file == NULL && lazy->own_file == NULL) {
+    if (vocab->file == NULL && lazy->own_file == NULL) {
         status = dw_gguf_open(&lazy->own_file, vocab->path, err);
     }
-    if (lazy->pairs == NULL && status == DW_OK) {
-        status = dw_byte_pairs_create(
-            &lazy->pairs, vocab->file != NULL ? vocab->file : lazy->own_file, vocab->vocab, err);
-    }
-    (void)pthread_mutex_unlock(&lazy->lock);
-    dw_account_leave(payer);
-    return status;
+    return status != DW_OK
+               ? status
+               : dw_byte_pairs_create(&lazy->pairs,
+                                      vocab->file != NULL ? vocab->file : lazy->own_file,
+                                      vocab->vocab, err);
 }
 
 /* By our own code, where the vocabulary has a splitter, `by`. */
 static dw_status add_own(const dw_vocab *vocab, const dw_pre_tokenizer *by, const char *text,
                          size_t bytes, dw_token_list *out, dw_error *err)
 {
-    dw_status status = make_pairs(vocab, err);
+    dw_status status = dw_once_do(&vocab->lazy_pairs->once, out->stop, err);
     return status != DW_OK
                ? status
                : dw_byte_pairs_tokenize(vocab->lazy_pairs->pairs, by, text, bytes, out, err);

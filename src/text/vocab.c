@@ -16,6 +16,8 @@
 #include "text/llama_guard.h"
 #include "text/vocab_internal.h"
 
+static dw_status make_texts(void *arg, dw_error *err);
+
 /* ---- opening ------------------------------------------------------------------------------ */
 
 /* Byte-pair tokenizers first split the text by a pattern, which has a name. */
@@ -138,8 +140,8 @@ static dw_status create(dw_vocab **out, const char *path, uint32_t token_count, 
         dw_free(own_path);
         return dw_fail(err, DW_E_MEMORY, "no memory for a vocabulary");
     }
-    (void)pthread_mutex_init(&lazy->lock, NULL);
-    (void)pthread_mutex_init(&pairs->lock, NULL);
+    dw_once_init(&lazy->once, make_texts, vocab);
+    dw_once_init(&pairs->once, dw__vocab_make_pairs, vocab);
     vocab->lazy = lazy;
     vocab->lazy_pairs = pairs;
     vocab->path = own_path;
@@ -328,6 +330,8 @@ void dw_vocab_close(dw_vocab *vocab)
         dw_os_close(vocab->loading->fd);
         dw_free(vocab->loading);
     }
+    dw_once_release(&vocab->lazy->once);
+    dw_once_release(&vocab->lazy_pairs->once);
     if (vocab->model != NULL) {
         llama_model_free(vocab->model);
     }
@@ -336,11 +340,9 @@ void dw_vocab_close(dw_vocab *vocab)
     dw_unigrams_destroy(vocab->unigrams);
     dw_word_pieces_destroy(vocab->word_pieces);
     dw_token_texts_release(&vocab->lazy->texts);
-    (void)pthread_mutex_destroy(&vocab->lazy->lock);
     dw_free(vocab->lazy);
     dw_byte_pairs_destroy(vocab->lazy_pairs->pairs);
     dw_gguf_close(vocab->lazy_pairs->own_file);
-    (void)pthread_mutex_destroy(&vocab->lazy_pairs->lock);
     dw_free(vocab->lazy_pairs);
     dw_free(vocab->path);
     dw_free(vocab);
@@ -460,30 +462,31 @@ static int32_t text_of(const void *user, int32_t token, char *text, int32_t capa
     return bytes == DW_LLAMA_THREW ? 0 : bytes; /* a token without text */
 }
 
+static dw_status make_texts(void *arg, dw_error *err)
+{
+    const dw_vocab *vocab = arg;
+    dw_token_texts *texts = &vocab->lazy->texts;
+    dw_status status = dw_token_texts_make(texts, vocab->count, text_of, vocab, err);
+    for (uint32_t i = 0; status == DW_OK && i < vocab->count; i++) {
+        char none[1];
+        texts->is_end[i] = dw_vocab_is_end(vocab, (int32_t)i);
+        texts->is_control[i] = texts->starts[i + 1] > texts->starts[i] &&
+                               dw_llama_token_text(vocab->vocab, (int32_t)i, none, 0, false) == 0;
+    }
+    return status;
+}
+
+dw_status dw_vocab_token_texts_for(const dw_vocab *vocab, dw_stop *stop, const dw_token_texts **out,
+                                   dw_error *err)
+{
+    dw_status status = dw_vocab_wait_for(vocab, stop, err);
+    *out = &vocab->lazy->texts;
+    return status == DW_OK ? dw_once_do(&vocab->lazy->once, stop, err) : status;
+}
+
 dw_status dw_vocab_token_texts(const dw_vocab *vocab, const dw_token_texts **out, dw_error *err)
 {
-    lazy_texts *lazy = vocab->lazy;
-    dw_status status = dw_vocab_wait(vocab, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    (void)pthread_mutex_lock(&lazy->lock);
-    if (!lazy->made) {
-        dw_account_scope payer = dw_account_pause(); /* the model's */
-        status = dw_token_texts_make(&lazy->texts, vocab->count, text_of, vocab, err);
-        for (uint32_t i = 0; status == DW_OK && i < vocab->count; i++) {
-            char none[1];
-            lazy->texts.is_end[i] = dw_vocab_is_end(vocab, (int32_t)i);
-            lazy->texts.is_control[i] =
-                lazy->texts.starts[i + 1] > lazy->texts.starts[i] &&
-                dw_llama_token_text(vocab->vocab, (int32_t)i, none, 0, false) == 0;
-        }
-        lazy->made = status == DW_OK;
-        dw_account_leave(payer);
-    }
-    (void)pthread_mutex_unlock(&lazy->lock);
-    *out = &lazy->texts;
-    return status;
+    return dw_vocab_token_texts_for(vocab, NULL, out, err);
 }
 
 /* ---- chat template ------------------------------------------------------------------------ */

@@ -80,6 +80,9 @@ dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size
 /* The text of all tokens, made at the first call. Until the vocabulary goes.
  * Errors: DW_E_MEMORY, DW_E_LIMIT. */
 dw_status dw_vocab_token_texts(const dw_vocab *vocab, const dw_token_texts **out, dw_error *err);
+/* The same for somebody whose time may end meanwhile. Errors: also DW_E_CANCELLED. */
+dw_status dw_vocab_token_texts_for(const dw_vocab *vocab, dw_stop *stop, const dw_token_texts **out,
+                                   dw_error *err);
 /* The one token that `text` [bytes] is, special ones among them; -1: it is none, or several. */
 int32_t dw_vocab_find(const dw_vocab *vocab, const char *text, size_t bytes);
 

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/once.h"
 #include "tokenizer/byte_pairs.h"
 #include "tokenizer/sentence_pieces.h"
 #include "tokenizer/special_tokens.h"
@@ -12,17 +13,16 @@
 #include "tokenizer/word_pieces.h"
 #include "text/vocab.h"
 
-/* Made when a grammar first asks: it takes milliseconds and a megabyte or two. */
+/* Made when a grammar first asks: it takes tens of milliseconds and a megabyte or two. */
 typedef struct lazy_texts {
-    pthread_mutex_t lock;
-    bool made;
+    dw_once once;
     dw_token_texts texts;
 } lazy_texts;
 
-/* Made when the first long text comes that libllama cannot split, or cannot be left over: tens of
- * milliseconds and megabytes. */
+/* Made when the first long text comes that libllama cannot split, or cannot be left over: a tenth
+ * of a second or two, and megabytes. */
 typedef struct lazy_pairs {
-    pthread_mutex_t lock;
+    dw_once once;
     dw_byte_pairs *pairs; /* borrows its texts from the file */
     dw_gguf *own_file;
 } lazy_pairs;
@@ -59,5 +59,8 @@ struct dw_vocab {
     int32_t last;
     lazy_texts *lazy;
 };
+
+/* lazy_pairs' work, of a dw_vocab (tokenize.c). */
+dw_status dw__vocab_make_pairs(void *arg, dw_error *err);
 
 #endif

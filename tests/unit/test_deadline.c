@@ -111,9 +111,18 @@ static void test_deadline_in_text(void **state)
     (void)state;
     ends("tokenize", "16000000");
     ends("detokenize", "4000000");
+    ends("word", "16000000");
+    ends("word_pieces", "16000000");
+    ends("unigrams", "16000000");
 }
 
-/* What nobody leaves before it is through: a few seconds at the most. */
+static void test_deadline_in_bulk_memory(void **state)
+{
+    (void)state;
+    ends("fill", "1000");
+    ends("copy", "1000");
+}
+
 static void test_deadline_in_chats_and_grammars(void **state)
 {
     (void)state;
@@ -377,6 +386,10 @@ static void test_scheduler_work_holds_nobody_up(void **state)
     holds_nobody_up("embed", "16000", NULL);
     holds_nobody_up("encode", "4096", NULL);
     holds_nobody_up("tokenize", "16000000", NULL);
+    holds_nobody_up("word", "16000000", NULL);
+    holds_nobody_up("unigrams", "16000000", NULL);
+    holds_nobody_up("fill", "1000", NULL);
+    holds_nobody_up("copy", "1000", NULL);
     holds_nobody_up("random", "2000000000", NULL);
     holds_nobody_up("render", "0", LONG_TEMPLATE);
     holds_nobody_up("parse", "4000000", "chatml");
@@ -613,6 +626,7 @@ int main(void)
         cmocka_unit_test(test_deadline_in_one_product),
         cmocka_unit_test(test_deadline_in_large_operations),
         cmocka_unit_test(test_deadline_in_text),
+        cmocka_unit_test(test_deadline_in_bulk_memory),
         cmocka_unit_test(test_deadline_in_chats_and_grammars),
         cmocka_unit_test(test_deadline_in_a_shift),
         cmocka_unit_test(test_deadline_in_a_sleep),
