@@ -4,6 +4,8 @@
 set(DRIFTWOOD_GUESTS_DIR "${CMAKE_BINARY_DIR}/guests")
 set(DRIFTWOOD_GUESTS_PREBUILT "" CACHE PATH "folder of ready-made *.wasm, instead of compiling")
 file(MAKE_DIRECTORY "${DRIFTWOOD_GUESTS_DIR}")
+# Where `driftwood new` of the build folder finds the SDKs, and with them the headers in guest/.
+file(CREATE_LINK "${CMAKE_SOURCE_DIR}/sdk" "${CMAKE_BINARY_DIR}/sdk" SYMBOLIC)
 
 file(GLOB example_guests CONFIGURE_DEPENDS guest/examples/*.c)
 file(GLOB test_guests CONFIGURE_DEPENDS tests/guest/*.c)

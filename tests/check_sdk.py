@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 SOURCE = pathlib.Path(sys.argv[1]).resolve()
-LANGUAGES = sorted(path.name for path in (SOURCE / "sdk").iterdir() if path.is_dir())
+LANGUAGES = sorted(path.name for path in (SOURCE / "sdk").iterdir() if path.is_dir() and path.name != "c")
 # Where a language says its package's version.
 VERSIONS = {"rust/Cargo.toml": r'^version = "([^"]*)"'}
 

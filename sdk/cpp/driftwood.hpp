@@ -482,6 +482,20 @@ public:
         return result < 0 ? Result<Floats>(Error::last(result))
                           : Result<Floats>(static_cast<Floats &&>(out));
     }
+    /* Rows [tokens][embedding_length] of the model's table, for Context::forward_embeddings. */
+    Result<Floats> token_embeddings(TokenSpan tokens) const
+    {
+        auto about = info();
+        if (!about) {
+            return about.error();
+        }
+        detail::Aligned aligned(tokens);
+        Floats out(about->embedding_length * tokens.size());
+        int32_t result =
+            dw_token_embeddings(handle_, aligned.data(), aligned.count(), out.data());
+        return result < 0 ? Result<Floats>(Error::last(result))
+                          : Result<Floats>(static_cast<Floats &&>(out));
+    }
     Result<int32_t> greedy(Span<const float> logits) const
     {
         return detail::number(dw_greedy(handle_, logits.data()));
@@ -652,6 +666,39 @@ public:
         detail::Aligned aligned(tokens);
         return detail::number(
             dw_forward_hidden(handle_, aligned.data(), aligned.count(), hidden.data(), rows));
+    }
+    /* Rows [count][embedding_length] in the place of tokens. */
+    Result<int32_t> forward_embeddings(Span<const float> embeddings, uint32_t count,
+                                       Span<float> logits = {}, uint32_t rows = 1)
+    {
+        return detail::number(dw_forward_embeddings(handle_, embeddings.data(), count,
+                                                    logits.data(), logits.empty() ? 0 : rows));
+    }
+    /* Computes a tree of tokens behind the context; parents[i] is the earlier token that token i
+     * hangs on, -1: the context's end. `logits`: rows for the last tokens. For masks and positions
+     * of your own fill a dw_forward_tree_step, and call dw_forward_tree. */
+    Result<int32_t> forward_tree(TokenSpan tokens, TokenSpan parents, Span<float> logits = {},
+                                 uint32_t rows = 0)
+    {
+        if (!parents.empty() && parents.size() != tokens.size()) {
+            return Error::of(DW_E_ARG, "forward_tree: a parent for each token is needed");
+        }
+        detail::Aligned aligned(tokens);
+        detail::Aligned aligned_parents(parents);
+        dw_forward_tree_step step{};
+        step.context = handle_;
+        step.tokens = aligned.data();
+        step.token_count = aligned.count();
+        step.parents = parents.empty() ? nullptr : aligned_parents.data();
+        step.rows = logits.data();
+        step.row_count = logits.empty() ? 0 : rows;
+        return detail::number(dw_forward_tree(&step));
+    }
+    /* Appends a path of the tree, and drops the rest. */
+    Result<int32_t> keep(TokenSpan path)
+    {
+        return detail::number(
+            dw_context_keep(handle_, path.data(), static_cast<uint32_t>(path.size())));
     }
     Result<Top> forward_top(TokenSpan tokens, uint32_t count)
     {

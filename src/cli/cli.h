@@ -30,6 +30,8 @@ int dw_cli_serve(int argc, char **argv);
 int dw_cli_check(int argc, char **argv);
 int dw_cli_limits(int argc, char **argv);
 int dw_cli_top(int argc, char **argv);
+int dw_cli_new(int argc, char **argv);
+int dw_cli_build(int argc, char **argv);
 
 /* Loading a model: options that show how an upload goes, once it takes longer than a second on a
  * terminal, and let Ctrl-C end it (DW_E_CANCELLED). From _begin to _end one at a time. */

@@ -23,6 +23,8 @@ static const command commands[] = {
     {"inspect", dw_cli_inspect, "tell what a model file holds and whether it runs here"},
     {"eval", dw_cli_eval, "tell how well a model predicts a text"},
     {"limits", dw_cli_limits, "list the limits that guests meet, with their defaults"},
+    {"new", dw_cli_new, "make a project of a guest in a language of your choice"},
+    {"build", dw_cli_build, "build such a project"},
     {"check", dw_cli_check, "go through a snapshot file and tell whether it is whole"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

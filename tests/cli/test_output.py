@@ -108,12 +108,13 @@ class Output(Case):
                  ["eval", "logits", *windows, "--out", os.path.join(self.folder, "logits")],
                  ["run", *WITH_MODEL, "--prompt", "Hello", "--max-tokens", "3"],
                  ["run", guest("print_env"), "--env", "A=1"], ["limits"],
+                 ["new", "--list"], ["new", "--list", "--json"], ["build", "-q", self.project()],
                  ["chat", *WITH_MODEL, "--max-tokens", "3"], looking, [*looking, "--json"],
                  ["serve", *WITH_MODEL, "--listen", "127.0.0.1:0", "--state",
                   os.path.join(self.folder, "served")]]
         plain += [[name, "--help"] for name in ("run", "chat", "actor", "doctor", "devices",
                                                 "models", "inspect", "eval", "check", "top",
-                                                "serve")]
+                                                "serve", "new", "build")]
         actors = [["spawn", "--guest", TALKER, *WITH_MODEL], ["send", ids[0], "+5"],
                   ["send", ids[0], "+5", "--json"], ["list"], ["show", ids[0]],
                   ["show", ids[0], "--json"], ["list", "--json"], ["freeze", ids[0]],
@@ -124,6 +125,15 @@ class Output(Case):
                   ["mail", ids[0], "--json"],
                   ["export", ids[0], os.path.join(self.folder, "out"), "--json"]]
         return plain + [["actor", *words, "--state", self.state] for words in actors]
+
+    def project(self):
+        """One whose build is a copy."""
+        folder = os.path.join(self.folder, "project")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "driftwood.json"), "w", encoding="utf-8") as recipe:
+            json.dump({"name": "copied", "build": [["cp", TALKER, "made.wasm"]],
+                       "result": "made.wasm"}, recipe)
+        return folder
 
     def test_every_command_tells(self):
         self.serve()

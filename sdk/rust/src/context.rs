@@ -121,6 +121,48 @@ impl Context {
         .map(|length| length as u32)
     }
 
+    /// [`Context::forward`] of rows of floats in the place of tokens; `logits` may be empty.
+    pub fn forward_embeddings(&mut self, embeddings: &[f32], logits: &mut [f32]) -> Result<u32> {
+        let count = embeddings.len() / self.embedding_length;
+        let rows = (logits.len() / self.vocab_count).min(count) as u32;
+        let to = if rows > 0 { logits.as_mut_ptr() } else { ptr::null_mut() };
+        let count = count as u32;
+        check(unsafe {
+            raw::forward_embeddings(self.handle, embeddings.as_ptr(), count, to, rows)
+        })
+        .map(|length| length as u32)
+    }
+
+    /// Computes a tree of tokens behind the context, which [`Context::keep`] appends a path of.
+    pub fn forward_tree(&mut self, tree: &Tree, logits: &mut [f32]) -> Result<u32> {
+        let tokens = Aligned::of(tree.tokens);
+        let mut step: raw::ForwardTreeStep = unsafe { core::mem::zeroed() };
+        let lists = [tree.parents, tree.positions];
+        let mask_bytes = tree.tokens.len() * (self.length() as usize + tree.tokens.len());
+        if lists.iter().flatten().any(|list| list.len() != tree.tokens.len())
+            || tree.mask.is_some_and(|mask| mask.len() != mask_bytes)
+        {
+            let words = "forward_tree: lists are not as long as the tokens";
+            return Err(Error::new(raw::DW_E_ARG, words));
+        }
+        let [parents, positions] = lists.map(|list| list.map(Aligned::of));
+        step.context = self.handle;
+        step.tokens = tokens.as_ptr();
+        step.token_count = tokens.count();
+        step.parents = parents.as_ref().map_or(ptr::null(), Aligned::as_ptr);
+        step.positions = positions.as_ref().map_or(ptr::null(), Aligned::as_ptr);
+        step.mask = tree.mask.map_or(ptr::null(), <[u8]>::as_ptr);
+        step.row_count = (logits.len() / self.vocab_count).min(tree.tokens.len()) as u32;
+        step.rows = if step.row_count > 0 { logits.as_mut_ptr() } else { ptr::null_mut() };
+        check(unsafe { raw::forward_tree(&step) }).map(|length| length as u32)
+    }
+
+    /// Appends a path of the tree's tokens, and drops the rest: the new length.
+    pub fn keep(&mut self, path: &[i32]) -> Result<u32> {
+        check(unsafe { raw::context_keep(self.handle, path.as_ptr(), path.len() as u32) })
+            .map(|length| length as u32)
+    }
+
     /// Appends tokens: the `count` likeliest to follow.
     pub fn forward_top(&mut self, tokens: &[i32], count: u32) -> Result<Top> {
         let tokens = Aligned::of(tokens);
@@ -154,6 +196,18 @@ impl Context {
     ) -> Result<Generation<'a>> {
         Generation::begin(self, sampler, prompt, request)
     }
+}
+
+/// A tree of tokens for [`Context::forward_tree`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tree<'a> {
+    pub tokens: &'a [i32],
+    /// The earlier token that each hangs on, -1: the context's end. [`None`]: on the one before.
+    pub parents: Option<&'a [i32]>,
+    /// In the place of those that follow from the parents.
+    pub positions: Option<&'a [i32]>,
+    /// `[tokens][length + tokens]`, 1: it sees that token; in the place of what parents say.
+    pub mask: Option<&'a [u8]>,
 }
 
 /// What [`Context::generate`] is asked for.

@@ -32,7 +32,7 @@ use alloc::vec::Vec;
 
 pub use buffer::{Buffer, Plain};
 pub use chat::{Chat, TextStream};
-pub use context::{forward_many, Context, Generation, Request, Step, Top, Why};
+pub use context::{forward_many, Context, Generation, Request, Step, Top, Tree, Why};
 pub use error::{Error, Result};
 pub use graph::{Graph, Tensor};
 pub use model::{Message, Model, Pooling};

@@ -189,6 +189,17 @@ impl Model {
         })
     }
 
+    /// Rows of the model's table, `embedding_length` floats for each token.
+    pub fn token_embeddings(&self, tokens: &[i32]) -> Result<Buffer<f32>> {
+        let mut out = Buffer::new(tokens.len() * self.info.embedding_length as usize);
+        let tokens = Aligned::of(tokens);
+        check(unsafe {
+            let (list, count) = (tokens.as_ptr(), tokens.count());
+            raw::token_embeddings(self.handle, list, count, out.as_mut_ptr())
+        })?;
+        Ok(out)
+    }
+
     /// The likeliest token of a row of logits.
     pub fn greedy(&self, logits: &[f32]) -> Result<i32> {
         room_for(logits, self.info.vocab_count as usize)?;

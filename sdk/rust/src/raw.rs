@@ -89,6 +89,7 @@ pub const DW_FORWARD_LOG_PROBABILITY: i32 = 2;
 pub const DW_FORWARD_STEPS_MAX: i32 = 256;
 pub const DW_TOP_COUNT_MAX: i32 = 128;
 pub const DW_CONTEXT_ROWS_MAX: i32 = 16;
+pub const DW_TREE_TOKENS_MAX: i32 = 256;
 pub const DW_POOLING_MODEL: i32 = -1;
 pub const DW_POOLING_NONE: i32 = 0;
 pub const DW_POOLING_MEAN: i32 = 1;
@@ -207,6 +208,22 @@ const _: () = assert!(core::mem::size_of::<ForwardStep>() == 64);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
+pub struct ForwardTreeStep {
+    pub context: i32,
+    pub flags: u32,
+    pub tokens: *const i32,
+    pub token_count: u32,
+    pub parents: *const i32,
+    pub positions: *const i32,
+    pub mask: *const u8,
+    pub rows: *mut f32,
+    pub row_count: u32,
+    pub reserved: [u32; 7],
+}
+const _: () = assert!(core::mem::size_of::<ForwardTreeStep>() == 64);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct ModelInfo {
     pub vocab_count: u32,
     pub context_length: u32,
@@ -276,6 +293,10 @@ extern "C" {
     pub fn forward_hidden(context: i32, tokens: *const i32, count: u32, hidden: *mut f32, rows: u32) -> i32;
     pub fn forward_many(steps: *mut ForwardStep, count: u32) -> i32;
     pub fn forward_top(context: i32, tokens: *const i32, count: u32, top_tokens: *mut i32, top_log_probabilities: *mut f32, top_count: u32) -> i32;
+    pub fn forward_tree(tree: *const ForwardTreeStep) -> i32;
+    pub fn context_keep(context: i32, path: *const i32, count: u32) -> i32;
+    pub fn forward_embeddings(context: i32, embeddings: *const f32, count: u32, logits: *mut f32, rows: u32) -> i32;
+    pub fn token_embeddings(model: i32, tokens: *const i32, count: u32, embeddings: *mut f32) -> i32;
     pub fn embed(model: i32, tokens: *const i32, count: u32, pooling: i32, flags: u32, embedding: *mut f32) -> i32;
     pub fn sampler_create(model: i32, params: *const SamplerParams) -> i32;
     pub fn sampler_logit_bias(sampler: i32, biases: *const LogitBias, count: u32) -> i32;

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""test_sdk.py SOURCE BUILD LANGUAGE: what `driftwood new` makes in that language builds and works.
+
+The example that generates says what the guest `generate` says, which is in C, and the actor what the guest
+`chat` does. The model of `tool` calls the host's tool. The actor keeps its context over processes, and is equal to its forks and copies. Projects
+stay in BUILD/sdk-projects, so that tools find what they compiled the last time."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE, BUILD = (pathlib.Path(a).resolve() for a in sys.argv[1:3])
+LANGUAGE = sys.argv[3]
+DRIFTWOOD = str(BUILD / "driftwood")
+MODEL = pathlib.Path(os.environ.get("DW_TEST_MODEL_DIR", pathlib.Path.home() / ".cache/driftwood")
+                     ) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+PROJECTS = BUILD / "sdk-projects" / LANGUAGE
+PROMPT = "Name three things that float."
+WITH_MODEL = ["--model", str(MODEL), "--threads", "1"]
+
+
+def run(*args, **more):
+    done = subprocess.run([str(arg) for arg in args], capture_output=True, text=True, timeout=600,
+                          check=False, stdin=subprocess.DEVNULL, **more)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(str(a) for a in args)}: {done.returncode}:\n"
+                             f"{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def skip(why):
+    print(f"SKIPPED: {LANGUAGE}: {why}")
+    sys.exit(77)
+
+
+def look_for_tools():
+    """Ends as skipped, with the word why, where a tool of the language is not there."""
+    plan = json.loads((SOURCE / "sdk" / LANGUAGE / "project.json").read_text())
+    for tool in plan["tools"]:
+        if not tool["name"].startswith("@") and shutil.which(tool["name"]) is None:
+            skip(f"{tool['name']} is not installed: {tool['get']}")
+    if LANGUAGE == "rust":
+        core = subprocess.run(["rustc", "--print", "target-libdir", "--target", "wasm32-wasip1"],
+                              capture_output=True, text=True, check=False).stdout.strip()
+        if not pathlib.Path(core or "none").is_dir():
+            skip("the target wasm32-wasip1 is not installed: rustup target add wasm32-wasip1")
+    if not MODEL.exists():
+        skip(f"there is no {MODEL}")
+
+
+def project(example):
+    """The module of a new project of that example; what is there of the last one is used again."""
+    PROJECTS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=PROJECTS) as folder:
+        made = pathlib.Path(folder) / example
+        said = run(DRIFTWOOD, "new", made, "--language", LANGUAGE, "--example", example)
+        assert "driftwood build" in said, said
+        kept = PROJECTS / example
+        for path in made.rglob("*"):
+            to = kept / path.relative_to(made)
+            if path.is_dir():
+                to.mkdir(parents=True, exist_ok=True)
+            elif not to.exists() or to.read_bytes() != path.read_bytes():
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, to)
+    said = run(DRIFTWOOD, "build", kept)
+    assert said.splitlines()[-1] == f"{example}.wasm", said
+    return kept / f"{example}.wasm"
+
+
+class Sdk(unittest.TestCase):
+    def test_generate(self):
+        module = project("generate")
+        for prompt, tokens in (PROMPT, 24), ("Sag \"Hallo\" \\ und \t 你好!", 12):
+            args = ["--prompt", prompt, "--max-tokens", tokens, *WITH_MODEL]
+            own = run(DRIFTWOOD, "run", module, *args)
+            self.assertEqual(own, run(DRIFTWOOD, "run", *args, "--temp", "0"))
+
+    def test_no_model(self):
+        """A failure is told in the host's words, and is a failure."""
+        module = project("generate")
+        done = subprocess.run([DRIFTWOOD, "run", str(module), *WITH_MODEL, "--limit",
+                               "contexts=1", "--limit", "handles=1"], capture_output=True,
+                              text=True, timeout=600, check=False, stdin=subprocess.DEVNULL)
+        self.assertNotEqual(done.returncode, 0, done.stdout)
+        self.assertIn("limit 1", done.stderr)
+
+    def test_tool(self):
+        module = project("tool")
+        said = run(DRIFTWOOD, "run", module, "--tool", "weather=echo sunny, 21 degrees", *WITH_MODEL)
+        lines = said.splitlines()
+        self.assertTrue(lines[0].startswith("weather {"), said)
+        self.assertIn("-> sunny, 21 degrees", lines)
+        self.assertGreater(len(lines[-1]), 10, said)
+        refused = subprocess.run([DRIFTWOOD, "run", str(module), *WITH_MODEL], capture_output=True,
+                                 text=True, timeout=600, check=False, stdin=subprocess.DEVNULL)
+        self.assertNotEqual(refused.returncode, 0, refused.stdout)
+        self.assertIn("weather", refused.stderr)
+
+    def test_actor(self):
+        module = project("actor")
+        with tempfile.TemporaryDirectory(prefix="dw-sdk-") as folder:
+            def actor(command, *args):
+                return run(DRIFTWOOD, "actor", command, *args, "--state", folder)
+            first = actor("spawn", "--guest", module, *WITH_MODEL).strip()
+            answer = actor("send", first, PROMPT)
+            chat = actor("spawn", "--guest", "chat", "--max-tokens", "24", "--temp", "0",
+                         *WITH_MODEL).strip()
+            self.assertEqual(answer, actor("send", chat, PROMPT))
+            actor("send", first, "And another one?")
+            twin = actor("fork", first).strip()
+            actor("freeze", first)
+            actor("thaw", first)
+            third = actor("send", first, "Which of these is the largest?")
+            self.assertEqual(third, actor("send", twin, "Which of these is the largest?"))
+            fresh = actor("spawn", "--guest", module, *WITH_MODEL).strip()
+            self.assertNotEqual(third, actor("send", fresh, "Which of these is the largest?"))
+            equal = actor("verify", twin, "--message", "And the smallest?", "--tokens", "4")
+            self.assertTrue(equal.startswith("equal: "), equal)
+            self.assertNotIn("equal: 0 bytes of answer", equal)
+            print(f"{LANGUAGE}: {equal.strip()}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    look_for_tools()
+    unittest.main(argv=sys.argv[:1])
