@@ -1,0 +1,3 @@
+module driftwood
+
+go 1.24
