@@ -62,6 +62,7 @@ run: prepare-all ## set up, build, and let a guest generate text
 test-packages: prepare-all
 	@scripts/fetch-safetensors || true
 	@scripts/fetch-chat-templates || true
+	@scripts/fetch-quickjs || true
 
 .PHONY: test
 test: test-packages ## set up, build and run every test

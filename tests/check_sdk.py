@@ -13,7 +13,8 @@ import tempfile
 SOURCE = pathlib.Path(sys.argv[1]).resolve()
 LANGUAGES = sorted(path.name for path in (SOURCE / "sdk").iterdir() if path.is_dir() and path.name != "c")
 # Where a language says its package's version.
-VERSIONS = {"rust/Cargo.toml": r'^version = "([^"]*)"',
+VERSIONS = {"javascript/src/driftwood.js": r'^export const version = "([^"]*)"',
+            "rust/Cargo.toml": r'^version = "([^"]*)"',
             "go/driftwood.go": r'^const Version = "([^"]*)"'}
 
 

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cli/project.h"
+#include "cli/pack.h"
 
 #define WORDS_MAX 1024
 #define MODULE_BYTES_MAX ((size_t)1 << 30)
@@ -206,30 +206,61 @@ static dw_status run_words(words *list, bool quiet, dw_error *err)
                          WEXITSTATUS(status));
 }
 
+/* `step` is that of "build" from 1 on, or 0: "pack". */
+static dw_status take_words(words *list, const json_t *from, size_t step, dw_error *err)
+{
+    if (json_array_size(from) == 0) {
+        return dw_fail(err, DW_E_FORMAT, "%s: step %zu of \"build\" is no list of words",
+                       DW_CLI_RECIPE, step);
+    }
+    dw_status status = DW_OK;
+    for (size_t i = 0; status == DW_OK && i < json_array_size(from); i++) {
+        const char *word = json_string_value(json_array_get(from, i));
+        status = word != NULL ? add_word(list, word, err)
+                              : dw_fail(err, DW_E_FORMAT, "%s: step %zu, word %zu is no text",
+                                        DW_CLI_RECIPE, step, i + 1);
+    }
+    return status;
+}
+
+/* "pack": the guest, and the files that it is to run, the first of which is the program. */
+static dw_status pack(const json_t *recipe, bool quiet, dw_error *err)
+{
+    const json_t *from = json_object_get(recipe, "pack");
+    const char *result = json_string_value(json_object_get(recipe, "result"));
+    words list = {.count = 0};
+    if (json_array_size(from) < 2 || result == NULL) {
+        return dw_fail(err, DW_E_FORMAT,
+                       "%s: \"pack\" is no list of a guest and files, or there is no \"result\"",
+                       DW_CLI_RECIPE);
+    }
+    dw_status status = take_words(&list, from, 0, err);
+    if (status == DW_OK && list.count >= 2) {
+        if (!quiet) {
+            fprintf(stderr, "==> %zu files into %s\n", list.count - 1, list.all[0]);
+        }
+        (void)unlink(result);
+        status = dw_cli_pack(list.all[0], list.all + 1, list.count - 1, result, err);
+    }
+    words_release(&list);
+    return status;
+}
+
 static dw_status run_steps(const json_t *recipe, bool quiet, dw_error *err)
 {
     const json_t *steps = json_object_get(recipe, "build");
-    if (json_array_size(steps) == 0) {
+    bool packs = json_object_get(recipe, "pack") != NULL;
+    if (json_array_size(steps) == 0 && !packs) {
         return dw_fail(err, DW_E_FORMAT, "%s: \"build\" is no list of commands", DW_CLI_RECIPE);
     }
     dw_status status = DW_OK;
     for (size_t i = 0; status == DW_OK && i < json_array_size(steps); i++) {
-        const json_t *step = json_array_get(steps, i);
         words list = {.count = 0};
-        if (json_array_size(step) == 0) {
-            status = dw_fail(err, DW_E_FORMAT, "%s: step %zu of \"build\" is no list of words",
-                             DW_CLI_RECIPE, i + 1);
-        }
-        for (size_t j = 0; status == DW_OK && j < json_array_size(step); j++) {
-            const char *word = json_string_value(json_array_get(step, j));
-            status = word != NULL ? add_word(&list, word, err)
-                                  : dw_fail(err, DW_E_FORMAT, "%s: step %zu, word %zu is no text",
-                                            DW_CLI_RECIPE, i + 1, j + 1);
-        }
+        status = take_words(&list, json_array_get(steps, i), i + 1, err);
         status = status == DW_OK ? run_words(&list, quiet, err) : status;
         words_release(&list);
     }
-    return status;
+    return status == DW_OK && packs ? pack(recipe, quiet, err) : status;
 }
 
 /* ---- the module --------------------------------------------------------------------------- */

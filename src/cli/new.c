@@ -162,10 +162,15 @@ static int print_list(bool as_json)
 
 /* ---- files -------------------------------------------------------------------------------- */
 
-/* Where a file of the SDK lies: below its folder, or with "@include@/" in front the headers', which
- * are beside the SDKs where they are installed, and in guest/ of the source tree. */
+/* Where a file of the SDK lies: below its folder; with "@include@/" in front the headers', which
+ * are beside the SDKs where they are installed, and in guest/ of the source tree; with "@guest@/" a
+ * guest that came along. */
 static dw_status place_of(char *path, const project *made, const char *from, dw_error *err)
 {
+    static const char guest[] = "@guest@/";
+    if (strncmp(from, guest, sizeof guest - 1) == 0) {
+        return dw_cli_find_guest(path, DW_CLI_PATH_MAX, from + sizeof guest - 1, err);
+    }
     static const char *const headers[] = {"../../include", "../../guest"};
     static const char mark[] = "@include@/";
     if (strncmp(from, mark, sizeof mark - 1) != 0) {
@@ -273,10 +278,11 @@ static dw_status write_recipe(const project *made, const json_t *example, dw_err
 {
     char path[DW_CLI_PATH_MAX];
     const char *language = strrchr(made->sdk, '/') + 1;
-    json_t *recipe = json_pack(
-        "{s:s, s:s, s:s, s:O*, s:O*, s:O*}", "name", made->name, "language", language, "driftwood",
-        DW_VERSION, "tools", plan_value(made, example, "tools"), "build",
-        plan_value(made, example, "build"), "result", plan_value(made, example, "result"));
+    json_t *recipe =
+        json_pack("{s:s, s:s, s:s, s:O*, s:O*, s:O*, s:O*}", "name", made->name, "language",
+                  language, "driftwood", DW_VERSION, "tools", plan_value(made, example, "tools"),
+                  "build", plan_value(made, example, "build"), "pack",
+                  plan_value(made, example, "pack"), "result", plan_value(made, example, "result"));
     char *text = recipe != NULL ? json_dumps(recipe, JSON_INDENT(2)) : NULL;
     json_decref(recipe);
     char *named = text != NULL ? dw_cli_replace(text, "@NAME@", made->name) : NULL;

@@ -62,6 +62,11 @@ class New(Case):
 
     def test_projects_name_themselves(self):
         for language in sorted(path.parent.name for path in (SOURCE / "sdk").glob("*/project.json")):
+            guest = BUILD / f"guests/{language}.wasm"
+            if "@guest@" in (SOURCE / f"sdk/{language}/project.json").read_text() and \
+                    not guest.exists():
+                self.refused(1, [f"guest '{language}'"], "new", language, "-l", language)
+                continue
             for example in "generate", "actor", "tool":
                 name = f"my-{language}_{example}"
                 said = self.good("new", f"./{name}", "-l", language, "-e", example)
@@ -114,6 +119,94 @@ class New(Case):
         (sdk / "project.json").write_text("[]")
         self.refused(1, ["project.json", "an object"], "new", "b", "-l", "basic",
                      DRIFTWOOD_SDK=str(sdk.parent))
+
+
+# A guest with room for files at 65536, in a memory of two pages, whose _start does nothing; its data
+# section has the mark at address 8.
+def room(address=65536, bytes_=64, used=0, times=1):
+    mark = (b"driftwood-files\0" + b"".join(n.to_bytes(4, "little") for n in
+                                             (address, bytes_, used, 0))) * times
+    segment = b"\0\x41\x08\x0b" + bytes([len(mark)]) + mark
+    data = b"\x01" + segment
+    return MODULE + b"\x05\x03\x01\x00\x02" + b"\x0b" + bytes([len(data)]) + data
+
+
+class Pack(Case):
+    """Files into a guest that runs them."""
+    def pack(self, guest, **files):
+        folder = self.recipe(name="thing", pack=["guest.wasm", "b.js", "*.js"], result="thing.wasm")
+        (folder / "guest.wasm").write_bytes(guest)
+        for name, text in files.items():
+            (folder / f"{name}.js").write_bytes(text)
+        return folder
+
+    def test_what_is_where(self):
+        folder = self.pack(room(), b=b"own", a=b"x\0y")
+        self.assertEqual(self.good("build", "thing"), "thing.wasm\n")
+        files = (b"\4\0\0\0\3\0\0\0b.jsown" b"\4\0\0\0\3\0\0\0a.jsx\0y")
+        packed = (folder / "thing.wasm").read_bytes()
+        self.assertTrue(packed.endswith(b"\0\x41\x80\x80\x04\x0b" + bytes([len(files)]) + files))
+        self.assertIn((64).to_bytes(4, "little") + len(files).to_bytes(4, "little"), packed)
+        self.assertIn(b"\x0b" + bytes([len(room()) - 15 + len(files) + 7]) + b"\x02", packed)
+        shutil.copy(folder / "thing.wasm", folder / "guest.wasm")
+        self.refused(1, ["files already"], "build", "thing")
+
+    def test_refusals(self):
+        for guest, words in ((room(bytes_=29), ["30 bytes", "room for 29"]),
+                             (room(times=2), ["no room for files"]), (MODULE, ["no room for files"]),
+                             (b"no module", ["no WebAssembly module"]),
+                             (room()[:-1], ["is cut off"]), (MODULE + b"\x0b\xff", ["cut off"])):
+            self.pack(guest, b=b"own", a=b"x\0y")
+            self.refused(1, ["guest.wasm", *words], "build", "thing")
+        whole = room()
+        for count in range(len(whole)):
+            self.pack(whole[:count], b=b"own")
+            self.refused(1, ["guest.wasm"], "build", "thing")
+        folder = self.recipe(name="thing", pack=["guest.wasm"], result="thing.wasm")
+        self.refused(1, ["\"pack\" is no list"], "build", "thing")
+        (folder / "driftwood.json").write_text('{"name": "thing", "pack": ["a", "none.js"], '
+                                               '"result": "thing.wasm"}')
+        self.refused(1, ["a: No such"], "build", "thing")
+
+    @unittest.skipUnless((BUILD / "guests/javascript.wasm").exists(), "no guest `javascript`")
+    def test_javascript(self):
+        self.good("new", "js", "-l", "js")
+        own = self.folder / "js"
+        program = self.folder / "js/main.js"
+
+        def ran(text, *args, build=False):
+            program.write_text(text)
+            if build:
+                self.good("build", "js")
+            guest = ["js/js.wasm", *args] if build else ["javascript", "--dir", own, "--", program]
+            done = self.run_in("run", *guest)
+            return done.returncode, done.stdout, done.stderr
+        (own / "util.js").write_text("export const twice = (x) => 2 * x;\n")
+        self.assertEqual(ran('import { print, env } from "driftwood"; import { twice } from '
+                             '"./util.js";\nconst two = await Promise.resolve(2);\n'
+                             'print(`${twice(two)} ${env("A")} ${env("B")} 你好\\n`); '
+                             'console.log({ a: [1, "x"] }, "y");', "--env", "A=1", build=True),
+                         (0, '4 1 undefined 你好\n{"a":[1,"x"]} y\n', ""))
+        for text, words in (("let x = ;", ["SyntaxError", "main.js:1"]),
+                            ("\nfunction f() { throw new TypeError('bad') } f();",
+                             ["TypeError: bad", "at f (", "main.js:2"]),
+                            ("import './none.js'", ["no module '", "none.js'"]),
+                            ("await new Promise(() => {})", ["nothing settles"]),
+                            ("import { call } from 'driftwood'; call('x', '')",
+                             ["DriftwoodError", "no tools"]),
+                            ("import { Model } from 'driftwood'; new Model('none')",
+                             ["DriftwoodError", "none"]),
+                            ("import { raw } from 'driftwood'; raw.alloc(-1)", ["RangeError"]),
+                            ("import { raw } from 'driftwood'; raw.input(Symbol(), 1)",
+                             ["TypeError"])):
+            status, _, said = ran(text)
+            self.assertEqual(status, 1, said)
+            for word in words:
+                self.assertIn(word, said)
+        self.assertEqual(ran("import { exit } from 'driftwood'; exit(7);")[0], 7)
+        self.assertEqual(ran("import { twice } from './util.js'; console.log(twice(21));"),
+                         (0, "42\n", ""))
+        self.assertIn("name a file", self.run_in("run", "javascript").stderr)
 
 
 class Build(Case):

@@ -1,0 +1,47 @@
+# The guest `javascript`: QuickJS (build/quickjs, scripts/fetch-quickjs) with the module "driftwood".
+#   as a script: cmake -DFOLDER=... -DOUT=... -P DriftwoodJavascript.cmake
+if(CMAKE_SCRIPT_MODE_FILE)
+    set(text "/* Made from sdk/javascript/src by cmake/DriftwoodJavascript.cmake. */\n")
+    foreach(name raw driftwood)
+        file(READ "${FOLDER}/${name}.js" hex HEX)
+        string(REGEX REPLACE "(................................)" "\\1\n" hex "${hex}")
+        string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," hex "${hex}")
+        string(APPEND text "static const char embedded_${name}[] = {\n${hex}0};\n")
+    endforeach()
+    file(WRITE "${OUT}" "${text}")
+    return()
+endif()
+
+set(DRIFTWOOD_QUICKJS "${CMAKE_SOURCE_DIR}/build/quickjs" CACHE PATH "sources of QuickJS")
+file(GLOB quickjs_found CONFIGURE_DEPENDS "${DRIFTWOOD_QUICKJS}/quickjs.c")
+if(NOT quickjs_found OR DRIFTWOOD_GUESTS_PREBUILT)
+    return()
+endif()
+set(work "${CMAKE_BINARY_DIR}/javascript")
+set(source "${CMAKE_SOURCE_DIR}/sdk/javascript/src")
+file(MAKE_DIRECTORY "${work}")
+set(compile ${DRIFTWOOD_WASI_CC} --target=wasm32-wasi --sysroot=${DRIFTWOOD_WASI_SYSROOT} -std=gnu17 -O2
+    -DNDEBUG -D_GNU_SOURCE)
+set(objects "")
+foreach(name quickjs libregexp libunicode dtoa)
+    add_custom_command(OUTPUT "${work}/${name}.o"
+        COMMAND ${compile} -w -c "${DRIFTWOOD_QUICKJS}/${name}.c" -o "${work}/${name}.o"
+        DEPENDS "${DRIFTWOOD_QUICKJS}/${name}.c" COMMENT "Guest javascript: ${name}.c" VERBATIM)
+    list(APPEND objects "${work}/${name}.o")
+endforeach()
+add_custom_command(OUTPUT "${work}/embedded.inc.h"
+    COMMAND ${CMAKE_COMMAND} -DFOLDER=${source} -DOUT=${work}/embedded.inc.h
+        -P ${CMAKE_SOURCE_DIR}/cmake/DriftwoodJavascript.cmake
+    DEPENDS "${source}/raw.js" "${source}/driftwood.js"
+        "${CMAKE_SOURCE_DIR}/cmake/DriftwoodJavascript.cmake" VERBATIM)
+add_custom_command(OUTPUT "${DRIFTWOOD_GUESTS_DIR}/javascript.wasm"
+    COMMAND ${compile} -Wall -Wextra -I${CMAKE_SOURCE_DIR}/guest -I${work} -isystem ${DRIFTWOOD_QUICKJS}
+        "${source}/guest.c" ${objects} -o "${DRIFTWOOD_GUESTS_DIR}/javascript.wasm"
+        -Wl,--stack-first -Wl,-z,stack-size=1048576 -Wl,--strip-debug
+    DEPENDS "${source}/guest.c" "${source}/glue.inc.h" "${work}/embedded.inc.h" ${objects}
+        ${guest_headers}
+    COMMENT "Guest javascript.wasm" VERBATIM)
+list(APPEND guest_outputs "${DRIFTWOOD_GUESTS_DIR}/javascript.wasm")
+list(APPEND DRIFTWOOD_GUESTS_INSTALLED "${DRIFTWOOD_GUESTS_DIR}/javascript.wasm")
+install(FILES "${DRIFTWOOD_QUICKJS}/LICENSE" DESTINATION ${CMAKE_INSTALL_DATADIR}/driftwood/guests
+    RENAME LICENSE.quickjs)
