@@ -185,6 +185,13 @@ static dw_status pack_module(bytes *out, const unsigned char *module, size_t cou
     return packed ? DW_OK : dw_fail(err, DW_E_FORMAT, "the guest has no room for files");
 }
 
+bool dw_cli_runs_files(const void *module, size_t count)
+{
+    const unsigned char *file = module;
+    size_t mark = find_mark(file, count);
+    return mark < count && number_at(file + mark + sizeof MARK + 8) == 0;
+}
+
 /* One file, by its name. */
 static dw_status add_file(bytes *files, const char *name, dw_error *err)
 {

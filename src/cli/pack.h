@@ -10,4 +10,7 @@
 dw_status dw_cli_pack(const char *guest, char *const *names, size_t count, const char *to,
                       dw_error *err);
 
+/* Whether a module's file is such a guest, and has no files. */
+bool dw_cli_runs_files(const void *module, size_t count);
+
 #endif

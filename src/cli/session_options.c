@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cli/pack.h"
 #include "cli/session.h"
 
 #define TIMEOUT_S_MAX 31536000.0
@@ -764,7 +765,24 @@ static void tell_idle(const dw_cli_session *session, const idle_rule *rule)
     }
 }
 
-/* A guest that reads a setting names it somewhere in its file. */
+/* Whether a module's file has the name in it, in UTF-8, or in UTF-16 as AssemblyScript's texts
+ * are. */
+static bool names_it(const char *file, size_t bytes, const char *name)
+{
+    char wide[256];
+    size_t length = strlen(name);
+    if (memmem(file, bytes, name, length) != NULL || 2 * length > sizeof wide) {
+        return true;
+    }
+    for (size_t i = 0; i < length; i++) {
+        wide[2 * i] = name[i];
+        wide[2 * i + 1] = '\0';
+    }
+    return memmem(file, bytes, wide, 2 * length) != NULL;
+}
+
+/* A guest that reads a setting names it somewhere in its file, but one that runs a program of other
+ * files. */
 static void tell_unread(const dw_cli_session *session, const char *guest)
 {
     dw_cli_names names = {.text = ""};
@@ -773,12 +791,13 @@ static void tell_unread(const dw_cli_session *session, const char *guest)
     if (dw_cli_read_file(guest, GUEST_BYTES_MAX, &file, &bytes, NULL) != DW_OK) {
         return; /* the module was loaded from there; what is wrong with it now is no one's error */
     }
-    for (size_t i = 0; i < session->env_count; i++) {
+    size_t count = dw_cli_runs_files(file, bytes) ? 0 : session->env_count;
+    for (size_t i = 0; i < count; i++) {
         const char *option = session->env_options[i];
         const char *name = session->env_names[i];
         bool list = strncmp(name, STOP_PREFIX, strlen(STOP_PREFIX)) == 0;
         const char *needle = list ? STOP_PREFIX : name;
-        if (option != NULL && memmem(file, bytes, needle, strlen(needle)) == NULL &&
+        if (option != NULL && !names_it(file, bytes, needle) &&
             (!list || strcmp(name, STOP_PREFIX "0") == 0)) {
             dw_cli_names_add(&names, option);
         }
