@@ -63,6 +63,8 @@ test-packages: prepare-all
 	@scripts/fetch-safetensors || true
 	@scripts/fetch-chat-templates || true
 	@scripts/fetch-quickjs || true
+	@scripts/fetch-zig >/dev/null || true
+	@rustup target add wasm32-wasip1 >/dev/null 2>&1 || true
 
 .PHONY: test
 test: test-packages ## set up, build and run every test

@@ -13,7 +13,8 @@ import tempfile
 SOURCE = pathlib.Path(sys.argv[1]).resolve()
 LANGUAGES = sorted(path.name for path in (SOURCE / "sdk").iterdir() if path.is_dir() and path.name != "c")
 # Where a language says its package's version.
-VERSIONS = {"assemblyscript/package.json": r'^  "version": "([^"]*)"',
+VERSIONS = {"zig/src/driftwood.zig": r'^pub const version = "([^"]*)"',
+            "assemblyscript/package.json": r'^  "version": "([^"]*)"',
             "assemblyscript/assembly/index.ts": r'^export const VERSION = "([^"]*)"',
             "javascript/src/driftwood.js": r'^export const version = "([^"]*)"',
             "rust/Cargo.toml": r'^version = "([^"]*)"',

@@ -20,6 +20,8 @@ LANGUAGE = sys.argv[3]
 DRIFTWOOD = str(BUILD / "driftwood")
 MODEL = pathlib.Path(os.environ.get("DW_TEST_MODEL_DIR", pathlib.Path.home() / ".cache/driftwood")
                      ) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+# Where scripts/fetch-zig puts it.
+os.environ["PATH"] += f":{SOURCE / 'build/zig/ziglang'}"
 PROJECTS = BUILD / "sdk-projects" / LANGUAGE
 PROMPT = "Name three things that float."
 WITH_MODEL = ["--model", str(MODEL), "--threads", "1"]
