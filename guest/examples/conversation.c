@@ -12,7 +12,8 @@
  *   embed     in the place of all that: texts, or lists of tokens, whose embeddings are wanted
  * and its answer is JSON, an object a line:
  *   {"prompt": tokens, "cached": of them those that the context held}
- *   {"c": answer, "t": "text", "l": [[token, "bytes", logprob, [[token, "bytes", logprob]...]]]}
+ *   {"c": answer, "k": tokens of it so far, "t": "text",
+ *    "l": [[token, "bytes", logprob, [[token, "bytes", logprob]...]]]}
  *   {"c": answer, "end": why, "tokens": of it, "stop": "the text" or null}
  *   {"e": of which text, "tokens": of it, "v": floats of 32 bits, as bytes}
  *   {"error": status, "what": "..."}
@@ -435,9 +436,10 @@ static void tell_text(choice *c, uint32_t index, const asked *asked, int ended)
     if (stands == c->told && (c->logprobs.count == 0 || !ended)) {
         return;
     }
-    char start[32];
+    char start[48];
     json_text line = {.count = 0};
-    snprintf(start, sizeof start, "{\"c\":%u,\"t\":", index);
+    snprintf(start, sizeof start, "{\"c\":%u,\"k\":%u,\"t\":", index,
+             asked->logprobs < 0 ? c->seen : c->speech.token_count);
     json_add(&line, start);
     json_add_string(&line, c->raw.bytes + c->told, stands - c->told);
     if (c->logprobs.count > 0) {

@@ -171,7 +171,7 @@ static void on_piece(dw_reply *reply, uint32_t choice, const dw_reply_piece *pie
     }
 }
 
-static void on_choice_end(dw_reply *reply, uint32_t choice, const dw_reply_end *end)
+static void on_choice_end(dw_reply *reply, uint32_t choice, const dw_choice_end *end)
 {
     answer *a = answer_of(reply);
     (void)choice;

@@ -99,7 +99,7 @@ static void on_piece(dw_reply *reply, uint32_t choice, const dw_reply_piece *pie
     free(text);
 }
 
-static void on_choice_end(dw_reply *reply, uint32_t choice, const dw_reply_end *end)
+static void on_choice_end(dw_reply *reply, uint32_t choice, const dw_choice_end *end)
 {
     dw_completion *c = completion_of(reply);
     dw_choice_state *state = &c->choices[choice];

@@ -61,11 +61,17 @@ json_t *dw__completion_logprobs(const dw_completion *completion, dw_choice_state
 
 static json_t *usage_json(const dw_completion *c)
 {
-    return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens",
-                     (json_int_t)c->reply.prompt_tokens, "completion_tokens",
-                     (json_int_t)c->reply.answer_tokens, "total_tokens",
-                     (json_int_t)(c->reply.prompt_tokens + c->reply.answer_tokens),
-                     "prompt_tokens_details", "cached_tokens", (json_int_t)c->reply.cached_tokens);
+    json_t *usage =
+        json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", (json_int_t)c->reply.prompt_tokens,
+                  "completion_tokens", (json_int_t)c->reply.answer_tokens, "total_tokens",
+                  (json_int_t)(c->reply.prompt_tokens + c->reply.answer_tokens),
+                  "prompt_tokens_details", "cached_tokens", (json_int_t)c->reply.cached_tokens);
+    if (c->is_chat) {
+        (void)json_object_set_new(
+            usage, "completion_tokens_details",
+            json_pack("{s:I}", "reasoning_tokens", (json_int_t)c->reply.reasoning_tokens));
+    }
+    return usage;
 }
 
 static json_t *message_json(const dw_choice_state *choice)

@@ -123,7 +123,7 @@ static void on_piece(dw_reply *reply, uint32_t choice, const dw_reply_piece *pie
     json_decref(news);
 }
 
-static void on_choice_end(dw_reply *reply, uint32_t choice, const dw_reply_end *end)
+static void on_choice_end(dw_reply *reply, uint32_t choice, const dw_choice_end *end)
 {
     completion *c = completion_of(reply);
     answer *a = &c->answers[choice];

@@ -66,11 +66,12 @@ static void release(dw_reply *reply)
 static json_t *usage_json(const response *r)
 {
     const dw_reply *reply = &r->reply;
-    return json_pack("{s:I, s:{s:I, s:i}, s:I, s:{s:i}, s:I}", "input_tokens",
+    return json_pack("{s:I, s:{s:I, s:i}, s:I, s:{s:I}, s:I}", "input_tokens",
                      (json_int_t)reply->prompt_tokens, "input_tokens_details", "cached_tokens",
                      (json_int_t)reply->cached_tokens, "cache_write_tokens", 0, "output_tokens",
                      (json_int_t)reply->answer_tokens, "output_tokens_details", "reasoning_tokens",
-                     0, "total_tokens", (json_int_t)(reply->prompt_tokens + reply->answer_tokens));
+                     (json_int_t)reply->reasoning_tokens, "total_tokens",
+                     (json_int_t)(reply->prompt_tokens + reply->answer_tokens));
 }
 
 static json_t *error_json(const response *r)
@@ -322,7 +323,7 @@ static void on_piece(dw_reply *reply, uint32_t choice, const dw_reply_piece *pie
     }
 }
 
-static void on_choice_end(dw_reply *reply, uint32_t choice, const dw_reply_end *end)
+static void on_choice_end(dw_reply *reply, uint32_t choice, const dw_choice_end *end)
 {
     response *r = response_of(reply);
     (void)choice;

@@ -474,14 +474,13 @@ static void on_piece(void *user, uint32_t choice, const char *delta, const char 
     (void)uv_timer_again(&reply->timer);
 }
 
-static void on_choice_end(void *user, uint32_t choice, const char *reason, const char *stop,
-                          const char *message, uint32_t tokens)
+static void on_choice_end(void *user, uint32_t choice, const dw_choice_end *end)
 {
     dw_reply_part *part = user;
     dw_reply *reply = part->reply;
-    dw_reply_end end = {.reason = reason, .stop = stop, .message = message, .tokens = tokens};
-    reply->answer_tokens += tokens;
-    reply->writer->on_choice_end(reply, part->first + choice, &end);
+    reply->answer_tokens += end->tokens;
+    reply->reasoning_tokens += end->reasoning_tokens;
+    reply->writer->on_choice_end(reply, part->first + choice, end);
 }
 
 static void conclude(dw_reply *reply)

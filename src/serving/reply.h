@@ -23,14 +23,6 @@ typedef struct dw_reply_piece {
     const json_t *logprobs; /* the guest's list, or NULL */
 } dw_reply_piece;
 
-/* How an answer ended. */
-typedef struct dw_reply_end {
-    const char *reason;  /* static: "stop", "length" or "tool_calls" */
-    const char *stop;    /* the stop string that it met, or NULL */
-    const char *message; /* the whole of a chat's answer, JSON, or NULL */
-    uint32_t tokens;
-} dw_reply_end;
-
 /* A shape. What ends an answer, finish or fail, calls dw_reply_end_stream or dw_reply_send; at once
  * or behind dw_reply_work. `choice` counts over all parts: the first part's n, then the next's. */
 typedef struct dw_writer {
@@ -40,7 +32,7 @@ typedef struct dw_writer {
     /* A part's prompt was read: its choices are first .. first + reply->n - 1. May be NULL. */
     void (*on_begin)(dw_reply *reply, uint32_t first);
     void (*on_piece)(dw_reply *reply, uint32_t choice, const dw_reply_piece *piece);
-    void (*on_choice_end)(dw_reply *reply, uint32_t choice, const dw_reply_end *end);
+    void (*on_choice_end)(dw_reply *reply, uint32_t choice, const dw_choice_end *end);
     /* All of it is there: the whole, or the rest of a stream, goes out. */
     void (*finish)(dw_reply *reply);
     /* Instead of that, reply->status and reply->error; once reply->begun, as part of the stream. */
@@ -89,6 +81,7 @@ struct dw_reply {
     uint64_t prompt_tokens;
     uint64_t cached_tokens;
     uint64_t answer_tokens;
+    uint64_t reasoning_tokens; /* of them */
     uint64_t piece_count;
     uint64_t event_count; /* told so far */
     dw_status status;     /* the first failure */

@@ -35,6 +35,7 @@ struct dw_task {
     dw_error error;
     dw_text prompt;                          /* of a chat: its text */
     dw_chat_answer *answers[DW_CHOICES_MAX]; /* [n], of a chat */
+    uint32_t reasoned[DW_CHOICES_MAX];       /* [n]: tokens up to the last that was reasoning */
     char *message;                           /* of the first answer, when it has ended: JSON */
     bool whole;                              /* and it has */
     dw_index_found found[DW_INDEX_FOUND_MAX];
@@ -634,6 +635,14 @@ static void break_off(dw_task *task)
     (void)!dw_runtime_cancel(task->server->runtime, task->actor, task->number, NULL);
 }
 
+/* Whether the delta is reasoning alone. In its texts no quote stands without a backslash. */
+static bool is_reasoning(const char *delta)
+{
+    static const char start[] = "{\"reasoning_content\":";
+    return strncmp(delta, start, sizeof start - 1) == 0 &&
+           strstr(delta, "\",\"content\":") == NULL && strstr(delta, "\",\"tool_calls\":") == NULL;
+}
+
 static void tell_piece(dw_task *task, uint32_t choice, const json_t *line)
 {
     const char *delta = NULL;
@@ -649,6 +658,9 @@ static void tell_piece(dw_task *task, uint32_t choice, const json_t *line)
         dw_chat_answer_feed(answer, bytes, count, &delta, &task->error) != DW_OK) {
         break_off(task); /* too long to be read */
         return;
+    }
+    if (delta != NULL && is_reasoning(delta)) {
+        task->reasoned[choice] = (uint32_t)json_integer_value(json_object_get(line, "k"));
     }
     if (task->ops != NULL && (delta != NULL || answer == NULL || logprobs != NULL)) {
         task->ops->on_piece(task->user, choice, delta, bytes, count, logprobs);
@@ -668,11 +680,15 @@ static void tell_choice_end(dw_task *task, uint32_t choice, const json_t *line)
     const char *delta = NULL;
     const char *message = NULL;
     const char *end = json_string_value(json_object_get(line, "end"));
+    uint32_t tokens = (uint32_t)json_integer_value(json_object_get(line, "tokens"));
     dw_chat_answer *answer = task->answers[choice];
     if (answer != NULL) {
         if (dw_chat_answer_finish(answer, &delta, &message, &task->error) != DW_OK) {
             break_off(task);
             return;
+        }
+        if (delta != NULL && is_reasoning(delta)) {
+            task->reasoned[choice] = tokens;
         }
         if (delta != NULL && task->ops != NULL) {
             task->ops->on_piece(task->user, choice, delta, "", 0, NULL);
@@ -683,9 +699,14 @@ static void tell_choice_end(dw_task *task, uint32_t choice, const json_t *line)
     }
     task->whole = task->whole || choice == 0;
     if (task->ops != NULL && end != NULL) {
-        task->ops->on_choice_end(task->user, choice, reason_of(end, message),
-                                 json_string_value(json_object_get(line, "stop")), message,
-                                 (uint32_t)json_integer_value(json_object_get(line, "tokens")));
+        const dw_choice_end about = {
+            .reason = reason_of(end, message),
+            .stop = json_string_value(json_object_get(line, "stop")),
+            .message = message,
+            .tokens = tokens,
+            .reasoning_tokens = task->reasoned[choice] < tokens ? task->reasoned[choice] : tokens,
+        };
+        task->ops->on_choice_end(task->user, choice, &about);
     }
 }
 

@@ -13,6 +13,15 @@
 
 #define DW_CHOICES_MAX 16
 
+/* How an answer ended. */
+typedef struct dw_choice_end {
+    const char *reason;  /* static: "stop", "length" or "tool_calls" */
+    const char *stop;    /* the stop string that it met, or NULL */
+    const char *message; /* the whole of a chat's answer, JSON, or NULL */
+    uint32_t tokens;
+    uint32_t reasoning_tokens; /* of them: up to the last that was reasoning alone */
+} dw_choice_end;
+
 /* What the front end is told, in this order. `user` is the asker's until on_end. */
 typedef struct dw_task_ops {
     /* The prompt's tokens, and of them those that need not be computed. */
@@ -21,10 +30,8 @@ typedef struct dw_task_ops {
      * [bytes]. `logprobs` is the guest's list, or NULL. */
     void (*on_piece)(void *user, uint32_t choice, const char *delta, const char *text, size_t bytes,
                      json_t *logprobs);
-    /* An answer has ended: because of "stop", "length" or "tool_calls"; `stop` is the stop string
-     * that it met, or NULL; `message` is the whole of a chat's answer, else NULL. */
-    void (*on_choice_end)(void *user, uint32_t choice, const char *reason, const char *stop,
-                          const char *message, uint32_t tokens);
+    /* An answer has ended. */
+    void (*on_choice_end)(void *user, uint32_t choice, const dw_choice_end *end);
     /* A line of the guest's that is none of these; may be NULL. */
     void (*on_line)(void *user, const json_t *line);
     /* The end of all, once; nothing is called afterwards. */

@@ -69,6 +69,26 @@ class Thinking(unittest.TestCase):
             message, user("Why?")]})
         self.assertGreater(cached(again), 20)
 
+    def test_tokens_of_reasoning_are_told(self):
+        body = {"messages": [user("What is wet?")], "grammar": GRAMMAR, "max_tokens": 40}
+        answer = self.ask("/v1/chat/completions", {**body, "logprobs": True})
+        told, count = "", 0
+        for token in answer["choices"][0]["logprobs"]["content"]:
+            count += "It is wet." not in told
+            told += token["token"]
+        def reasoned(usage):
+            return usage["completion_tokens_details"]["reasoning_tokens"]
+        self.assertEqual(reasoned(answer["usage"]), count)
+        self.assertEqual(reasoned(self.ask("/v1/chat/completions", body)["usage"]), count)
+        last = self.events("/v1/chat/completions", {**body, "stream_options": {"include_usage": True}})[-1]
+        self.assertEqual(reasoned(last["usage"]), count)
+        response = self.ask("/v1/responses", {"input": "What is wet?", "grammar": GRAMMAR})
+        self.assertEqual(response["usage"]["output_tokens_details"]["reasoning_tokens"], count)
+        plain = self.ask("/v1/chat/completions", {**body, "grammar": PLAIN, "enable_thinking": False})
+        self.assertEqual(reasoned(plain["usage"]), 0)
+        cut = self.ask("/v1/chat/completions", {**body, "max_tokens": 2})
+        self.assertEqual(reasoned(cut["usage"]), 2)
+
     def test_responses(self):
         body = {"input": "What is wet?", "grammar": GRAMMAR, "max_output_tokens": 40,
                 "include": ["reasoning.encrypted_content"]}
