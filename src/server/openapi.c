@@ -99,17 +99,56 @@ static json_t *request_body(const dw__route_about *about, const dw__route_text *
                  : NULL;
 }
 
+/* As what an answer comes that is asked for as a stream; NULL: there is no such. */
+static const char *stream_type(const dw__route_about *about, const dw__route_text *text)
+{
+    static const char *const events[] = {"/completion", "/completions"};
+    static const char *const lines[] = {"/api/chat", "/api/generate"};
+    for (size_t i = 0; i < 2; i++) {
+        if (strcmp(about->path, lines[i]) == 0) {
+            return "application/x-ndjson";
+        }
+        if (strcmp(about->path, events[i]) == 0) {
+            return "text/event-stream";
+        }
+    }
+    const char *request = text != NULL ? text->request : NULL;
+    const char *schema = NULL;
+    for (size_t i = 0; request != NULL && (schema = dw__schema_at(i)) != NULL; i++) {
+        size_t length = strlen(request);
+        if (strncmp(schema + 1, request, length) == 0 && schema[1 + length] == '"') {
+            return strstr(schema, "\"stream\":") != NULL ? "text/event-stream" : NULL;
+        }
+    }
+    return NULL;
+}
+
+/* Of an event each, in a stream of such; of a line of text otherwise. */
+static json_t *stream_content(const char *type)
+{
+    bool events = strcmp(type, "text/event-stream") == 0;
+    return content(type,
+                   events ? json_pack("{s:s, s:[s], s:{s:{s:s}, s:{s:s}, s:{s:s}}}", "type",
+                                      "object", "required", "data", "properties", "data", "type",
+                                      "string", "event", "type", "string", "id", "type", "string")
+                          : json_pack("{s:s}", "type", "string"));
+}
+
 static json_t *answer(const dw__route_about *about, const dw__route_text *text)
 {
     json_t *types = json_object();
     json_t *plain = json_pack("{s:s}", "type", "string");
+    const char *stream = stream_type(about, text);
+    if (stream != NULL) {
+        (void)json_object_update_new(types, stream_content(stream));
+    }
     if ((about->takes & DW_GIVES_BYTES) != 0) {
         (void)json_object_update_new(
             types, content("application/octet-stream",
                            json_pack("{s:s, s:s}", "type", "string", "format", "binary")));
     }
     if ((about->takes & DW_GIVES_EVENTS) != 0) {
-        (void)json_object_update_new(types, content("text/event-stream", json_incref(plain)));
+        (void)json_object_update_new(types, stream_content("text/event-stream"));
     }
     if ((about->takes & DW_GIVES_TEXT) != 0) {
         (void)json_object_update_new(types, content("text/plain", json_incref(plain)));
