@@ -1630,8 +1630,9 @@ typedef struct dw_runtime_options {
     uint32_t worker_threads; /* which make and fork actors; 0: 2; at most 64 */
     /* JSON [manifest_bytes]: {"limits": {...}, "tenants": {NAME: {"weight": 300, "actors": 50,
      * "may": ["spawn", "fork", "send-kin", "send-tenant", "send-any", "timers", "join"], "models":
-     * [NAME or "*"], "prefixes": "own", "durability": "each", "park_idle_s": 60, "limits": {...}}},
-     * "durability": 5, "park_idle_s": 300, "resident_actors": 4096, "resident_bytes": 8589934592}.
+     * [NAME or "*"], "tools": [NAME or "*"], "prefixes": "own", "durability": "each",
+     * "park_idle_s": 60, "limits": {...}}}, "durability": 5, "park_idle_s": 300,
+     * "resident_actors": 4096, "resident_bytes": 8589934592}.
      * Durability is "each", "park" or a number of seconds. Prefixes are "shared" by a tenant's
      * actors unless it says "own". park_idle_s 0 is never. What the options below say counts before
      * it. Limits as dw_limits_read has them; those of `limits` below count
@@ -1804,6 +1805,9 @@ typedef struct dw_tenant_options {
      * each of their messages on: an operator's own tenant, say, whose actors compute what others'
      * prompts begin with. Not with no_shared_prefixes. */
     bool public_prefixes;
+    const char *const *tools; /* [tool_count]: names of those (on_call) that its actors may call,
+                                 copied; NULL: any */
+    size_t tool_count;
 } dw_tenant_options;
 /* Make a tenant, or change one: actors that are in memory keep what they have. The tenant "" is
  * there from the start, with weight 100 and DW_MAY_ALL. Errors: DW_E_ARG (the name: length,
@@ -2670,6 +2674,9 @@ typedef struct dw_server_options {
     /* Requests may name any host. false: an address, localhost, or an allowed origin's host; else
      * a page of a site whose name points to this machine could ask. True where keys are wanted. */
     bool any_host;
+    dw_call_fn on_call; /* tools of actors that are made over HTTP, with `user`, as
+                           dw_instance_options.on_call; tenants that the server makes of keys may
+                           call none. NULL: there are none */
 } dw_server_options;
 
 /* Listens when it returns; requests are taken by dw_server_run. The runtime outlives the server.

@@ -8,6 +8,12 @@ typedef struct dw_cli_fetch {
     const char *url;   /* http or https; redirects are followed, from https to https alone */
     const char *token; /* for the host of the URL, and no other; NULL: none */
     uint64_t from;     /* the first byte that is wanted */
+    /* NULL: it is asked for; else sent [body_bytes], as bytes of no type. It goes to that address
+     * alone: no redirect is followed. */
+    const void *body;
+    size_t body_bytes;
+    bool (*is_left)(
+        void *user); /* asked now and then: true: it is not wanted any more; may be NULL */
     /* Of the body, in order; a negative value ends it. `first` is where the answer begins: `from`,
      * or 0 where the other side gives but the whole. */
     ptrdiff_t (*on_bytes)(void *user, uint64_t first, const unsigned char *bytes, size_t count);
@@ -25,7 +31,7 @@ typedef struct dw_cli_fetched {
 bool dw_cli_can_fetch(void);
 /* Errors: DW_E_IO (with the reason; what came by then was handed on), DW_E_NOT_FOUND, DW_E_DENIED
  * (401, 403), DW_E_RANGE (`from` is not 0, and the other side gives but the whole),
- * DW_E_UNSUPPORTED (built without libcurl). */
+ * DW_E_CANCELLED (is_left), DW_E_UNSUPPORTED (built without libcurl). */
 dw_status dw_cli_fetch_url(const dw_cli_fetch *what, dw_cli_fetched *result, dw_error *err);
 
 /* catalogue.c: models by names of our own. */

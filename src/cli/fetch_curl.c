@@ -14,6 +14,8 @@ typedef struct transfer {
     CURL *curl;
     bool is_body; /* of the last answer, not of a redirect */
     bool refused; /* on_bytes said so */
+    bool left;    /* is_left did */
+    struct curl_slist *headers;
 } transfer;
 
 bool dw_cli_can_fetch(void)
@@ -79,7 +81,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user)
 static int on_progress(void *user, curl_off_t total, curl_off_t done, curl_off_t up_total,
                        curl_off_t up)
 {
-    const transfer *t = user;
+    transfer *t = user;
     (void)up_total;
     (void)up;
     if (t->what->on_progress != NULL) {
@@ -87,7 +89,8 @@ static int on_progress(void *user, curl_off_t total, curl_off_t done, curl_off_t
         t->what->on_progress(t->what->user, from + (uint64_t)done,
                              total > 0 ? from + (uint64_t)total : 0);
     }
-    return 0;
+    t->left = t->what->is_left != NULL && t->what->is_left(t->what->user);
+    return t->left;
 }
 
 static void set_up(transfer *t, char *problem)
@@ -116,6 +119,13 @@ static void set_up(transfer *t, char *problem)
         (void)curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
         (void)curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, t->what->token);
     }
+    if (t->what->body != NULL) {
+        t->headers = curl_slist_append(NULL, "Content-Type: application/octet-stream");
+        (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, t->headers);
+        (void)curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->what->body_bytes);
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, t->what->body);
+    }
     if (t->what->from > 0) {
         (void)curl_easy_setopt(curl, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)t->what->from);
     }
@@ -125,9 +135,12 @@ static dw_status judge(const transfer *t, CURLcode code, const char *problem, dw
 {
     const char *url = t->what->url;
     long status = t->result->status;
+    if (t->left) {
+        return dw_fail(err, DW_E_CANCELLED, "%.150s: left", url);
+    }
     if (status == 401 || status == 403) {
-        return dw_fail(err, DW_E_DENIED,
-                       "%.150s: refused (%ld); HF_TOKEN is for what is not public", url, status);
+        return dw_fail(err, DW_E_DENIED, "%.150s: refused (%ld)%s", url, status,
+                       t->what->body == NULL ? "; HF_TOKEN is for what is not public" : "");
     }
     if (status == 404) {
         return dw_fail(err, DW_E_NOT_FOUND, "%.150s: there is no such thing", url);
@@ -161,5 +174,6 @@ dw_status dw_cli_fetch_url(const dw_cli_fetch *what, dw_cli_fetched *result, dw_
     CURLcode code = curl_easy_perform(t.curl);
     (void)curl_easy_getinfo(t.curl, CURLINFO_RESPONSE_CODE, &result->status);
     curl_easy_cleanup(t.curl);
+    curl_slist_free_all(t.headers);
     return judge(&t, code, problem, err);
 }

@@ -11,6 +11,7 @@
 #include "cli/actor_state.h"
 #include "cli/config.h"
 #include "cli/session.h"
+#include "cli/tools.h"
 
 #define MODELS_MAX 64
 #define ORIGINS_MAX 64
@@ -43,8 +44,8 @@ static const char usage[] =
     "  --allow-origin O     let pages of another site ask, \"https://chat.example\" or \"*\"; may "
     "be\n"
     "                       repeated\n"
-    "  --open               let anybody ask, also at an address that others reach\n"
-    "  --manifest FILE      tenants, what they may, limits, in JSON\n"
+    "  --open               let anybody ask, also at an address that others "
+    "reach\n" DW_CLI_TOOLS_HELP "  --manifest FILE      tenants, what they may, limits, in JSON\n"
     "  --chat-template T    a template in Jinja in place of the models': a file, or a name\n"
     "  --context N          tokens a conversation may hold; default: the model's own length\n"
     "  --kv-type T          how keys and values are kept: f16, q8_0 or f32; default f16\n"
@@ -74,6 +75,8 @@ enum {
     OPT_MODEL_IDLE,
     OPT_MODEL_MEMORY,
     OPT_CONFIG,
+    OPT_TOOL,
+    OPT_TOOL_TIMEOUT,
 };
 
 static const struct option options[] = {
@@ -89,6 +92,8 @@ static const struct option options[] = {
     {"new-key", required_argument, NULL, OPT_NEW_KEY},
     {"allow-origin", required_argument, NULL, OPT_ALLOW_ORIGIN},
     {"open", no_argument, NULL, OPT_OPEN},
+    {"tool", required_argument, NULL, OPT_TOOL},
+    {"tool-timeout", required_argument, NULL, OPT_TOOL_TIMEOUT},
     {"chat-template", required_argument, NULL, DW_CLI_OPT_CHAT_TEMPLATE},
     {"context", required_argument, NULL, DW_CLI_OPT_CONTEXT},
     {"kv-type", required_argument, NULL, DW_CLI_OPT_KV_TYPE},
@@ -344,6 +349,7 @@ static dw_status open_runtime(serving *s, dw_error *err)
                               .log_level = DW_LOG_INFO,
                               .on_problem = tell_problem,
                               .on_stderr = on_stderr,
+                              .on_call = dw_cli_tools(),
                               .user = s,
                               .limits = &s->session.limits,
                               .control_path = control,
@@ -391,7 +397,8 @@ static dw_status open_server(serving *s, dw_error *err)
                                    .doctor_guest = has_doctor ? doctor : NULL,
                                    .allowed_origins = s->origins,
                                    .allowed_origin_count = s->origin_count,
-                                   .any_host = s->open};
+                                   .any_host = s->open,
+                                   .on_call = dw_cli_tools()};
     dw_status status = dw_server_open(&s->server, s->runtime, &how, err);
     set_logged(s, s->server);
     return status;
@@ -572,6 +579,10 @@ static dw_status take_option(serving *s, int option, const char *value, dw_error
         return DW_OK;
     case OPT_ALLOW_ORIGIN:
         return add_origin(s, value, err);
+    case OPT_TOOL:
+        return dw_cli_tool_grant(value, err);
+    case OPT_TOOL_TIMEOUT:
+        return dw_cli_tool_timeout(value, err);
     case OPT_OPEN:
         s->open = true;
         return DW_OK;

@@ -1,6 +1,7 @@
-/* A tool's command: a process group of its own, whose input is the request and whose output the
- * answer, until it ends, is not waited for any more, or takes too long. Guests name tools; which
- * programs they are, and with which words, is the operator's alone. */
+/* A tool is a command or an address. A command is a process group of its own, whose input is the
+ * request and whose output the answer, until it ends, is not waited for any more, or takes too
+ * long. To an address of HTTP the request is posted. Guests name tools; which programs they are,
+ * and with which words, or where the address is, is the operator's alone. */
 #include "cli/tools.h"
 
 #include <errno.h>
@@ -13,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/fetch.h"
+
 #define TOOLS_MAX 64
 #define NAME_MAX_BYTES 63
 #define WORDS_MAX 64
@@ -21,6 +24,7 @@
 
 typedef struct tool {
     char name[NAME_MAX_BYTES + 1];
+    bool is_address;            /* `text` is one, and there are no words */
     char *words[WORDS_MAX + 1]; /* into `text`, ended by NULL */
     char text[COMMAND_BYTES_MAX];
 } tool;
@@ -71,6 +75,25 @@ static dw_status split(tool *one, const char *command, dw_error *err)
     return count > 0 ? DW_OK : dw_fail(err, DW_E_ARG, "--tool %s: no command", one->name);
 }
 
+/* "http://..." or "https://...", alone. */
+static bool is_address(const char *command)
+{
+    return (strncmp(command, "http://", 7) == 0 || strncmp(command, "https://", 8) == 0) &&
+           strpbrk(command, " \t") == NULL;
+}
+
+static dw_status take_address(tool *one, const char *address, dw_error *err)
+{
+    one->is_address = true;
+    (void)snprintf(one->text, sizeof one->text, "%s", address);
+    return dw_cli_can_fetch()
+               ? DW_OK
+               : dw_fail(err, DW_E_UNSUPPORTED,
+                         "--tool %s: this driftwood was built without libcurl and reaches no "
+                         "address; install its development files and build again",
+                         one->name);
+}
+
 static dw_status take_name(tool *one, const char *text, size_t bytes, dw_error *err)
 {
     static const char letters[] =
@@ -98,7 +121,9 @@ dw_status dw_cli_tool_grant(const char *text, dw_error *err)
 {
     const char *equals = strchr(text, '=');
     if (equals == NULL || strlen(equals) >= COMMAND_BYTES_MAX) {
-        return dw_fail(err, DW_E_ARG, "--tool: '%.80s': NAME=COMMAND of at most %d bytes is needed",
+        return dw_fail(err, DW_E_ARG,
+                       "--tool: '%.80s': NAME=COMMAND or NAME=URL of at most %d bytes is "
+                       "needed",
                        text, COMMAND_BYTES_MAX - 1);
     }
     tool *one = dw_cli_alloc(1, sizeof *one);
@@ -107,7 +132,8 @@ dw_status dw_cli_tool_grant(const char *text, dw_error *err)
     }
     dw_status status = take_name(one, text, (size_t)(equals - text), err);
     if (status == DW_OK) {
-        status = split(one, equals + 1, err);
+        status = is_address(equals + 1) ? take_address(one, equals + 1, err)
+                                        : split(one, equals + 1, err);
     }
     size_t at = status == DW_OK ? find(one->name) : 0;
     if (status == DW_OK && at == TOOLS_MAX) {
@@ -298,6 +324,49 @@ static dw_status finish(running *r, dw_status status, dw_error *err)
                                  : dw_fail(err, DW_E_IO, "it ended with %d", WEXITSTATUS(how));
 }
 
+/* ---- asking an address ---------------------------------------------------------------------- */
+
+typedef struct asking {
+    dw_tool_call *call;
+    uint64_t until_ns;
+    dw_status status; /* of what it did with the answer */
+    dw_error error;
+} asking;
+
+static ptrdiff_t on_bytes(void *user, uint64_t first, const unsigned char *bytes, size_t count)
+{
+    asking *a = user;
+    (void)first;
+    a->status = dw_tool_call_answer(a->call, bytes, count, &a->error);
+    return a->status == DW_OK ? (ptrdiff_t)count : -1;
+}
+
+static bool is_left(void *user)
+{
+    const asking *a = user;
+    return dw_tool_call_is_left(a->call) || dw_cli_clock_ns() > a->until_ns;
+}
+
+static dw_status ask(const tool *one, dw_tool_call *call, dw_error *err)
+{
+    asking a = {.call = call,
+                .until_ns = dw_cli_clock_ns() + timeout_s * UINT64_C(1000000000),
+                .status = DW_OK};
+    dw_cli_fetched result;
+    dw_cli_fetch what = {.url = one->text, .on_bytes = on_bytes, .is_left = is_left, .user = &a};
+    what.body = dw_tool_call_get_request(call, &what.body_bytes);
+    what.body = what.body_bytes > 0 ? what.body : "";
+    dw_status status = dw_cli_fetch_url(&what, &result, err);
+    if (a.status != DW_OK) {
+        return dw_fail(err, a.status, "%s", a.error.message);
+    }
+    if (status == DW_E_CANCELLED && !dw_tool_call_is_left(call)) {
+        return dw_fail(err, DW_E_LIMIT, "it took longer than %llu s (--tool-timeout)",
+                       (unsigned long long)timeout_s);
+    }
+    return status;
+}
+
 static dw_status on_call(void *user, dw_tool_call *call, dw_error *err)
 {
     sigset_t pipes;
@@ -306,6 +375,9 @@ static dw_status on_call(void *user, dw_tool_call *call, dw_error *err)
     (void)user;
     if (at == tool_count) {
         return dw_fail(err, DW_E_DENIED, "no such tool was granted (--tool)");
+    }
+    if (tools[at]->is_address) {
+        return ask(tools[at], call, err);
     }
     r.request = dw_tool_call_get_request(call, &r.left);
     (void)sigemptyset(&pipes); /* on this thread, which is the call's */

@@ -281,6 +281,8 @@ static dw_status spawn_work(dw__op *op, dw_error *err)
         .chat_template = plan->chat_template,
         .on_stderr = dw__host_server(op->host)->instance.on_stderr,
         .limits = plan->has_limits ? &plan->limits : NULL,
+        .on_call = dw__host_server(op->host)->on_call,
+        .user = dw__host_server(op->host)->user,
     };
     const dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
     if (status == DW_OK) {

@@ -146,13 +146,27 @@ dw_status dw__tenant_limits(dw_runtime *runtime, const char *name, dw_limits *li
     return status;
 }
 
-static bool may_have(const dw__tenant *tenant, const char *model)
+/* Whether a list of names that are granted, NULL: any, has this one. */
+static bool may_have(char *const *granted, size_t count, const char *name)
 {
     size_t i = 0;
-    while (i < tenant->model_count && strcmp(tenant->models[i], model) != 0) {
+    while (i < count && strcmp(granted[i], name) != 0) {
         i++;
     }
-    return tenant->models == NULL || i < tenant->model_count;
+    return granted == NULL || i < count;
+}
+
+dw_status dw__tenant_may_call(dw_runtime *runtime, const dw__record *record, const char *tool,
+                              dw_error *err)
+{
+    dw__enter(runtime);
+    const dw__tenant *tenant = record->tenant;
+    dw_status status =
+        may_have(tenant->tools, tenant->tool_count, tool)
+            ? DW_OK
+            : dw_fail(err, DW_E_DENIED, "tenant '%s' may not call '%.63s'", tenant->name, tool);
+    dw__leave(runtime, false);
+    return status;
 }
 
 dw_status dw__tenant_may_have(dw_runtime *runtime, const char *name, dw_model *const *models,
@@ -166,7 +180,7 @@ dw_status dw__tenant_may_have(dw_runtime *runtime, const char *name, dw_model *c
     for (size_t i = 0; i < count && status == DW_OK && tenant != NULL; i++) {
         dw_model_info info = {.struct_bytes = sizeof info};
         dw_model_get_info(models[i], &info);
-        if (!may_have(tenant, info.name)) {
+        if (!may_have(tenant->models, tenant->model_count, info.name)) {
             status = dw_fail(err, DW_E_DENIED, "tenant '%s' may not have model '%.100s'", name,
                              info.name);
         }

@@ -186,6 +186,11 @@ static dw_status on_call(void *user, dw_tool_call *call, dw_call_fn next, void *
     const body *own = user;
     const dw__keeper *keeper = own->host->runtime->keeper;
     dw__turn *turn = own->record->turn;
+    dw_status may =
+        dw__tenant_may_call(own->host->runtime, own->record, dw_tool_call_get_name(call), err);
+    if (may != DW_OK) {
+        return may;
+    }
     if (keeper == NULL || keeper->find_call == NULL || turn == NULL) {
         return next(next_user, call, err);
     }

@@ -10,7 +10,7 @@
 #include "runtime/runtime_internal.h"
 
 #define MANIFEST_BYTES_MAX ((size_t)1 << 20)
-#define MODELS_MAX 256u
+#define GRANTED_MAX 256u
 
 static const char *const capability_names[] = DW__CAPABILITY_NAMES;
 
@@ -118,28 +118,33 @@ static dw_status take_capabilities(const json_t *tenant, uint32_t *capabilities,
 
 /* ---- tenants --------------------------------------------------------------------------------- */
 
-/* Borrowed from the JSON: names [*count] of models; NULL: any, where "*" is among them. */
-static dw_status take_models(const json_t *tenant, const char **names, size_t *count, bool *any,
-                             dw_error *err)
+/* What a list of names grants. */
+typedef struct granted {
+    const char *texts[GRANTED_MAX]; /* [count], borrowed from the JSON */
+    size_t count;
+    const char *const *names; /* `texts`; NULL: any, where "*" is among them */
+} granted;
+
+static dw_status take_granted(const json_t *tenant, const char *key, granted *to, dw_error *err)
 {
-    const json_t *list = json_object_get(tenant, "models");
-    *count = 0;
-    *any = false;
+    const json_t *list = json_object_get(tenant, key);
+    bool any = false;
     if (list != NULL && !json_is_array(list)) {
-        return dw_fail(err, DW_E_FORMAT, "manifest: models: a list of texts is wanted");
+        return dw_fail(err, DW_E_FORMAT, "manifest: %s: a list of texts is wanted", key);
     }
-    if (json_array_size(list) > MODELS_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "manifest: models: %zu, limit %u", json_array_size(list),
-                       MODELS_MAX);
+    if (json_array_size(list) > GRANTED_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "manifest: %s: %zu, limit %u", key, json_array_size(list),
+                       GRANTED_MAX);
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
-        names[i] = text_at(list, i);
-        if (names[i] == NULL) {
-            return dw_fail(err, DW_E_FORMAT, "manifest: models: a list of texts is wanted");
+        to->texts[i] = text_at(list, i);
+        if (to->texts[i] == NULL) {
+            return dw_fail(err, DW_E_FORMAT, "manifest: %s: a list of texts is wanted", key);
         }
-        *any = *any || strcmp(names[i], "*") == 0;
+        any = any || strcmp(to->texts[i], "*") == 0;
     }
-    *count = json_array_size(list);
+    to->count = any ? 0 : json_array_size(list);
+    to->names = any ? NULL : to->texts;
     return DW_OK;
 }
 
@@ -238,16 +243,16 @@ static dw_status take_folders(const json_t *tenant, dw_dir *dirs, size_t *count,
 static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t *value,
                              dw_error *err)
 {
-    static const char *const members[] = {"weight",      "may",        "actors",
-                                          "limits",      "models",     "prefixes",
-                                          "park_idle_s", "durability", "folders"};
-    const char *models[MODELS_MAX];
+    static const char *const members[] = {"weight",  "may",      "actors",      "limits",
+                                          "models",  "prefixes", "park_idle_s", "durability",
+                                          "folders", "tools"};
+    granted models;
+    granted tools;
     dw_dir dirs[DW_ACTOR_DIRS_MAX];
     uint64_t weight = 0;
-    bool any = false;
     dw_limits limits;
     dw_tenant_options options = {.struct_bytes = sizeof options, .limits = &limits, .dirs = dirs};
-    dw_status status = check_names("a tenant", value, members, 9, err);
+    dw_status status = check_names("a tenant", value, members, 10, err);
     if (status == DW_OK) {
         status = take_number(value, "weight", 10000, &weight, err);
     }
@@ -261,7 +266,10 @@ static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t
         status = take_limits(value, &limits, err);
     }
     if (status == DW_OK) {
-        status = take_models(value, models, &options.model_count, &any, err);
+        status = take_granted(value, "models", &models, err);
+    }
+    if (status == DW_OK) {
+        status = take_granted(value, "tools", &tools, err);
     }
     if (status == DW_OK) {
         status = take_prefixes(value, &options, err);
@@ -279,8 +287,10 @@ static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t
         return dw_fail_within(err, status, "tenant '%.63s'", name);
     }
     options.weight = (uint32_t)weight;
-    options.models = any ? NULL : models;
-    options.model_count = any ? 0 : options.model_count;
+    options.models = models.names;
+    options.model_count = models.count;
+    options.tools = tools.names;
+    options.tool_count = tools.count;
     return dw_runtime_set_tenant(runtime, name, &options, err);
 }
 
@@ -290,7 +300,8 @@ static dw_status take_tenants(dw_runtime *runtime, const json_t *manifest, dw_er
     json_t *value;
     const char *const none[] = {NULL};
     json_t *tenants = json_object_get(manifest, "tenants");
-    const dw_tenant_options nothing = {.struct_bytes = sizeof nothing, .models = none};
+    const dw_tenant_options nothing = {
+        .struct_bytes = sizeof nothing, .models = none, .tools = none};
     dw_status status = dw_runtime_set_tenant(runtime, "", &nothing, err);
     if (status != DW_OK || tenants == NULL) {
         return status;

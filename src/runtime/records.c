@@ -552,44 +552,62 @@ dw_status dw__tenant_create(dw_runtime *runtime, const char *name, dw__tenant **
     return DW_OK;
 }
 
+static void free_names(char **names, size_t count)
+{
+    for (size_t i = 0; names != NULL && i < count; i++) {
+        dw_free(names[i]);
+    }
+    dw_free(names);
+}
+
 void dw__tenant_free(dw__tenant *tenant)
 {
-    for (size_t i = 0; i < tenant->model_count; i++) {
-        dw_free(tenant->models[i]);
-    }
-    dw_free(tenant->models);
+    free_names(tenant->models, tenant->model_count);
+    free_names(tenant->tools, tenant->tool_count);
     dw__folders_unref(tenant->folders);
     dw_free(tenant);
 }
 
-/* `*models`: copies, NULL where any will do. */
-static dw_status copy_models(const dw_tenant_options *options, char ***models, dw_error *err)
+/* `*out`: copies, NULL where any will do. */
+static dw_status copy_names(const char *const *names, size_t count, char ***out, dw_error *err)
 {
-    *models = options->models != NULL ? dw_alloc(options->model_count, sizeof(char *)) : NULL;
-    bool good = options->models == NULL || *models != NULL;
-    for (size_t i = 0; i < options->model_count && options->models != NULL && good; i++) {
-        (*models)[i] = dw_strdup(options->models[i]);
-        good = (*models)[i] != NULL;
+    char **copies = names != NULL ? dw_alloc(count, sizeof(char *)) : NULL;
+    bool good = names == NULL || copies != NULL;
+    for (size_t i = 0; names != NULL && i < count && good; i++) {
+        copies[i] = dw_strdup(names[i]);
+        good = copies[i] != NULL;
     }
-    if (good) {
-        return DW_OK;
+    if (!good) {
+        free_names(copies, count);
+        copies = NULL;
     }
-    for (size_t i = 0; *models != NULL && i < options->model_count; i++) {
-        dw_free((*models)[i]);
-    }
-    dw_free(*models);
-    *models = NULL;
-    return dw_fail(err, DW_E_MEMORY, "no memory for a tenant");
+    *out = copies;
+    return good ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a tenant");
 }
 
-static void set_models(dw__tenant *tenant, char **models, size_t count)
+static void set_names(char ***names, size_t *count, char **to, size_t to_count)
 {
-    for (size_t i = 0; i < tenant->model_count; i++) {
-        dw_free(tenant->models[i]);
+    free_names(*names, *count);
+    *names = to;
+    *count = to != NULL ? to_count : 0;
+}
+
+/* What its actors may be granted. Errors: DW_E_MEMORY; nothing has changed. */
+static dw_status take_grants(dw__tenant *tenant, const dw_tenant_options *own, dw_error *err)
+{
+    char **models = NULL;
+    char **tools = NULL;
+    dw_status status = copy_names(own->models, own->model_count, &models, err);
+    if (status == DW_OK) {
+        status = copy_names(own->tools, own->tool_count, &tools, err);
     }
-    dw_free(tenant->models);
-    tenant->models = models;
-    tenant->model_count = models != NULL ? count : 0;
+    if (status != DW_OK) {
+        free_names(models, own->model_count);
+        return status;
+    }
+    set_names(&tenant->models, &tenant->model_count, models, own->model_count);
+    set_names(&tenant->tools, &tenant->tool_count, tools, own->tool_count);
+    return DW_OK;
 }
 
 static dw_status check_tenant(const char *name, const dw_tenant_options *options, dw_error *err)
@@ -618,7 +636,7 @@ static dw_status check_tenant(const char *name, const dw_tenant_options *options
     return DW_OK;
 }
 
-/* All but models and folders. */
+/* All but models, tools and folders. */
 static void take_options(dw_runtime *runtime, dw__tenant *tenant, const dw_tenant_options *own,
                          const dw_limits *limits)
 {
@@ -667,16 +685,14 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
         dw__folders_unref(folders);
         return status;
     }
-    char **models = NULL;
     tenant = dw__find_any_tenant(runtime, name);
     if (tenant == NULL) {
         status = dw__tenant_create(runtime, name, &tenant, err);
     }
     if (status == DW_OK) {
-        status = copy_models(&own, &models, err);
+        status = take_grants(tenant, &own, err);
     }
     if (status == DW_OK) {
-        set_models(tenant, models, own.model_count);
         dw__folders *before = tenant->folders;
         tenant->folders = folders;
         folders = before;

@@ -167,6 +167,8 @@ typedef struct dw__tenant {
     dw_limits limits;
     char **models; /* [model_count]; NULL: any */
     size_t model_count;
+    char **tools; /* [tool_count]; NULL: any */
+    size_t tool_count;
     uint64_t pass;
     uint64_t queue_pass; /* of the queue that had the last turn */
     size_t ready_count;
@@ -902,6 +904,9 @@ dw_status dw__tenant_limits(dw_runtime *runtime, const char *name, dw_limits *li
                             dw_error *err);
 dw_status dw__tenant_may_have(dw_runtime *runtime, const char *name, dw_model *const *models,
                               size_t count, dw_error *err);
+/* Whether the tenant's actors may call the tool. Without the lock. Errors: DW_E_DENIED. */
+dw_status dw__tenant_may_call(dw_runtime *runtime, const dw__record *record, const char *tool,
+                              dw_error *err);
 void dw__tenant_free(dw__tenant *tenant);
 /* Without the lock. */
 bool dw__own_prefixes(dw_runtime *runtime, const dw__record *record);

@@ -222,7 +222,8 @@ void dw_server_take_log(dw_server *server, const dw_log_entry *entry)
 /* The keys, and tenants for those that there are not yet: they may do nothing but converse. */
 static dw_status open_keys(dw_server *server, const dw_server_options *options, dw_error *err)
 {
-    dw_tenant_options tenant = {.struct_bytes = sizeof tenant};
+    const char *const none[] = {NULL};
+    dw_tenant_options tenant = {.struct_bytes = sizeof tenant, .tools = none};
     dw_runtime_tenant_info info = {.struct_bytes = sizeof info};
     size_t at = 0;
     if (options->keys == NULL) {
@@ -306,6 +307,7 @@ static ptrdiff_t on_guest_errors(void *user, const unsigned char *bytes, size_t 
 static void take_options(dw_server *server, dw_runtime *runtime, const dw_server_options *options)
 {
     server->runtime = runtime;
+    server->on_call = options->on_call;
     server->user = options->user;
     server->find_guest = options->find_guest;
     server->snapshot_bytes_max =

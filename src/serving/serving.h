@@ -58,6 +58,7 @@ struct dw_named_model {
 struct dw_server {
     dw_runtime *runtime;
     dw_model_pool *pool;
+    dw_call_fn on_call; /* actors' tools; NULL: none */
     void *user;
     dw_module *conversation;
     dw_instance_options instance; /* what conversations are made with, but for models */

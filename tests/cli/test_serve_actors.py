@@ -271,6 +271,15 @@ class Actors(Base):
         with open(f"/proc/{self.server.process.pid}/status", encoding="ascii") as file:
             return int(next(line for line in file if line.startswith("VmRSS")).split()[1]) << 10
 
+    def test_tools(self):
+        server = Server("--tool", "up=tr a-z A-Z")
+        self.addCleanup(server.end)
+        status, made = server.ask("POST", "/v1/actors", {"guest": "caller"})
+        self.assertEqual(status, 201, made)
+        with contextlib.closing(server.connect()) as connection:
+            connection.request("POST", f"/v1/actors/{made['id']}/messages", "up abc")
+            self.assertEqual(connection.getresponse().read(), b"3: ABC")
+
     def test_slow_readers_hold_the_guest(self):
         """Of 256 MiB that nobody reads the server holds some, and others go on."""
         actor = self.spawn("actor_echo")

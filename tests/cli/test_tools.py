@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""--tool NAME=COMMAND: what a command gets and gives, and how it ends."""
+"""--tool NAME=COMMAND and NAME=URL: what is given to one and comes back, and how it ends."""
+import http.server
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -82,6 +85,91 @@ class Tools(unittest.TestCase):
             self.assertEqual(sent.stdout, "3: ABC\n", sent.stderr)
             sent = driftwood("actor", "send", actor, "up abc", *state)
             self.assertIn("this guest has no tools", sent.stdout)
+
+
+class Address(http.server.BaseHTTPRequestHandler):
+    """Answers what was posted, in capitals; or as its path says."""
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).upper()
+        if self.path == "/slow":
+            time.sleep(5)
+        if self.path == "/away":
+            self.send_response(302)
+            self.send_header("Location", "/up")
+            body = b""
+        else:
+            self.send_response(int(self.path[1:]) if self.path[1:].isdigit() else 200)
+        body = body * (2 << 20) if self.path == "/flood" else body
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        try:
+            self.wfile.write(body)
+        except OSError:  # who asked has gone
+            self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
+class Addresses(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Address)
+        cls.url = f"http://127.0.0.1:{cls.server.server_port}"
+        threading.Thread(target=cls.server.serve_forever, daemon=True).start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.shutdown()
+        cls.server.server_close()
+
+    def call(self, path, request, *options):
+        said = call("t", request, "--tool", f"t={self.url}{path}", *options)
+        if "built without libcurl" in said:
+            self.skipTest("built without libcurl")
+        return said
+
+    def test_request_and_answer(self):
+        self.assertEqual(self.call("/up", "abc"), "3: ABC\n")
+        self.assertEqual(self.call("/up", ""), "0: \n")
+
+    def test_failures(self):
+        self.assertIn("answered 500", self.call("/500", "x"))
+        self.assertIn("there is no such thing", self.call("/404", "x"))
+        self.assertIn("refused (403)\n", self.call("/403", "x"))
+        self.assertIn("answered 302", self.call("/away", "x"))  # nobody is asked but that address
+        self.assertIn("an answer of more than 1048576 bytes", self.call("/flood", "x"))
+        self.assertIn("took longer than 1 s", self.call("/slow", "x", "--tool-timeout", "1"))
+        said = call("t", "x", "--tool", "t=http://127.0.0.1:1/")
+        self.assertIn("127.0.0.1:1/", said)
+
+    def test_time(self):
+        result = driftwood("run", CALLER, "--tool", f"t={self.url}/slow", "--timeout", "1", "--",
+                           "t", "x")
+        self.assertIn("longer than its 1000 ms", result.stderr)
+
+
+class Granted(unittest.TestCase):
+    """A manifest says whose actors may call which tools."""
+    def test_manifest(self):
+        tools = ("--tool", "up=tr a-z A-Z", "--tool", "note=true")
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = os.path.join(folder, "manifest")
+            with open(manifest, "w", encoding="utf-8") as file:
+                json.dump({"tenants": {"some": {"tools": ["up"]}, "all": {"tools": ["*"]},
+                                       "none": {}}}, file)
+            state = ("--state", os.path.join(folder, "state"), "--manifest", manifest)
+            for tenant, up, note in (("some", "3: ABC", "may not call 'note'"),
+                                     ("all", "3: ABC", "0: "),
+                                     ("none", "may not call 'up'", "may not call 'note'")):
+                spawned = driftwood("actor", "spawn", "--guest", CALLER, "--tenant", tenant, *state)
+                self.assertEqual(spawned.returncode, 0, spawned.stderr)
+                for request, words in (("up abc", up), ("note x", note)):
+                    sent = driftwood("actor", "send", spawned.stdout.strip(), request, *state,
+                                     *tools)
+                    self.assertIn(words, sent.stdout, sent.stderr)
 
 
 class Kept(unittest.TestCase):
