@@ -298,6 +298,9 @@ typedef struct dw_abi_model_info {
 /* dw_embed flags */
 #define DW_EMBED_NORMALIZE 1 /* each embedding to a length of 1 */
 
+/* dw_reply_to flags */
+#define DW_REPLY_LAST 1 /* the answer is whole with this piece */
+
 /* dw_tokenize flags */
 /* Add what the model wants in front (BOS), and behind where texts are whole: an encoder's SEP, the
  * EOS of a model for embeddings. Nothing goes behind a prompt, which the model is to continue. */

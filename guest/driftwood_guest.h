@@ -348,6 +348,15 @@ DW_IMPORT("actor_id") int32_t dw_actor_id(char *id, uint32_t capacity);
 DW_IMPORT("message_from") int32_t dw_message_from(char *id, uint32_t capacity);
 /* The next piece of the answer. */
 DW_IMPORT("reply") int32_t dw_reply(const void *bytes, uint32_t count);
+/* The message under way is answered later: returns a ticket for dw_reply_to, one a message. What is
+ * replied and printed meanwhile is the answer's beginning. Who asked waits, at most as long as the
+ * limit `ticket_ms` says. The ticket is part of this actor's state; a fork has none of them. */
+DW_IMPORT("reply_later") int64_t dw_reply_later(void);
+/* In a later message, or this one: the next piece of the answer that a ticket is for, told when the
+ * message has ended without a trap. `flags`: DW_REPLY_LAST: the answer is whole. DW_E_NOT_FOUND: it
+ * was, or took too long. */
+DW_IMPORT("reply_to")
+int32_t dw_reply_to(int64_t ticket, const void *bytes, uint32_t count, uint32_t flags);
 /* Sends message [bytes] to another actor, or to this one: by its id, or in a runtime by its name,
  * "@NAME", which is of this one's tenant; to each member of a group of that: "#GROUP". */
 DW_IMPORT("actor_send")

@@ -346,7 +346,10 @@ typedef enum dw_limit_unit {
     X(answer_bytes, BYTES, UINT64_C(1) << 30, 1, DW_LIMIT_NONE, "",                                \
       "what an actor answers and prints while it works on one message")                            \
     X(actor_bytes, BYTES, UINT64_C(128) << 30, 65536, UINT64_C(1) << 60, "",                       \
-      "files of an actor in a state folder")
+      "files of an actor in a state folder")                                                       \
+    X(tickets, COUNT, 256, 1, 65536, "", "messages that an actor is still to answer")              \
+    X(ticket_ms, MS, 86400000, 1, UINT64_C(31622400000), "",                                       \
+      "how long it may take for that")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {
@@ -1203,17 +1206,21 @@ typedef enum dw_effect_kind {
     DW_EFFECT_STOP = 4,  /* the end of this one */
     DW_EFFECT_JOIN = 5,  /* this one into the group `guest` */
     DW_EFFECT_LEAVE = 6, /* this one out of the group `guest` */
+    DW_EFFECT_LATER = 7, /* the message that this came of is answered later, by `ticket` */
+    DW_EFFECT_ANSWER = 8 /* `message` is the next piece of that answer, the `last` one or not */
 } dw_effect_kind;
 
 typedef struct dw_actor_effect {
     size_t struct_bytes;
     dw_effect_kind kind;
     uint64_t number;     /* of the actor's effects, from 1 on */
-    const char *actor;   /* an id; "" for STOP, JOIN and LEAVE, and where `guest` says to whom */
+    const char *actor;   /* an id; "" for all from STOP on, and where `guest` says to whom */
     const char *guest;   /* SPAWN: a name; "": a guest of the same module. SEND: "@NAME" or "#GROUP"
                             where the guest asked for that. JOIN, LEAVE: the group */
     const void *message; /* [message_bytes] */
     size_t message_bytes;
+    uint64_t ticket; /* of LATER and ANSWER */
+    bool last;       /* of ANSWER */
 } dw_actor_effect;
 
 DW_API size_t dw_actor_effect_count(const dw_actor *actor);

@@ -202,6 +202,111 @@ dw_status dw_actor_add_timer(dw_actor *actor, dw_message *message, dw_error *err
     return DW_OK;
 }
 
+/* ---- answers that come later ------------------------------------------------------------ */
+
+static dw_message *find_ticket(const dw_mailbox *tickets, uint64_t ticket)
+{
+    dw_message *message = tickets->first;
+    while (message != NULL && message->ticket != ticket) {
+        message = message->next;
+    }
+    return message;
+}
+
+static void drop_ticket(dw_mailbox *tickets, uint64_t ticket)
+{
+    dw_mailbox kept = {.count = 0};
+    for (dw_message *message = dw_mailbox_take(tickets); message != NULL;
+         message = dw_mailbox_take(tickets)) {
+        if (message->ticket == ticket) {
+            dw_free(message);
+        } else {
+            dw_mailbox_put(&kept, message);
+        }
+    }
+    *tickets = kept;
+}
+
+/* Those that are too old: nobody awaits them any more. They stand in the order of their ages. */
+static void drop_old_tickets(dw_actor *actor)
+{
+    const uint64_t now_ms = dw_os_wall_ms();
+    while (actor->tickets.first != NULL && actor->tickets.first->number < now_ms) {
+        dw_free(dw_mailbox_take(&actor->tickets));
+    }
+}
+
+dw_status dw_actor_take_ticket(dw_actor *actor, uint64_t *ticket, dw_error *err)
+{
+    const dw_limits *limits = dw_instance_limits(actor->instance);
+    dw_message *effect = NULL;
+    dw_message *entry = NULL;
+    if (actor->current == NULL) {
+        return dw_fail(err, DW_E_STATE, "only possible while a message is worked on");
+    }
+    if (actor->new_tickets.count > 0) {
+        return dw_fail(err, DW_E_STATE, "reply_later: the message has ticket %" PRIu64,
+                       actor->new_tickets.first->ticket);
+    }
+    drop_old_tickets(actor);
+    if (actor->tickets.count >= limits->tickets) {
+        return dw_fail(err, DW_E_LIMIT, "tickets: %zu are open, limit %" PRIu64 " (tickets)",
+                       actor->tickets.count, limits->tickets);
+    }
+    dw_status status = dw_message_create(&entry, NULL, NULL, 0, err);
+    if (status == DW_OK) {
+        status = dw_message_create(&effect, NULL, NULL, 0, err);
+    }
+    if (status == DW_OK) {
+        entry->ticket = effect->ticket = actor->received + 1;
+        entry->number = dw_os_wall_ms() + limits->ticket_ms;
+        status = dw_actor_add_effect(actor, DW_EFFECT_LATER, effect, err);
+    }
+    if (status != DW_OK) {
+        dw_free(entry);
+        return status;
+    }
+    *ticket = entry->ticket;
+    dw_mailbox_put(&actor->new_tickets, entry);
+    return DW_OK;
+}
+
+/* Whether an answer of this message was the last one for the ticket. */
+static bool was_answered(const dw_actor *actor, uint64_t ticket)
+{
+    for (const dw_message *message = actor->new_effects.first; message != NULL;
+         message = message->next) {
+        if (message->kind == DW_EFFECT_ANSWER && message->ticket == ticket && message->last) {
+            return true;
+        }
+    }
+    return false;
+}
+
+dw_status dw_actor_answer(dw_actor *actor, uint64_t ticket, const void *bytes, size_t count,
+                          bool last, dw_error *err)
+{
+    dw_message *effect = NULL;
+    if (actor->current == NULL) {
+        return dw_fail(err, DW_E_STATE, "only possible while a message is worked on");
+    }
+    drop_old_tickets(actor);
+    if ((find_ticket(&actor->tickets, ticket) == NULL &&
+         find_ticket(&actor->new_tickets, ticket) == NULL) ||
+        was_answered(actor, ticket)) {
+        return dw_fail(err, DW_E_NOT_FOUND,
+                       "ticket: %" PRIu64 " is none of this actor's, was answered, or is too old",
+                       ticket);
+    }
+    dw_status status = dw_message_create(&effect, NULL, bytes, count, err);
+    if (status == DW_OK) {
+        effect->ticket = ticket;
+        effect->last = last;
+        status = dw_actor_add_effect(actor, DW_EFFECT_ANSWER, effect, err);
+    }
+    return status;
+}
+
 /* ---- life ------------------------------------------------------------------------------- */
 
 void dw_actor_new_id(char id[DW_ACTOR_ID_CHARS + 1])
@@ -310,6 +415,8 @@ void dw_actor_destroy(dw_actor *actor)
     dw_mailbox_release(&actor->effects);
     dw_mailbox_release(&actor->new_timers);
     dw_mailbox_release(&actor->new_effects);
+    dw_mailbox_release(&actor->tickets);
+    dw_mailbox_release(&actor->new_tickets);
     dw_free(actor->current);
     dw_actor_settings_unref(actor->settings);
     dw_module_unref(actor->module);
@@ -491,8 +598,15 @@ dw_status dw_actor_check_rests(const dw_actor *actor, dw_error *err)
 /* The message ended well: what the guest asked for counts. */
 static void commit_effects(dw_actor *actor)
 {
+    dw_message *ticket = dw_mailbox_take(&actor->new_tickets);
+    if (ticket != NULL) {
+        dw_mailbox_put(&actor->tickets, ticket);
+    }
     for (dw_message *message = dw_mailbox_take(&actor->new_effects); message != NULL;
          message = dw_mailbox_take(&actor->new_effects)) {
+        if (message->kind == DW_EFFECT_ANSWER && message->last) {
+            drop_ticket(&actor->tickets, message->ticket);
+        }
         message->number = ++actor->effect_number;
         dw_mailbox_put(&actor->effects, message);
     }
@@ -590,6 +704,7 @@ dw_status dw_actor_receive_end(dw_actor *actor, dw_status status, int32_t result
     status = judge(actor, status, result, exit_code, local);
     dw_mailbox_release(&actor->new_effects);
     dw_mailbox_release(&actor->new_timers);
+    dw_mailbox_release(&actor->new_tickets);
     dw_free(actor->current);
     actor->current = NULL;
     return status;
@@ -633,7 +748,9 @@ dw_status dw_actor_effect_at(const dw_actor *actor, size_t index, dw_actor_effec
                                    .actor = message->actor,
                                    .guest = message->guest,
                                    .message = message->content,
-                                   .message_bytes = message->bytes};
+                                   .message_bytes = message->bytes,
+                                   .ticket = message->ticket,
+                                   .last = message->last};
     dw_struct_write(effect, &found, sizeof found);
     return DW_OK;
 }

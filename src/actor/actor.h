@@ -83,6 +83,13 @@ dw_status dw_actor_add_effect(dw_actor *actor, dw_effect_kind kind, dw_message *
                               dw_error *err);
 /* A timer; message->number is when it is due. `message` is taken. */
 dw_status dw_actor_add_timer(dw_actor *actor, dw_message *message, dw_error *err);
+/* The message under way is answered later: *ticket, one a message, is for dw_actor_answer, in this
+ * message or a later one. Errors: also DW_E_STATE (it has a ticket), DW_E_LIMIT (tickets). */
+dw_status dw_actor_take_ticket(dw_actor *actor, uint64_t *ticket, dw_error *err);
+/* The next piece of the answer that a ticket is for, which is told when the message under way has
+ * ended well. After the `last` one the ticket is no more. Errors: also DW_E_NOT_FOUND. */
+dw_status dw_actor_answer(dw_actor *actor, uint64_t ticket, const void *bytes, size_t count,
+                          bool last, dw_error *err);
 void dw_actor_new_id(char id[DW_ACTOR_ID_CHARS + 1]);
 
 /* dw_actor_receive in two: before and after the call of driftwood_receive. Errors of the first:

@@ -28,6 +28,7 @@ struct dw_actor {
     dw_mailbox mailbox;
     dw_mailbox timers;  /* by the time they are due */
     dw_mailbox effects; /* of messages that ended well */
+    dw_mailbox tickets; /* messages that are still to be answered: `ticket`, until `number` in ms */
     uint64_t effect_number;
     uint64_t received; /* messages worked on */
 
@@ -39,6 +40,7 @@ struct dw_actor {
     uint64_t answered_bytes; /* and printed */
     dw_mailbox new_effects;
     dw_mailbox new_timers;
+    dw_mailbox new_tickets;
     dw_write_fn on_answer;
     void *user;
     dw_actor_call_fn calls; /* NULL: none */

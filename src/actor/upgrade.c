@@ -222,6 +222,8 @@ static dw_status copy_mailbox(dw_mailbox *to, const dw_mailbox *from, dw_error *
         copy->number = message->number;
         copy->cause = message->cause;
         copy->caused = message->caused;
+        copy->ticket = message->ticket;
+        copy->last = message->last;
         dw_mailbox_put(to, copy);
     }
     return DW_OK;
@@ -238,6 +240,9 @@ static dw_status copy_mail(dw_actor *made, const dw_actor *actor, dw_error *err)
     }
     if (status == DW_OK) {
         status = copy_mailbox(&made->effects, &actor->effects, err);
+    }
+    if (status == DW_OK) {
+        status = copy_mailbox(&made->tickets, &actor->tickets, err);
     }
     dw_account_leave(before);
     made->effect_number = actor->effect_number;

@@ -112,6 +112,12 @@ static dw_status open_guest(dw_cli_actors *actors, const char *name, dw_module *
                             dw_error *err)
 {
     char path[DW_CLI_PATH_MAX];
+    for (size_t i = 0; i < actors->module_count; i++) {
+        if (strcmp(actors->module_names[i], name) == 0) {
+            *module = actors->modules[i];
+            return DW_OK;
+        }
+    }
     if (actors->module_count == DW_CLI_MODELS_MAX) {
         return dw_fail(err, DW_E_LIMIT, "more than %d guests at a time", DW_CLI_MODELS_MAX);
     }
@@ -119,7 +125,13 @@ static dw_status open_guest(dw_cli_actors *actors, const char *name, dw_module *
     if (status == DW_OK) {
         status = dw_module_open(module, actors->engine, path, err);
     }
+    char *copy = status == DW_OK ? strdup(name) : NULL;
+    if (status == DW_OK && copy == NULL) {
+        dw_module_unref(*module);
+        status = dw_fail(err, DW_E_MEMORY, "no memory for a name");
+    }
     if (status == DW_OK) {
+        actors->module_names[actors->module_count] = copy;
         actors->modules[actors->module_count++] = *module;
     }
     return status;
@@ -275,6 +287,7 @@ dw_status dw_cli_actors_close(dw_cli_actors *actors, dw_error *err)
     dw_cli_seen_close(&actors->seen);
     for (size_t i = 0; i < actors->module_count; i++) {
         dw_module_unref(actors->modules[i]);
+        free(actors->module_names[i]);
     }
     for (size_t i = 0; i < actors->model_count; i++) {
         dw_model_unref(actors->models[i]);

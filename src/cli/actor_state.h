@@ -25,6 +25,7 @@ typedef struct dw_cli_actors {
     dw_model *models[DW_CLI_MODELS_MAX]; /* [model_count], loaded so far */
     size_t model_count;
     dw_module *modules[DW_CLI_MODELS_MAX]; /* [module_count], of guests by name */
+    char *module_names[DW_CLI_MODELS_MAX]; /* likewise */
     size_t module_count;
 } dw_cli_actors;
 

@@ -8,6 +8,7 @@
 #include "actor/actor.h"
 #include "base/alloc.h"
 #include "base/os.h"
+#include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
 #include "guest_abi/guest_strings.h"
@@ -75,6 +76,42 @@ static int32_t reply(dw_instance *instance, const wasmtime_val_raw_t *args)
     return status == DW_OK ? dw_actor_reply(actor, bytes, dw__u32(&args[1]), err) : status;
 }
 DW__GUEST_CALL(i32, reply)
+
+/* -> i64 */
+static int64_t reply_later(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_actor *actor = actor_of(instance);
+    uint64_t ticket = 0;
+    (void)args;
+    if (actor == NULL) {
+        return dw_instance_error(instance)->code;
+    }
+    dw_account_scope before = dw__taking_begin(instance, DW_PART_MAIL);
+    dw_status status = dw_actor_take_ticket(actor, &ticket, dw_instance_error(instance));
+    status = dw__taking_end(instance, before, status);
+    return status == DW_OK ? (int64_t)ticket : status;
+}
+DW__GUEST_CALL(i64, reply_later)
+
+/* ticket (i64), bytes, count, flags */
+static int32_t reply_to(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_actor *actor = actor_of(instance);
+    if (actor == NULL) {
+        return dw_instance_error(instance)->code;
+    }
+    dw_error *err = dw_instance_error(instance);
+    void *bytes;
+    if ((dw__u32(&args[3]) & ~(uint32_t)DW_REPLY_LAST) != 0) {
+        return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 is known", dw__u32(&args[3]));
+    }
+    dw_status status = dw_instance_range(instance, "reply", dw__u32(&args[1]), dw__u32(&args[2]), 1,
+                                         1, &bytes, err);
+    return status == DW_OK ? dw_actor_answer(actor, (uint64_t)args[0].i64, bytes, dw__u32(&args[2]),
+                                             (dw__u32(&args[3]) & DW_REPLY_LAST) != 0, err)
+                           : status;
+}
+DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, reply_to)
 
 /* A message whose content lies at [pointer, pointer + bytes). */
 static dw_status message_of(dw_instance *instance, const char *actor, uint32_t pointer,
@@ -293,6 +330,8 @@ const dw_host_import dw_actor_imports[] = {
     {"actor_id", "ii:i", call_actor_id},
     {"message_from", "ii:i", call_message_from},
     {"reply", "ii:i", call_reply},
+    {"reply_later", ":I", call_reply_later},
+    {"reply_to", "Iiii:i", call_reply_to},
     {"actor_send", "iiii:i", call_actor_send},
     {"actor_spawn", "iiiiii:i", call_actor_spawn},
     {"actor_fork", "iiii:i", call_actor_fork},

@@ -164,6 +164,8 @@ static dw_status admit(dw_runtime *runtime, dw__record *record, dw__wish *wish, 
     uint64_t messages = 1;
     switch (wish->kind) {
     case DW_EFFECT_STOP:
+    case DW_EFFECT_LATER:
+    case DW_EFFECT_ANSWER:
         return DW_OK;
     case DW_EFFECT_SPAWN:
     case DW_EFFECT_FORK:
@@ -185,10 +187,30 @@ static dw_status admit(dw_runtime *runtime, dw__record *record, dw__wish *wish, 
     return status == DW_OK ? count_caused(runtime, wish, messages, err) : status;
 }
 
-dw_status dw__admit(dw_runtime *runtime, dw__record *record, dw__wish *wish, dw_error *err)
+/* Whether there is a guest of that name, and it could be an actor: who may not spawn is not told.
+ * Its module is looked up, and compiled where nobody had it yet, without the lock. */
+static dw_status admit_guest(dw_runtime *runtime, const dw__record *record, const char *guest,
+                             dw_error *err)
 {
     dw__enter(runtime);
-    dw_status status = admit(runtime, record, wish, err);
+    dw_status status = check_capability(record, DW_MAY_SPAWN, "spawn", err);
+    dw__leave(runtime, false);
+    return status == DW_OK && runtime->platform.check_guest != NULL
+               ? runtime->platform.check_guest(runtime->platform.user, guest, err)
+               : status;
+}
+
+dw_status dw__admit(dw_runtime *runtime, dw__record *record, dw__wish *wish, dw_error *err)
+{
+    dw_status status = DW_OK;
+    if (wish->kind == DW_EFFECT_SPAWN && wish->guest != NULL && wish->guest[0] != '\0') {
+        status = admit_guest(runtime, record, wish->guest, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw__enter(runtime);
+    status = admit(runtime, record, wish, err);
     dw__leave(runtime, false);
     return status;
 }

@@ -35,6 +35,8 @@ static dw__ask *copy_ask(const dw__record *record, const dw__asked *effect, dw_e
     asked->kind = effect->kind;
     asked->actor = effect->actor;
     asked->number = effect->number;
+    asked->ticket = effect->ticket;
+    asked->last = effect->last;
     (void)snprintf(asked->guest, sizeof asked->guest, "%s",
                    effect->guest != NULL ? effect->guest : "");
     if (effect->kind != DW_EFFECT_STOP &&
@@ -240,6 +242,11 @@ static void carry_out(dw_runtime *runtime, dw__record *record, dw__ask *first)
         case DW_EFFECT_LEAVE:
             status = dw__group_leave(runtime, record, asked->guest, &error);
             break;
+        case DW_EFFECT_LATER: /* its message has ended, and is answered by a ticket now */
+            break;
+        case DW_EFFECT_ANSWER:
+            dw__later_answer(runtime, record, asked);
+            break;
         }
         if (status != DW_OK) {
             dw__problem(runtime, record->id, &error);
@@ -281,6 +288,8 @@ void dw__end_message(dw_runtime *runtime, dw__record *record, const dw_error *er
         dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_ENDED, .error = error});
     } else if (broken) {
         dw__mail_failed(runtime, record, mail, error);
+    } else if (mail->ticket != 0 && error->code == DW_OK && !mail->detached && !record->stopping) {
+        dw__later_begin(runtime, record, mail);
     } else {
         dw__mail_end(runtime, mail, error);
     }
@@ -313,6 +322,29 @@ void dw__supervise(dw_runtime *runtime, dw__record *record)
     }
 }
 
+/* Without a folder. Takes what was asked for; `failed`: why that is not all of it. */
+static void settle_in_memory(dw_runtime *runtime, dw__record *record, dw__ask *asked,
+                             const dw_error *own, const dw_error *failed, bool broken)
+{
+    uint64_t number = record->current != NULL ? record->current->number : 0;
+    dw__end_message(runtime, record, own, broken);
+    if (failed->code != DW_OK) {
+        dw__problem(runtime, record->id, failed);
+    }
+    if (record->stopping || broken) {
+        dw__free_asks(asked);
+    } else {
+        carry_out(runtime, record, asked);
+    }
+    dw__trace_ended(runtime, record, number, own->code);
+    if (broken) {
+        dw__supervise(runtime, record);
+    } else {
+        record->failures = 0;
+        dw__rest(runtime, record);
+    }
+}
+
 void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const dw_error *error)
 {
     const dw__platform *platform = &runtime->platform;
@@ -326,9 +358,10 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
         own.code = status;
     }
     bool broken = platform->is_broken(platform->user, record->body);
-    bool unheard = !broken && !dw__answer_ends(runtime, record, &own);
+    bool unheard = false;
     if (!broken) {
         asked = dw__take_effects(runtime, record, &failed);
+        unheard = !dw__answers_later(asked) && !dw__answer_ends(runtime, record, &own);
         inside = platform->waiting(platform->user, record->body);
         timer_ms = platform->timer_ms(platform->user, record->body);
     }
@@ -342,6 +375,9 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
     record->inside = inside;
     record->timer_ms = timer_ms;
     count(runtime, record, own.code);
+    if (!broken && failed.code == DW_OK) {
+        dw__later_note(record, asked);
+    }
     if (runtime->keeper != NULL) {
         if (failed.code != DW_OK && !broken) { /* what it asked for is part of its turn */
             record->turn->undone = broken = true;
@@ -353,22 +389,6 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
         dw__leave(runtime, true);
         return;
     }
-    uint64_t number = record->current != NULL ? record->current->number : 0;
-    dw__end_message(runtime, record, &own, broken);
-    if (failed.code != DW_OK) {
-        dw__problem(runtime, record->id, &failed);
-    }
-    if (record->stopping || broken) {
-        dw__free_asks(asked);
-    } else {
-        carry_out(runtime, record, asked);
-    }
-    dw__trace_ended(runtime, record, number, own.code);
-    if (broken) {
-        dw__supervise(runtime, record);
-    } else {
-        record->failures = 0;
-        dw__rest(runtime, record);
-    }
+    settle_in_memory(runtime, record, asked, &own, &failed, broken);
     dw__leave(runtime, true);
 }

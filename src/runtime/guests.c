@@ -128,18 +128,32 @@ static dw_status seed_of_module(void *user, void **out, void *seed, void *module
     return status;
 }
 
+static dw_status find_guest(const dw__host *host, const char *name, dw_module **module,
+                            dw_error *err)
+{
+    *module = NULL;
+    dw_status status = host->options.find_guest != NULL
+                           ? host->options.find_guest(host->options.user, name, module, err)
+                           : dw_fail(err, DW_E_NOT_FOUND, "no guest '%.80s'", name);
+    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "spawn");
+}
+
 static dw_status seed_of_guest(void *user, void **out, void *seed, const char *name, dw_error *err)
 {
-    const dw__host *host = user;
-    dw_module *module = NULL;
+    dw_module *module;
     *out = NULL;
-    dw_status status = host->options.find_guest != NULL
-                           ? host->options.find_guest(host->options.user, name, &module, err)
-                           : dw_fail(err, DW_E_NOT_FOUND, "no guest '%.80s'", name);
-    if (status != DW_OK) {
-        return dw_fail_within(err, status, "spawn");
+    dw_status status = find_guest(user, name, &module, err);
+    return status == DW_OK ? seed_of_module(user, out, seed, module, err) : status;
+}
+
+static dw_status check_guest(void *user, const char *name, dw_error *err)
+{
+    dw_module *module;
+    dw_status status = find_guest(user, name, &module, err);
+    if (status == DW_OK && dw_module_check_actor(module, err) != DW_OK) {
+        return dw_fail_within(err, err->code, "spawn: guest '%.80s'", name);
     }
-    return seed_of_module(user, out, seed, module, err);
+    return status;
 }
 
 /* ---- what guests ask for --------------------------------------------------------------------- */
@@ -164,6 +178,7 @@ static dw_status guard(void *user, dw_actor *actor, dw_message *message, dw_erro
     } else {
         wish.actor = id_of(message->actor);
         wish.to = message->guest;
+        wish.guest = message->guest;
     }
     dw_status status = dw__admit(own->host->runtime, own->record, &wish, err);
     message->cause = wish.new_cause;
@@ -457,7 +472,9 @@ static bool effect_at(void *user, void *of, size_t index, dw__asked *asked)
                          .number = effect.number,
                          .guest = effect.guest,
                          .message = effect.message,
-                         .bytes = effect.message_bytes};
+                         .bytes = effect.message_bytes,
+                         .ticket = effect.ticket,
+                         .last = effect.last};
     dw_actor_effect_cause(own->actor, effect.number, &asked->cause, &asked->caused);
     return true;
 }
@@ -531,6 +548,7 @@ const dw__platform dw__guests_platform = {
     .seed_limits = seed_limits,
     .seed_has = seed_has,
     .seed_of_guest = seed_of_guest,
+    .check_guest = check_guest,
     .seed_of_module = seed_of_module,
     .module_ref = module_ref,
     .module_unref = module_unref,

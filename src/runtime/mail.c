@@ -87,6 +87,7 @@ void dw__mail_free(dw_runtime *runtime, dw__mail *mail)
         dw__alarm_unreserve(runtime, &mail->alarm);
     }
     if (mail != NULL) {
+        dw__later_release(runtime, mail);
         dw_free(mail->posting);
     }
     dw_free(mail);
@@ -154,6 +155,9 @@ static bool end_waiting(dw_runtime *runtime, dw__record *record, uint64_t number
         dw__mail_end(runtime, mail, error);
         return true;
     }
+    if (dw__later_end(runtime, record, number, error)) {
+        return true;
+    }
     mail = dw__mailbox_take_number(&record->coming, number);
     dw__note_rest(runtime, record);
     if (mail != NULL) { /* it ends when that is over */
@@ -168,8 +172,8 @@ static void ring_timeout(dw_runtime *runtime, dw__alarm *alarm)
     dw__mail *mail = (dw__mail *)(void *)((char *)alarm - offsetof(dw__mail, alarm));
     dw__record *record = dw__find(runtime, mail->to);
     dw_error late;
-    (void)dw_fail(&late, DW_E_LIMIT, "no answer within %" PRIu64 " ms (timeout_ms)",
-                  mail->timeout_ms);
+    (void)dw_fail(&late, DW_E_LIMIT, "no answer within %" PRIu64 " ms (%s)", mail->timeout_ms,
+                  mail->later ? "timeout_ms, ticket_ms" : "timeout_ms");
     if (record == NULL) { /* it is stopping, which ends it as well */
         return;
     }
@@ -178,6 +182,15 @@ static void ring_timeout(dw_runtime *runtime, dw__alarm *alarm)
     } else if (!mail->working) { /* else it is done, and about to be told */
         (void)end_waiting(runtime, record, mail->number, &late);
     }
+}
+
+void dw__set_timeout(dw_runtime *runtime, dw__mail *mail)
+{
+    uint64_t now_ns = runtime->platform.clock_ns(runtime->platform.user);
+    uint64_t wait_ms =
+        mail->timeout_ms < UINT64_MAX / 4000000 ? mail->timeout_ms : UINT64_MAX / 4000000;
+    mail->alarm.ring = ring_timeout;
+    dw__alarm_set(runtime, &mail->alarm, now_ns + wait_ms * 1000000);
 }
 
 static dw_status accept_request(dw_runtime *runtime, dw__record *record, dw__mail *mail,
@@ -197,11 +210,7 @@ static dw_status accept_request(dw_runtime *runtime, dw__record *record, dw__mai
         dw__mail_accept(runtime, record, mail);
     }
     if (status == DW_OK && mail->timeout_ms != 0) {
-        uint64_t now_ns = runtime->platform.clock_ns(runtime->platform.user);
-        uint64_t wait_ms =
-            mail->timeout_ms < UINT64_MAX / 4000000 ? mail->timeout_ms : UINT64_MAX / 4000000;
-        mail->alarm.ring = ring_timeout;
-        dw__alarm_set(runtime, &mail->alarm, now_ns + wait_ms * 1000000);
+        dw__set_timeout(runtime, mail);
     }
     return status;
 }
@@ -344,6 +353,7 @@ void dw__mail_end_all(dw_runtime *runtime, dw__record *record, const dw_error *e
         dw__mail_end(runtime, mail, error);
     }
     dw__end_postings(runtime, record, error);
+    dw__later_end_all(runtime, record, error);
     for (dw__mail *mail = dw__mailbox_take(&record->aside); mail != NULL;
          mail = dw__mailbox_take(&record->aside)) {
         dw__mail_free(runtime, mail);

@@ -44,7 +44,8 @@ static bool may_rest(const dw__record *record)
     return record->state == DW__RESTING && record->listed && !record->stopping &&
            record->in_folder && record->loaded && record->body != NULL && !record->pinned &&
            !record->leaves && !record->unkept && record->restless_count == 0 &&
-           record->held.count + record->coming.count == 0 && record->operations == NULL;
+           record->held.count + record->coming.count + record->later.count == 0 &&
+           record->operations == NULL;
 }
 
 static uint64_t idle_ns_of(const dw_runtime *runtime, const dw__record *record)
@@ -175,7 +176,7 @@ void dw__park_no_more(dw_runtime *runtime, dw__record *record, const dw_error *w
 static bool has_come(const dw__record *record)
 {
     return record->inside > 0 || record->timer_due || record->operations != NULL ||
-           record->mail.count + record->held.count + record->coming.count > 0;
+           record->mail.count + record->held.count + record->coming.count + record->later.count > 0;
 }
 
 bool dw__park_on(dw_runtime *runtime, dw__record *record)

@@ -27,6 +27,8 @@ typedef struct dw__asked {
     size_t bytes;
     uint64_t cause;
     uint64_t caused;
+    uint64_t ticket; /* of DW_EFFECT_LATER, DW_EFFECT_ANSWER */
+    bool last;       /* of DW_EFFECT_ANSWER */
 } dw__asked;
 
 /* A message for a body; borrowed for the call. */
@@ -44,6 +46,7 @@ typedef struct dw__wish {
     uint64_t actor; /* of a message */
     const char *to; /* the same: "@NAME" or "#GROUP" instead, NULL or "": by its id; a group to join
                           or leave */
+    const char *guest; /* of a spawn; "": its own module */
     uint64_t timer_ms; /* when it is due */
     size_t bytes;
     size_t made;     /* spawns and forks that it was granted for this message before */
@@ -82,6 +85,9 @@ typedef struct dw__platform {
     bool (*seed_has)(void *user, const void *seed, const dw_model *model);
     /* A seed with the guest `name` and what `seed` grants; counted. */
     dw_status (*seed_of_guest)(void *user, void **out, void *seed, const char *name, dw_error *err);
+    /* Whether that would give an actor, before it is granted. Thread: the guest's that asks.
+     * NULL: it is not looked at. */
+    dw_status (*check_guest)(void *user, const char *name, dw_error *err);
 
     dw_status (*spawn)(void *user, void **body, void *seed, struct dw__record *record, uint64_t id,
                        dw_error *err);

@@ -17,7 +17,7 @@ static bool is_awaited(const dw__record *record)
 bool dw__may_begin(const dw_runtime *runtime, const dw__record *record)
 {
     return !runtime->options.works_on_request || runtime->work == DW_WORK_ALL || record->has_turn ||
-           is_awaited(record);
+           is_awaited(record) || runtime->later_count > 0;
 }
 
 /* Messages from outside leave the folder: what is told as failed is not done later. */

@@ -627,7 +627,7 @@ static void leave_finish(dw__operation *operation)
     dw__sum(runtime, record, &(dw__sums){.parks = 1});
     dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_PARKED});
     dw__log_simple(runtime, record, DW_LOG_DEBUG, "actor-parked");
-    if (record->mail.count + record->held.count + record->coming.count > 0 ||
+    if (record->mail.count + record->held.count + record->coming.count + record->later.count > 0 ||
         record->operations != NULL) {
         dw__park_no_more(runtime, record, NULL);
         dw__load(runtime, record);

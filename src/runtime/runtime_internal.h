@@ -43,7 +43,12 @@ typedef struct dw__alarm {
     void (*ring)(dw_runtime *runtime, struct dw__alarm *alarm);
 } dw__alarm;
 
-typedef enum dw__notice_kind { DW__TELL_MAIL, DW__TELL_OPERATION, DW__TELL_EVENT } dw__notice_kind;
+typedef enum dw__notice_kind {
+    DW__TELL_MAIL,
+    DW__TELL_OPERATION,
+    DW__TELL_EVENT,
+    DW__TELL_PIECES
+} dw__notice_kind;
 
 /* What is to be told to the embedder; the first member of what it is about. */
 typedef struct dw__notice {
@@ -81,7 +86,19 @@ typedef struct dw__mail {
     uint64_t timeout_ms;
     uint64_t queued_ns; /* since when it waits */
     dw_trace_context context;
-    dw_error error; /* its code is the status */
+    /* Its message is done, and its answer comes later (later.c): */
+    uint64_t ticket;          /* by which; 0: it ends with its message */
+    bool later;               /* that is so now, or was: `piece_alarm` is reserved */
+    bool kept_by_record;      /* it is in record->later */
+    bool over;                /* it ends as soon as its pieces are told, with `error` */
+    bool over_now;            /* as soon as none is being told */
+    bool deaf;                /* its sender takes no more */
+    bool telling;             /* a piece is among what is to be told, or is being told */
+    struct dw__piece *pieces; /* owned, the first first */
+    struct dw__piece *last_piece;
+    dw__notice piece_notice;
+    dw__alarm piece_alarm; /* its sender could take nothing for now */
+    dw_error error;        /* its code is the status */
     size_t bytes;
     unsigned char content[]; /* [bytes] */
 } dw__mail;
@@ -207,6 +224,8 @@ typedef struct dw__ask {
     dw_effect_kind kind;
     uint64_t actor;
     uint64_t number; /* of the actor's effects */
+    uint64_t ticket; /* as of dw__asked, as the next */
+    bool last;
     dw__mail *mail;
     char guest[DW__GUEST_NAME_MAX + 1];
     /* Of an actor that lives in a folder: */
@@ -265,6 +284,7 @@ typedef struct dw__record {
     size_t inside; /* messages that wait in the body: of timers */
     dw__mailbox mail;
     dw__mailbox aside;
+    dw__mailbox later;        /* done, and still to be answered */
     dw__mail *current;        /* while it works; NULL: on a message from inside */
     dw_trace_context context; /* of what it began with last */
     uint64_t began_ns;
@@ -422,6 +442,7 @@ struct dw_runtime {
     dw__record *all;     /* listed or not */
     size_t record_count; /* in `all` */
     size_t listed_count;
+    size_t later_count; /* of all records */
     dw__names names;
     uint64_t names_number;
     size_t busy_count; /* of records that are not DW__RESTING */
@@ -509,6 +530,8 @@ void dw__lock_again(dw_runtime *runtime, dw__lock_scope scope);
 void dw__rest(dw_runtime *runtime, dw__record *record);
 /* Something was added that a resting actor is to do. */
 void dw__rouse(dw_runtime *runtime, dw__record *record);
+/* All that are at rest, their timers too. */
+void dw__rouse_all(dw_runtime *runtime);
 void dw__set_state(dw_runtime *runtime, dw__record *record, dw__record_state state);
 void dw__submit(dw_runtime *runtime, dw__operation *operation);
 /* To be told; the notice is the runtime's until then. */
@@ -637,6 +660,29 @@ void dw__mail_post(dw_runtime *runtime, const dw__record *record, dw__mail *mail
 /* It failed: its sender is told, or where that is an actor it is tried again, or set aside. */
 void dw__mail_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail,
                      const dw_error *error);
+
+/* The alarm of its timeout_ms, which is reserved. */
+void dw__set_timeout(dw_runtime *runtime, dw__mail *mail);
+
+/* ---- later.c ---- */
+
+/* The message under way takes a ticket, if it is among what was asked for: its end is not told with
+ * it. */
+void dw__later_note(dw__record *record, const dw__ask *asked);
+bool dw__answers_later(const dw__ask *asked);
+/* A message with a ticket is done: its sender waits on. Takes the mail. */
+void dw__later_begin(dw_runtime *runtime, dw__record *record, dw__mail *mail);
+/* What the actor answers by a ticket; nothing where nobody waits. */
+void dw__later_answer(dw_runtime *runtime, dw__record *record, const dw__ask *asked);
+/* The one of that number ends so, and is told what is due of it before where that is DW_OK. false:
+ * there is none. */
+bool dw__later_end(dw_runtime *runtime, dw__record *record, uint64_t number, const dw_error *error);
+void dw__later_end_all(dw_runtime *runtime, dw__record *record, const dw_error *error);
+/* Tell its pieces; without the lock before, with it afterwards. */
+void dw__later_tell(dw_runtime *runtime, dw__mail *mail);
+void dw__later_settle(dw_runtime *runtime, dw__mail *mail);
+/* What a mail has of this, which is about to be freed. */
+void dw__later_release(dw_runtime *runtime, dw__mail *mail);
 
 /* ---- effects.c ---- */
 

@@ -141,6 +141,9 @@ static void carry_out(dw_runtime *runtime, dw__record *record)
         }
     }
     for (dw__ask *asked = turn->asks; asked != NULL; asked = asked->next) {
+        if (asked->kind == DW_EFFECT_ANSWER) {
+            dw__later_answer(runtime, record, asked);
+        }
         const dw_sent *sent = asked->sent > 0 ? &turn->folder.sent[asked->sent - 1] : NULL;
         if (sent != NULL && sent->status != DW_OK) {
             tell_refused(runtime, record, sent->status, &sent->problem);

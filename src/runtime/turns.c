@@ -165,7 +165,8 @@ void dw__ring_timer(dw_runtime *runtime, dw__alarm *alarm)
 static void set_timer(dw_runtime *runtime, dw__record *record)
 {
     record->alarm.ring = dw__ring_timer;
-    if (record->timer_ms == 0 || record->timer_due || runtime->options.works_on_request) {
+    if (record->timer_ms == 0 || record->timer_due ||
+        (runtime->options.works_on_request && runtime->later_count == 0)) {
         dw__alarm_clear(runtime, &record->alarm);
         return;
     }
@@ -226,6 +227,16 @@ void dw__rouse(dw_runtime *runtime, dw__record *record)
         dw__write(runtime, record);
     } else if (record->state == DW__RESTING && has_work(runtime, record)) {
         dw__set_state(runtime, record, DW__READY);
+    }
+}
+
+void dw__rouse_all(dw_runtime *runtime)
+{
+    for (dw__record *record = runtime->all; record != NULL; record = record->after) {
+        if (record->state == DW__RESTING && record->listed && !record->stopping) {
+            set_timer(runtime, record);
+            dw__rouse(runtime, record);
+        }
     }
 }
 
@@ -491,6 +502,11 @@ static void tell_all(dw_runtime *runtime)
         (void)pthread_mutex_unlock(&runtime->lock);
         if (notice->kind == DW__TELL_MAIL) {
             tell_mail(runtime, (dw__mail *)(void *)notice);
+            continue;
+        }
+        if (notice->kind == DW__TELL_PIECES) {
+            dw__later_tell(runtime,
+                           (dw__mail *)(void *)((char *)notice - offsetof(dw__mail, piece_notice)));
             continue;
         }
         if (notice->kind == DW__TELL_OPERATION) {

@@ -191,6 +191,9 @@ static dw_status prepare(dw_runtime *runtime, dw__record *record, dw__ask *asked
         turn->folder.ends = true;
         return DW_OK;
     }
+    if (asked->kind == DW_EFFECT_LATER || asked->kind == DW_EFFECT_ANSWER) {
+        return DW_OK; /* told once the turn is committed */
+    }
     if (asked->kind == DW_EFFECT_JOIN || asked->kind == DW_EFFECT_LEAVE) {
         prepare_change(runtime, turn, asked);
         return DW_OK;

@@ -22,8 +22,8 @@ static void release(dw__freeze *f)
 static dw_status fill(dw__freeze *f, json_t *about, dw_error *err)
 {
     dw_actor *actor = f->actor;
-    static const char *const lists[] = {"models",      "globals", "memories", "open",
-                                        "generations", "mailbox", "timers",   "effects"};
+    static const char *const lists[] = {"models",  "globals", "memories", "open",   "generations",
+                                        "mailbox", "timers",  "effects",  "tickets"};
     json_t *made[sizeof lists / sizeof lists[0]];
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         made[i] = json_array();
@@ -38,7 +38,8 @@ static dw_status fill(dw__freeze *f, json_t *about, dw_error *err)
         !dw__json_put(about, "received", dw__json_number(actor->received)) ||
         !dw__messages_describe(&actor->mailbox, made[5]) ||
         !dw__messages_describe(&actor->timers, made[6]) ||
-        !dw__messages_describe(&actor->effects, made[7])) {
+        !dw__messages_describe(&actor->effects, made[7]) ||
+        !dw__messages_describe(&actor->tickets, made[8])) {
         return dw__freeze_no_memory(err);
     }
     dw_status status = dw__models_save(actor, made[0], err);

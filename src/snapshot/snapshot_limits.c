@@ -204,6 +204,7 @@ static dw_status check_mail(const rights *r, dw_error *err)
         {"mailbox", "messages", r->message_count_max},
         {"timers", "timers", r->limits.timers},
         {"effects", "effects", r->limits.effects},
+        {"tickets", "tickets", r->limits.tickets},
     };
     uint64_t mail_bytes = 0;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {

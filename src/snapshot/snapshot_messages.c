@@ -22,6 +22,11 @@ bool dw__messages_describe(const dw_mailbox *mailbox, json_t *to)
              !dw__json_put(entry, "caused", dw__json_number(message->caused)))) {
             return false;
         }
+        if (message->ticket != 0 &&
+            (!dw__json_put(entry, "ticket", dw__json_number(message->ticket)) ||
+             !dw__json_put(entry, "last", json_boolean(message->last)))) {
+            return false;
+        }
     }
     return true;
 }
@@ -29,10 +34,11 @@ bool dw__messages_describe(const dw_mailbox *mailbox, json_t *to)
 /* The messages' bytes, one behind the other, in the order of their lists. */
 dw_status dw__messages_save(dw__freeze *f, dw_error *err)
 {
-    const dw_mailbox *lists[] = {&f->actor->mailbox, &f->actor->timers, &f->actor->effects};
+    const dw_mailbox *lists[] = {&f->actor->mailbox, &f->actor->timers, &f->actor->effects,
+                                 &f->actor->tickets};
     dw_snapshot_tensor tensor = {.name = DW__TENSOR_MESSAGES, .dtype = "U8", .dimension_count = 1};
     size_t at = 0;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         for (const dw_message *message = lists[i]->first; message != NULL;
              message = message->next) {
             f->message_bytes += message->bytes;
@@ -45,7 +51,7 @@ dw_status dw__messages_save(dw__freeze *f, dw_error *err)
     if (f->messages == NULL) {
         return dw__freeze_no_memory(err);
     }
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         for (const dw_message *message = lists[i]->first; message != NULL;
              message = message->next) {
             if (message->bytes > 0) {
@@ -81,6 +87,19 @@ static dw_status read_cause(const json_t *entry, uint64_t *cause, uint64_t *caus
                            : status;
 }
 
+/* Of answers that come later; others have none. */
+static dw_status read_ticket(const json_t *entry, dw_message *message, dw_error *err)
+{
+    const bool needed = message->kind == DW_EFFECT_LATER || message->kind == DW_EFFECT_ANSWER;
+    if (json_object_get(entry, "ticket") == NULL && !needed) {
+        return DW_OK;
+    }
+    dw_status status =
+        dw__json_whole(entry, "messages", "ticket", DW_ACTOR_COUNTER_MAX, &message->ticket, err);
+    message->last = json_is_true(json_object_get(entry, "last"));
+    return status;
+}
+
 static dw_status read_message(const json_t *entry, messages *from, size_t bytes_max,
                               dw_message **message, dw_error *err)
 {
@@ -99,7 +118,7 @@ static dw_status read_message(const json_t *entry, messages *from, size_t bytes_
     if (status != DW_OK) {
         return status;
     }
-    status = dw__json_whole(entry, "messages", "kind", DW_EFFECT_LEAVE, &kind, err);
+    status = dw__json_whole(entry, "messages", "kind", DW_EFFECT_ANSWER, &kind, err);
     if (status != DW_OK) {
         return status;
     }
@@ -129,13 +148,20 @@ static dw_status read_message(const json_t *entry, messages *from, size_t bytes_
     (*message)->kind = (int32_t)kind;
     (*message)->number = number;
     from->used += (size_t)bytes;
-    return DW_OK;
+    status = read_ticket(entry, *message, err);
+    if (status != DW_OK) {
+        dw_free(*message);
+    }
+    return status;
 }
 
 static dw_status read_list(const dw__thaw *t, const char *key, messages *from, dw_mailbox *to,
                            dw_error *err)
 {
     const json_t *list;
+    if (json_object_get(t->about, key) == NULL && strcmp(key, "tickets") == 0) {
+        return DW_OK; /* earlier programs knew none */
+    }
     dw_status status = dw__json_array(t->about, "actor", key, 1000000, &list, err);
     for (size_t i = 0; status == DW_OK && i < json_array_size(list); i++) {
         dw_message *message;
@@ -185,6 +211,10 @@ dw_status dw__messages_load(const dw__thaw *t, dw_error *err)
         goto out;
     }
     status = read_list(t, "effects", &from, &actor->effects, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    status = read_list(t, "tickets", &from, &actor->tickets, err);
     if (status != DW_OK) {
         goto out;
     }

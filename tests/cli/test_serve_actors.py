@@ -162,6 +162,22 @@ class Actors(Base):
         self.refused(404, "id", "GET", "/v1/actors/" + child)
         self.assertEqual(self.send(actor, "x")[0], 404)
 
+    def test_later(self):
+        """A message that its actor answers from a later one, in pieces and by a timer."""
+        actor = self.spawn("actor_talker")
+        self.assertEqual(self.send(actor, "Rby a timer")[2], b"by a timer")
+        connection = self.server.connect()
+        before = self.good("GET", "/v1/actors/" + actor)["done"]
+        connection.request("POST", f"/v1/actors/{actor}/messages", b"r")
+        while self.good("GET", "/v1/actors/" + actor)["done"] == before:
+            time.sleep(0.01)
+        for piece in ("yone, ", "ytwo, ", "zthree"):
+            self.assertEqual(self.send(actor, piece)[0], 200)
+        answer = connection.getresponse()
+        self.assertEqual((answer.status, answer.read()), (200, b"one, two, three"))
+        connection.close()
+        self.assertEqual(self.send(actor, "zfour")[0], 404)
+
     def test_what_is_asked_wrongly(self):
         actor = self.spawn("actor_echo")
         for param, more in (("priority", {"priority": "highest"}), ("limits", {"limits": {"x": 1}}),

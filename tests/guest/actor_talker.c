@@ -17,6 +17,7 @@ static int32_t sampler;
 static uint32_t vocab_count;
 static uint32_t counter;
 static char id[DW_ACTOR_ID_BYTES];
+static int64_t ticket;
 
 static uint32_t number(const char *text, int32_t bytes)
 {
@@ -168,6 +169,33 @@ static int32_t last_row(void)
     return dw_reply(&digest, sizeof digest);
 }
 
+/* Rows of logits that are kept, and answers that come later: by the ticket taken last. */
+static int32_t later(char what, const char *text, int32_t bytes)
+{
+    switch (what) {
+    case 'l': /* keep so many rows */
+        return dw_context_rows(context, number(text, bytes));
+    case 'L':
+        return last_row();
+    case 'Z': /* the ticket of that number */
+        ticket = (int64_t)number(text, bytes);
+        return 0;
+    case 'r': /* this message's */
+        ticket = dw_reply_later();
+        return ticket < 0 ? (int32_t)ticket : 0;
+    case 'R': /* the same, and in 50 ms the rest of this message as its end */
+        ticket = dw_reply_later();
+        message[0] = 'z';
+        return ticket < 0 ? (int32_t)ticket : dw_actor_timer(50, message, (uint32_t)bytes + 1);
+    case 'y':
+        return dw_reply_to(ticket, text, (uint32_t)bytes, 0);
+    case 'z':
+        return dw_reply_to(ticket, text, (uint32_t)bytes, DW_REPLY_LAST);
+    default:
+        return DW_E_ARG;
+    }
+}
+
 /* What it asks of its host: others like it, messages to them, timers, its end. */
 static int32_t ask(char what, const char *text, int32_t bytes)
 {
@@ -203,7 +231,7 @@ static int32_t ask(char what, const char *text, int32_t bytes)
     case 'X':
         return dw_actor_stop();
     default:
-        return DW_E_ARG;
+        return later(what, text, bytes);
     }
 }
 
@@ -237,10 +265,6 @@ static int32_t act(char what, const char *text, int32_t bytes)
         context = branch < 0 ? context : branch;
         return status;
     }
-    case 'l': /* keep rows of logits */
-        return dw_context_rows(context, value);
-    case 'L':
-        return last_row();
     case 'b':
         return branches(value);
     case '+':

@@ -318,6 +318,8 @@ static const struct {
     {"device_kv_bytes", "test_kv_log.c"}, /* and below */
     {"answer_bytes", "test_actor_output.c"},
     {"actor_bytes", "test_freeze_bytes.c"},
+    {"tickets", "test_runtime_later.c"},
+    {"ticket_ms", "test_runtime_later.c"},
 };
 
 /* A module of many functions, 4 MiB of code or so. */

@@ -1,0 +1,283 @@
+/* Answers that come later than their messages: by tickets, in memory and in a folder. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/os.h"
+#include "runtime_fixture.h"
+#include "support.h"
+
+/* A request whose end another thread tells of. */
+typedef struct asked {
+    runtime_answer answer;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned ends;
+    unsigned pieces;
+    unsigned busy; /* so many times none is taken */
+    dw_status status;
+    char message[248];
+    uint64_t number;
+} asked;
+
+static ptrdiff_t on_piece(void *user, const unsigned char *bytes, size_t count)
+{
+    asked *a = user;
+    (void)pthread_mutex_lock(&a->lock);
+    ptrdiff_t taken = -EAGAIN;
+    assert_int_equal(a->ends, 0);
+    if (a->busy > 0) {
+        a->busy--;
+    } else {
+        a->pieces++;
+        taken = runtime_keep(&a->answer, bytes, count);
+    }
+    (void)pthread_cond_broadcast(&a->changed);
+    (void)pthread_mutex_unlock(&a->lock);
+    return taken;
+}
+
+static void on_end(void *user, const dw_runtime_end *end)
+{
+    asked *a = user;
+    (void)pthread_mutex_lock(&a->lock);
+    a->ends++;
+    a->status = end->status;
+    (void)snprintf(a->message, sizeof a->message, "%s",
+                   end->status != DW_OK ? end->error->message : "");
+    (void)pthread_cond_broadcast(&a->changed);
+    (void)pthread_mutex_unlock(&a->lock);
+}
+
+static void ask(runtime_fixture *f, asked *a, const char *id, const char *text, uint64_t timeout_ms)
+{
+    dw_error error;
+    *a = (asked){.busy = a->busy};
+    (void)pthread_mutex_init(&a->lock, NULL);
+    (void)pthread_cond_init(&a->changed, NULL);
+    const dw_request request = {.struct_bytes = sizeof request,
+                                .message = text,
+                                .message_bytes = strlen(text),
+                                .timeout_ms = timeout_ms,
+                                .on_answer = on_piece,
+                                .on_end = on_end,
+                                .user = a};
+    if (dw_runtime_send(f->runtime, id, &request, &a->number, &error) != DW_OK) {
+        fail_msg("%s", error.message);
+    }
+}
+
+static void await_end(asked *a)
+{
+    (void)pthread_mutex_lock(&a->lock);
+    while (a->ends == 0) {
+        (void)pthread_cond_wait(&a->changed, &a->lock);
+    }
+    (void)pthread_mutex_unlock(&a->lock);
+}
+
+static void await_bytes(asked *a, size_t count)
+{
+    (void)pthread_mutex_lock(&a->lock);
+    while (a->answer.count < count) {
+        (void)pthread_cond_wait(&a->changed, &a->lock);
+    }
+    (void)pthread_mutex_unlock(&a->lock);
+}
+
+static void tell(runtime_fixture *f, const runtime_id *id, const char *text, dw_status expected)
+{
+    runtime_answer answer;
+    dw_error error;
+    dw_status status = runtime_tell(f, id, text, &answer, &error);
+    if (status != expected) {
+        fail_msg("%s: %d, %s", text, (int)status, error.message);
+    }
+}
+
+static void check_later(runtime_fixture *f)
+{
+    asked a = {.busy = 3}; /* it takes nothing at first, and is asked again */
+    runtime_open(f);
+    runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+    ask(f, &a, talker.text, "r", 0);
+    runtime_await(f);
+    assert_int_equal(a.ends, 0);
+    tell(f, &talker, "yone, ", DW_OK);
+    await_bytes(&a, 5);
+    tell(f, &talker, "ytwo, ", DW_OK);
+    tell(f, &talker, "zthree", DW_OK);
+    await_end(&a);
+    assert_int_equal(a.status, DW_OK);
+    assert_string_equal((char *)a.answer.bytes, "one, two, three");
+    tell(f, &talker, "zfour", DW_E_NOT_FOUND); /* it was answered */
+    tell(f, &talker, "Z77", DW_OK);
+    tell(f, &talker, "zfour", DW_E_NOT_FOUND); /* none of its own */
+
+    a.busy = 0;
+    ask(f, &a, talker.text, "Rby a timer", 0);
+    await_end(&a);
+    assert_int_equal(a.status, DW_OK);
+    assert_string_equal((char *)a.answer.bytes, "by a timer");
+    runtime_close(f);
+}
+
+static void test_later_in_memory(void **state)
+{
+    check_later(*state);
+}
+
+/* One that traps with an answer has not answered; a fork has no tickets; who ends ends those who
+ * wait, and says why. */
+static void check_ends(runtime_fixture *f)
+{
+    asked a = {.busy = 0};
+    asked b = {.busy = 0};
+    dw_error error;
+    runtime_id child;
+    f->limits = (dw_limits){.struct_bytes = sizeof f->limits, .tickets = 2};
+    runtime_open(f);
+    runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+    ask(f, &a, talker.text, "r", 0);
+    runtime_await(f);
+    ask(f, &b, talker.text, "r", 100);
+    await_end(&b);
+    assert_int_equal(b.status, DW_E_LIMIT);
+    assert_non_null(strstr(b.message, "no answer within 100 ms"));
+    runtime_await(f);
+    tell(f, &talker, "r", DW_E_LIMIT); /* two are open, though nobody waits for one */
+    assert_int_equal(dw_runtime_fork(f->runtime, talker.text, child.text, &error), DW_OK);
+    tell(f, &child, "zno", DW_E_NOT_FOUND);
+    ask(f, &b, child.text, "r", 0);
+    runtime_await(f);
+    assert_int_equal(dw_runtime_cancel(f->runtime, child.text, b.number, &error), DW_OK);
+    await_end(&b);
+    assert_int_equal(b.status, DW_E_CANCELLED);
+    tell(f, &child, "zwell", DW_OK); /* it need not know */
+    assert_int_equal(dw_runtime_stop(f->runtime, talker.text, &error), DW_OK);
+    await_end(&a);
+    assert_int_equal(a.status, DW_E_CANCELLED);
+    assert_non_null(strstr(a.message, "ticket "));
+    assert_non_null(strstr(a.message, "was never answered"));
+    ask(f, &a, child.text, "r", 0);
+    runtime_await(f);
+    runtime_close(f);
+    await_end(&a);
+    assert_int_equal(a.status, f->path != NULL ? DW_E_STATE : DW_E_CANCELLED);
+    assert_non_null(strstr(a.message, "was never answered"));
+    f->limits = (dw_limits){.struct_bytes = 0};
+}
+
+static void test_later_ends(void **state)
+{
+    check_ends(*state);
+}
+
+/* A ticket's age is bounded. */
+static void test_later_is_not_for_ever(void **state)
+{
+    runtime_fixture *f = *state;
+    asked a = {.busy = 0};
+    f->limits = (dw_limits){.struct_bytes = sizeof f->limits, .ticket_ms = 20};
+    runtime_open(f);
+    runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+    ask(f, &a, talker.text, "r", 0);
+    await_end(&a);
+    assert_int_equal(a.status, DW_E_LIMIT);
+    assert_non_null(strstr(a.message, "ticket_ms"));
+    runtime_await(f);
+    const struct timespec while_ns = {.tv_nsec = 30000000};
+    (void)nanosleep(&while_ns, NULL);
+    tell(f, &talker, "zlate", DW_E_NOT_FOUND);
+    runtime_close(f);
+    f->limits = (dw_limits){.struct_bytes = 0};
+}
+
+static char *folder(char path[64])
+{
+    (void)snprintf(path, 64, "/tmp/dw-later-XXXXXX");
+    assert_non_null(mkdtemp(path));
+    return path;
+}
+
+/* In a folder the same; and tickets outlast the process, which whoever waited did not. */
+static void test_later_in_a_folder(void **state)
+{
+    runtime_fixture *f = *state;
+    static const dw_durability kinds[] = {DW_DURABLE_EACH, DW_DURABLE_PARK};
+    for (size_t i = 0; i < 2; i++) {
+        char path[64];
+        asked a = {.busy = 0};
+        f->path = folder(path);
+        f->durability = kinds[i];
+        check_later(f);
+        check_ends(f);
+        runtime_open(f);
+        runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+        ask(f, &a, talker.text, "r", 0);
+        runtime_await(f);
+        runtime_close(f);
+        await_end(&a);
+        assert_int_equal(a.status, DW_E_STATE);
+        runtime_open(f);
+        tell(f, &talker, "zbehind a restart", DW_OK); /* it has its ticket still */
+        tell(f, &talker, "zagain", DW_E_NOT_FOUND);
+        runtime_close(f);
+        f->path = NULL;
+        f->durability = DW_DURABLE_DEFAULT;
+        char command[96];
+        (void)snprintf(command, sizeof command, "rm -r %s", path);
+        assert_int_equal(system(command), 0);
+    }
+}
+
+/* A runtime that works on request: what is due goes on while somebody waits for an answer. */
+static void test_later_on_request(void **state)
+{
+    runtime_fixture *f = *state;
+    char path[64];
+    asked a = {.busy = 0};
+    f->path = folder(path);
+    f->works_on_request = true;
+    runtime_open(f);
+    runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+    ask(f, &a, talker.text, "Rby a timer", 0);
+    await_end(&a);
+    assert_int_equal(a.status, DW_OK);
+    assert_string_equal((char *)a.answer.bytes, "by a timer");
+    runtime_close(f);
+    f->works_on_request = false;
+    f->path = NULL;
+    char command[96];
+    (void)snprintf(command, sizeof command, "rm -r %s", path);
+    assert_int_equal(system(command), 0);
+}
+
+/* A spawn that cannot succeed fails where it is asked for. */
+static void test_spawns_that_cannot_be(void **state)
+{
+    runtime_fixture *f = *state;
+    runtime_open(f);
+    runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+    tell(f, &talker, "Unobody", DW_E_NOT_FOUND);
+    tell(f, &talker, "Uhostile", DW_OK);
+    runtime_await(f);
+    char problem[256] = "";
+    (void)runtime_problems(f, problem);
+    assert_null(strstr(problem, "spawn")); /* its first message was empty, which it says */
+    runtime_close(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        runtime_test(test_later_in_memory),       runtime_test(test_later_ends),
+        runtime_test(test_later_is_not_for_ever), runtime_test(test_later_in_a_folder),
+        runtime_test(test_later_on_request),      runtime_test(test_spawns_that_cannot_be),
+    };
+    wasm_signals_save();
+    return cmocka_run_group_tests_name("runtime_later", tests, runtime_fixture_open,
+                                       runtime_fixture_close);
+}
