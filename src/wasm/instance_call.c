@@ -65,14 +65,16 @@ static wasm_trap_t *proc_exit(void *env, wasmtime_caller_t *caller, wasmtime_val
     return wasmtime_trap_new(reason, sizeof reason - 1);
 }
 
-dw_status dw__define_proc_exit(wasmtime_linker_t *linker, dw_error *err)
+dw_status dw__define_proc_exit(wasmtime_linker_t *linker, bool traces, dw_error *err)
 {
     static const char module[] = "wasi_snapshot_preview1";
     static const char name[] = "proc_exit";
+    static dw_host_import told = {name, "i:", proc_exit};
     wasm_functype_t *type = dw__function_type("i:");
     wasmtime_linker_allow_shadowing(linker, true);
     wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
-        linker, module, sizeof module - 1, name, sizeof name - 1, type, proc_exit, NULL, NULL);
+        linker, module, sizeof module - 1, name, sizeof name - 1, type,
+        traces ? dw__traced_call : proc_exit, traces ? &told : NULL, NULL);
     wasmtime_linker_allow_shadowing(linker, false);
     wasm_functype_delete(type);
     return error == NULL ? DW_OK : dw__wasm_error(err, DW_E_STATE, name, error);

@@ -38,6 +38,8 @@ struct dw_wasm_host {
     wasmtime_linker_t *wasi;         /* Wasmtime's own functions; likewise */
     dw__own_import *own_imports; /* [own_import_count]; do not move: the linker refers to them */
     size_t own_import_count;
+    dw_host_import *wasi_calls; /* those of WASI that are told; likewise; NULL: none is */
+    bool traces_calls;
     bool counts_fuel;
     dw_limits module_limits;  /* for what is compiled */
     dw_module_cache *modules; /* NULL: nothing compiled is kept */
@@ -179,7 +181,7 @@ dw_status dw__link_failed(dw_wasm_host *host, const wasmtime_module_t *module,
 /* Whether a function is of type () -> i32 or () -> (). Errors: DW_E_TYPE, with what it is. */
 dw_status dw__check_callable(const wasm_functype_t *type, const char *name, dw_error *err);
 /* proc_exit in the linker, in the place of Wasmtime's, which traps at codes from 126 on. */
-dw_status dw__define_proc_exit(wasmtime_linker_t *linker, dw_error *err);
+dw_status dw__define_proc_exit(wasmtime_linker_t *linker, bool traces, dw_error *err);
 /* The exported function `name`, of type () -> i32 or () -> ().
  * Errors: DW_E_NOT_FOUND, DW_E_TYPE. */
 dw_status dw__instance_find(dw_instance *instance, const char *name, wasmtime_func_t *function,

@@ -33,11 +33,23 @@ dw_status dw__wasi_replace(dw_wasm_host *host, dw__wasi_function which,
                            wasmtime_func_unchecked_callback_t call, dw_error *err)
 {
     const char *name = functions[which].name;
+    void *env = NULL;
+    if (host->traces_calls) {
+        host->wasi_calls = host->wasi_calls != NULL
+                               ? host->wasi_calls
+                               : dw_alloc(DW__WASI_FUNCTION_COUNT, sizeof *host->wasi_calls);
+        if (host->wasi_calls == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for calls that are told");
+        }
+        host->wasi_calls[which] = (dw_host_import){name, functions[which].signature, call};
+        env = &host->wasi_calls[which];
+        call = dw__traced_call;
+    }
     wasm_functype_t *type = dw__function_type(functions[which].signature);
     wasmtime_linker_allow_shadowing(host->linker, true);
     wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
         host->linker, DW__WASI_MODULE, strlen(DW__WASI_MODULE), name, strlen(name), type, call,
-        NULL, NULL);
+        env, NULL);
     wasmtime_linker_allow_shadowing(host->linker, false);
     wasm_functype_delete(type);
     return error == NULL ? DW_OK : dw__wasm_error(err, DW_E_STATE, name, error);

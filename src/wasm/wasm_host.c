@@ -185,12 +185,13 @@ static bool gives_nn(const dw_host_parts *parts)
 
 static dw_status make_linker(dw_wasm_host *host, const dw_host_parts *parts, dw_error *err)
 {
+    host->traces_calls = parts->traces_calls;
     host->linker = wasmtime_linker_new(host->engine);
     wasmtime_error_t *error = wasmtime_linker_define_wasi(host->linker);
     if (error != NULL) {
         return dw__wasm_error(err, DW_E_STATE, "WASI", error);
     }
-    dw_status status = dw__define_proc_exit(host->linker, err);
+    dw_status status = dw__define_proc_exit(host->linker, parts->traces_calls, err);
     if (status == DW_OK) {
         status = dw__wasi_streams_define(host, err);
     }
@@ -319,5 +320,6 @@ void dw_wasm_host_destroy(dw_wasm_host *host)
     (void)pthread_cond_destroy(&host->changed);
     (void)pthread_mutex_destroy(&host->stream_lock);
     (void)pthread_mutex_destroy(&host->lock);
+    dw_free(host->wasi_calls);
     dw_free(host);
 }

@@ -764,6 +764,47 @@ class Looking(Case):
         strict = run(*args, "--strict-align")
         self.assertEqual(strict.stdout.splitlines()[-1], plain.stdout.splitlines()[-1])
 
+    def test_trace_tells_wasi(self):
+        """What a guest prints, and its end, among the calls of the host's own functions."""
+        guest = os.path.join(BUILD, "guests", "misaligned.wasm")
+        refused = run("run", guest, "--model", MODEL, "--trace", "--strict-align")
+        self.assertEqual(refused.returncode, 1)
+        told = [line.split("(")[0] for line in refused.stderr.splitlines()
+                if line.startswith("trace: ")]
+        self.assertEqual(told[:4], ["trace: model_open", "trace: model_info",
+                                    "trace: context_create", "trace: forward"])
+        self.assertEqual(told[-1], "trace: proc_exit")
+        self.assertRegex(refused.stderr, r"trace: proc_exit\(1\) does not return")
+        printed = run("run", os.path.join(BUILD, "guests", "print_env.wasm"), "--env", "A=B",
+                      "--trace")
+        self.assertEqual(printed.returncode, 0)
+        self.assertRegex(printed.stderr, r"(?m)^trace: fd_write\(1, \d+, \d+, \d+\) = 0  [0-9.]+ us$")
+
+    def test_strict_align(self):
+        """What the CPU takes and another device may not, refused by name."""
+        guest = os.path.join(BUILD, "guests", "misaligned.wasm")
+        self.assertEqual(run("run", guest, "--model", MODEL, "--device", "CPU").returncode, 0)
+        self.assertEqual(run("run", guest, "--model", MODEL, "--device", "CPU",
+                             "--strict-align").returncode, 1)
+
+    def test_perf_map(self):
+        """Names of the guest's functions, where perf looks for them."""
+        process = subprocess.Popen(
+            [PROGRAM, "run", os.path.join(BUILD, "guests", "matrix.wasm"), "--device", "CPU",
+             "--perf-map", "--module-cache", "off"], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True)
+        _, errors = process.communicate(timeout=300)
+        place = f"/tmp/perf-{process.pid}.map"
+        self.assertEqual((process.returncode, errors), (0, ""))
+        try:
+            with open(place) as file:
+                lines = file.read().splitlines()
+        finally:
+            os.unlink(place)
+        for line in lines:
+            self.assertRegex(line, "^(0x)?[0-9a-f]+ [0-9a-f]+ .+$")
+        self.assertTrue(any("main" in line for line in lines))
+
 
 class ModuleCache(Case):
     def counts(self, *args, **environment):
