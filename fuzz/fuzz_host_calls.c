@@ -250,7 +250,8 @@ static const guest *the_guest(void)
     add_imports(&one, dw_many_imports);
     add_imports(&one, dw_tool_imports);
     static const char *const later[] = {"forward_top",    "sampler_fork",       "context_rows",
-                                        "context_logits", "forward_embeddings", "token_embeddings"};
+                                        "context_logits", "forward_embeddings", "token_embeddings",
+                                        "context_window"};
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
         move_last(&one, later[i]);
     }

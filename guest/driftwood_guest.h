@@ -167,6 +167,11 @@ DW_IMPORT("context_trim") int32_t dw_context_trim(int32_t context, uint32_t leng
  * their keys and values still depend on the removed tokens. Returns the new length. */
 DW_IMPORT("context_shift")
 int32_t dw_context_shift(int32_t context, uint32_t keep, uint32_t drop);
+/* From now on the context holds its first `sink` tokens and at most `window` more, the last ones:
+ * before a step for which there is no room, the oldest behind the sink go, an eighth of the window
+ * at least, as by dw_context_shift. 0 and 0: no window. */
+DW_IMPORT("context_window")
+int32_t dw_context_window(int32_t context, uint32_t sink, uint32_t window);
 /* From now on the context keeps rows of logits: of the last `count` tokens, at most
  * DW_CONTEXT_ROWS_MAX, whose logits a step gave or chose from. 0: none, as a new context. */
 DW_IMPORT("context_rows") int32_t dw_context_rows(int32_t context, uint32_t count);

@@ -1,5 +1,5 @@
-/* Attention sink: a text that goes on beyond its context. The first tokens (SINK, 4) stay, of the
- * others the oldest half goes where it is full; the rest moves forward without being computed. */
+/* Attention sink: a text that goes on beyond its context. The first tokens (SINK, 4) stay; of the
+ * others the oldest go where it is full, and the rest moves forward without being computed. */
 #include <driftwood_helpers.h>
 
 int main(void)
@@ -18,6 +18,8 @@ int main(void)
     }
     int32_t context = dw_must(dw_context_create(model, room), "context");
     int32_t sampler = dw_sampler_of(model, 0.8, 7);
+    uint32_t held = 0;
+    dw_must(dw_context_window(context, sink, room - sink), "window");
     double sums[2] = {0.0, 0.0}; /* of the first half, and of the second */
     dw_forward_step step = {.context = context,
                             .flags = DW_FORWARD_LOG_PROBABILITY,
@@ -26,11 +28,9 @@ int main(void)
                             .sampler = sampler};
     int32_t token;
     for (uint32_t i = 0; i < length; i++) {
-        if ((uint32_t)dw_must(dw_context_length(context), "length") == room) {
-            dw_must(dw_context_shift(context, sink, (room - sink) / 2), "shift");
-            shifts++;
-        }
         dw_forward_all(&step, 1);
+        shifts += (uint32_t)step.status != held + step.token_count;
+        held = (uint32_t)step.status;
         sums[i >= length / 2] += (double)step.log_probability;
         token = step.token;
         step.tokens = &token;

@@ -150,6 +150,17 @@ static int32_t context_shift(dw_instance *instance, const wasmtime_val_raw_t *ar
 }
 DW__GUEST_CALL(i32, context_shift)
 
+/* context, sink, window */
+static int32_t context_window(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *context = dw__context_of(instance, args[0].i32);
+    return context == NULL
+               ? (int32_t)err->code
+               : (int32_t)dw_context_set_window(context, dw__u32(&args[1]), dw__u32(&args[2]), err);
+}
+DW__GUEST_CALL(i32, context_window)
+
 /* context, count */
 static int32_t context_rows(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -192,6 +203,7 @@ const dw_host_import dw_context_imports[] = {
     {"context_trim", "ii:i", call_context_trim},
     {"context_shift", "iii:i", call_context_shift},
     {"context_rows", "ii:i", call_context_rows},
+    {"context_window", "iii:i", call_context_window},
     {"context_logits", "ii:i", call_context_logits},
     {NULL, NULL, NULL},
 };

@@ -101,6 +101,9 @@ static int32_t forward_for(dw_instance *instance, const wasmtime_val_raw_t *args
         status = dw_instance_view(instance, &step.view, err);
     }
     if (status == DW_OK) {
+        status = dw__make_window(instance, context, step.token_count, err);
+    }
+    if (status == DW_OK) {
         status = dw_instance_forward(instance, context, &step, err);
     }
     return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(context);
@@ -139,7 +142,7 @@ static int32_t forward_sample(dw_instance *instance, const wasmtime_val_raw_t *a
     dw_choice choice = {.sampler = sampler, .status = DW_OK};
     dw_step step = dw__step_of(instance);
     step.choice = &choice;
-    uint32_t before = dw_context_length(context);
+    uint32_t before = 0;
     dw_status status = dw__check_sampler_fits(sampler, context, err);
     if (status == DW_OK) {
         status = step_tokens(instance, args, &step, err);
@@ -147,6 +150,10 @@ static int32_t forward_sample(dw_instance *instance, const wasmtime_val_raw_t *a
     if (status == DW_OK) {
         status = dw_instance_view(instance, &step.view, err);
     }
+    if (status == DW_OK) {
+        status = dw__make_window(instance, context, step.token_count, err);
+    }
+    before = dw_context_length(context);
     if (status == DW_OK) {
         status = dw_instance_forward(instance, context, &step, err);
     }
@@ -210,12 +217,16 @@ static int32_t forward_top(dw_instance *instance, const wasmtime_val_raw_t *args
     }
     dw_choice choice = {.status = DW_OK};
     dw_step step = dw__step_of(instance);
-    uint32_t before = dw_context_length(context);
+    uint32_t before = 0;
     step.choice = &choice;
     dw_status status = forward_top_ranges(instance, context, args, &step, err);
     if (status == DW_OK) {
         status = dw_instance_view(instance, &step.view, err);
     }
+    if (status == DW_OK) {
+        status = dw__make_window(instance, context, step.token_count, err);
+    }
+    before = dw_context_length(context);
     if (status == DW_OK) {
         status = dw_instance_forward(instance, context, &step, err);
     }

@@ -156,6 +156,12 @@ static int32_t generate_begin(dw_instance *instance, const wasmtime_val_raw_t *a
     if (sampler == NULL) {
         return err->code;
     }
+    uint32_t sink;
+    uint32_t window;
+    dw_context_window(context, &sink, &window);
+    if (window > 0) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "generate: the context has a window: step by step");
+    }
     if (dw_instance_cancelled(instance)) {
         return dw_fail(err, DW_E_CANCELLED, "cancelled");
     }

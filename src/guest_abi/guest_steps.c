@@ -53,3 +53,28 @@ dw_status dw__top_ranges(dw_instance *instance, const dw_context *context, uint3
     }
     return status;
 }
+
+typedef struct slide_work {
+    dw_context *context;
+    uint32_t sink;
+    uint32_t drop;
+    dw_stop *stop;
+} slide_work;
+
+static dw_status do_slide(void *arg, dw_error *err)
+{
+    const slide_work *work = arg;
+    return dw_context_shift(work->context, work->sink, work->drop, work->stop, err);
+}
+
+dw_status dw__make_window(dw_instance *instance, dw_context *context, uint32_t count, dw_error *err)
+{
+    uint32_t window;
+    slide_work work = {.context = context, .stop = dw_instance_stop(instance)};
+    dw_status status = dw_context_slide(context, count, &work.drop, err);
+    if (status != DW_OK || work.drop == 0) {
+        return status;
+    }
+    dw_context_window(context, &work.sink, &window);
+    return dw_instance_compute(instance, do_slide, &work, err);
+}

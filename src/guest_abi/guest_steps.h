@@ -20,6 +20,10 @@ dw_status dw__top_ranges(dw_instance *instance, const dw_context *context, uint3
                          uint32_t log_probabilities, dw_choice *choice, dw_error *err);
 /* Whether [a, a + a_bytes) and [b, b + b_bytes) have a byte in common. */
 bool dw__ranges_meet(uint32_t a, uint64_t a_bytes, uint32_t b, uint64_t b_bytes);
+/* Let the context's window slide, where it has one, for a step of `count` tokens that was checked.
+ * Errors: dw_context_slide's, dw_context_shift's. */
+dw_status dw__make_window(dw_instance *instance, dw_context *context, uint32_t count,
+                          dw_error *err);
 /* Errors: DW_E_ARG (it chooses among another number of tokens than the context's model has). */
 dw_status dw__check_sampler_fits(const dw_sampler *sampler, const dw_context *context,
                                  dw_error *err);

@@ -202,6 +202,9 @@ static void read_step(dw_instance *instance, many_call *call, uint32_t index)
     if (status == DW_OK) {
         status = dw_instance_view(instance, &run.view, &error);
     }
+    if (status == DW_OK) {
+        status = dw__make_window(instance, step->context, run.token_count, &error);
+    }
     if (status != DW_OK) {
         tell(call, index, status, &error);
         return;

@@ -126,6 +126,9 @@ static int32_t forward_tree(dw_instance *instance, const wasmtime_val_raw_t *arg
     if (status == DW_OK) {
         status = dw_instance_view(instance, &call.step.view, err);
     }
+    if (status == DW_OK && call.given.mask == 0) { /* a mask is of the context as it is */
+        status = dw__make_window(instance, call.context, call.step.token_count, err);
+    }
     if (status == DW_OK) {
         status = dw_context_tree_begin(call.context, &call.step, &call.tree, err);
     }

@@ -74,6 +74,8 @@ dw_status dw_context_fork(dw_context **out, dw_context *parent, dw_error *err)
     }
     context->model = dw_model_ref(parent->model);
     context->kv_type = parent->kv_type;
+    context->sink = parent->sink;
+    context->window = parent->window;
     dw_status status = dw_kv_log_fork(&context->log, parent->log, err);
     if (status == DW_OK) {
         status = dw__kept_rows_fork(&context->kept, parent->kept, err);

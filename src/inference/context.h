@@ -66,6 +66,18 @@ dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err);
 dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_stop *stop,
                            dw_error *err);
 
+/* From now on the context is to hold its first `sink` tokens and at most `window` more, the last
+ * ones: whoever runs a step asks dw_context_slide before it what is to go. A fork has the same.
+ * 0, 0: all that there is room for. Errors: DW_E_ARG (a sink alone), DW_E_RANGE (more than the
+ * context takes). */
+dw_status dw_context_set_window(dw_context *context, uint32_t sink, uint32_t window, dw_error *err);
+void dw_context_window(const dw_context *context, uint32_t *sink, uint32_t *window);
+/* How many tokens behind the sink dw_context_shift is to drop before a step of `count`; 0: none.
+ * An eighth of the window at least, since a shift costs as much for one. Errors: DW_E_LIMIT (the
+ * step alone is longer than the window). */
+dw_status dw_context_slide(const dw_context *context, uint32_t count, uint32_t *drop,
+                           dw_error *err);
+
 /* Rows of logits that a context can keep. */
 #define DW_KEPT_ROWS_MAX 16
 

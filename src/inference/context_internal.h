@@ -14,7 +14,9 @@ struct dw_context {
     dw_kv_type kv_type;
     dw__token_history history; /* its length is the log's */
     dw__prefix_share prefixes;
-    dw__kept_rows *kept;   /* NULL: none */
+    dw__kept_rows *kept; /* NULL: none */
+    uint32_t sink;       /* as of dw_context_set_window, as the next; window 0: none */
+    uint32_t window;
     struct dw__tree *tree; /* hangs on it; NULL: none */
 };
 

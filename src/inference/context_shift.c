@@ -145,6 +145,10 @@ static dw_status move(const mover *m, uint32_t from, uint32_t distance, dw_error
     return status == DW_OK ? dw_device_run(device, m->graph, NULL, err) : status;
 }
 
+/* Moving costs as much for one forgotten token as for many: of a full window so much goes at once.
+ */
+#define SLIDE_PART 8
+
 static uint32_t moved_numbers = MOVED_NUMBERS;
 
 void dw__context_set_moved(uint32_t numbers)
@@ -239,5 +243,50 @@ dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw
     dw__prefix_share_trim(&context->prefixes, keep);
     dw__kept_rows_trim(context->kept, keep);
     context->prefixes.impure = context->prefixes.impure || keep < length - drop;
+    return DW_OK;
+}
+
+/* ---- windows ---- */
+
+dw_status dw_context_set_window(dw_context *context, uint32_t sink, uint32_t window, dw_error *err)
+{
+    const uint32_t capacity = dw_kv_log_capacity(context->log);
+    if (window == 0 && sink > 0) {
+        return dw_fail(err, DW_E_ARG, "window: a sink of %u tokens and no window", sink);
+    }
+    if (sink > capacity || window > capacity - sink) {
+        return dw_fail(err, DW_E_RANGE,
+                       "window: %u tokens behind a sink of %u, the context takes %u", window, sink,
+                       capacity);
+    }
+    context->sink = sink;
+    context->window = window;
+    return DW_OK;
+}
+
+void dw_context_window(const dw_context *context, uint32_t *sink, uint32_t *window)
+{
+    *sink = context->sink;
+    *window = context->window;
+}
+
+dw_status dw_context_slide(const dw_context *context, uint32_t count, uint32_t *drop, dw_error *err)
+{
+    const uint32_t length = dw_kv_log_length(context->log);
+    const uint64_t most = (uint64_t)context->sink + context->window;
+    const uint32_t movable = length > context->sink ? length - context->sink : 0;
+    *drop = 0;
+    if (context->window == 0 || (uint64_t)length + count <= most) {
+        return DW_OK;
+    }
+    const uint64_t needed = (uint64_t)length + count - most;
+    if (needed > movable) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "forward: %u tokens behind %u, the context has a window of %u behind a sink "
+                       "of %u",
+                       count, length, context->window, context->sink);
+    }
+    const uint32_t some = context->window / SLIDE_PART;
+    *drop = needed > some ? (uint32_t)needed : some < movable ? some : movable;
     return DW_OK;
 }

@@ -245,6 +245,13 @@ dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *o
         !put_like(f, entry, context)) {
         return dw__freeze_no_memory(err);
     }
+    uint32_t sink;
+    uint32_t window;
+    dw_context_window(context, &sink, &window);
+    if (window > 0 && (!dw__json_put(entry, "sink", dw__json_number(sink)) ||
+                       !dw__json_put(entry, "window", dw__json_number(window)))) {
+        return dw__freeze_no_memory(err);
+    }
     dw_status status = add_rows(f, entry, handle, context, err);
     return status == DW_OK ? add_records(f, handle, context, err) : status;
 }
@@ -526,6 +533,22 @@ static dw_status read_rows(const dw__thaw *t, const json_t *entry, int32_t handl
     return status;
 }
 
+/* Files without one are of contexts without one. */
+static dw_status read_window(const json_t *entry, dw_context *context, dw_error *err)
+{
+    uint64_t sink;
+    uint64_t window;
+    if (json_object_get(entry, "window") == NULL) {
+        return DW_OK;
+    }
+    dw_status status = dw__json_whole(entry, "open", "window", UINT32_MAX, &window, err);
+    if (status == DW_OK) {
+        status = dw__json_whole(entry, "open", "sink", UINT32_MAX, &sink, err);
+    }
+    return status == DW_OK ? dw_context_set_window(context, (uint32_t)sink, (uint32_t)window, err)
+                           : status;
+}
+
 dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, void **out,
                            dw_error *err)
 {
@@ -561,6 +584,9 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
     }
     if (status == DW_OK) {
         status = read_rows(t, entry, handle, context, err);
+    }
+    if (status == DW_OK) {
+        status = read_window(entry, context, err);
     }
     if (status != DW_OK) {
         dw_context_destroy(context);

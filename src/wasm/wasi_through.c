@@ -48,8 +48,8 @@ dw_status dw__wasi_replace(dw_wasm_host *host, dw__wasi_function which,
     wasm_functype_t *type = dw__function_type(functions[which].signature);
     wasmtime_linker_allow_shadowing(host->linker, true);
     wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
-        host->linker, DW__WASI_MODULE, strlen(DW__WASI_MODULE), name, strlen(name), type, call,
-        env, NULL);
+        host->linker, DW__WASI_MODULE, strlen(DW__WASI_MODULE), name, strlen(name), type, call, env,
+        NULL);
     wasmtime_linker_allow_shadowing(host->linker, false);
     wasm_functype_delete(type);
     return error == NULL ? DW_OK : dw__wasm_error(err, DW_E_STATE, name, error);

@@ -177,6 +177,8 @@ static int32_t later(char what, const char *text, int32_t bytes)
         return dw_context_rows(context, number(text, bytes));
     case 'L':
         return last_row();
+    case 'v': /* a window behind the first 4 */
+        return dw_context_window(context, 4, number(text, bytes));
     case 'Z': /* the ticket of that number */
         ticket = (int64_t)number(text, bytes);
         return 0;

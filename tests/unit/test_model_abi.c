@@ -333,6 +333,41 @@ static void test_model_abi_context_shift(void **state)
     assert_int_equal(CALL("context_shift", c, 0, 8), 0);
 }
 
+/* A step in a window gives what one behind a shift does. */
+static void test_model_abi_context_window(void **state)
+{
+    const uint32_t c = U(abi.context_handle);
+    const size_t bytes = abi.vocab_count * sizeof(float);
+    static float row[4096];
+    (void)state;
+    assert_true(abi.vocab_count <= 4096);
+    assert_int_equal(CALL("context_window", c, 2, 47), DW_E_RANGE);
+    abi_expect_message("47 tokens behind a sink of 2, the context takes 48");
+    assert_int_equal(CALL("context_window", c, UINT32_MAX, UINT32_MAX), DW_E_RANGE);
+    assert_int_equal(CALL("context_window", c, 2, 0), DW_E_ARG);
+    assert_int_equal(CALL("context_window", 0, 2, 16), DW_E_HANDLE);
+    assert_int_equal(CALL("context_window", c, 2, 16), DW_OK);
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 12, AT_LOGITS, 1), 12);
+    int32_t fork = CALL("context_fork", c); /* with the same window */
+    int32_t sampler = CALL("sampler_create", U(abi.model_handle), 0);
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 10, AT_LOGITS, 1), 18);
+    memcpy(row, abi_logits(), bytes);
+    assert_true(CALL("forward_sample", U(fork), AT_TOKENS, 10, U(sampler)) >= 0);
+    assert_int_equal(CALL("context_length", U(fork)), 18);
+    assert_int_equal(CALL("context_trim", U(fork), 0), DW_OK);
+    assert_int_equal(CALL("context_window", U(fork), 0, 0), DW_OK);
+    assert_int_equal(CALL("forward", U(fork), AT_TOKENS, 12, AT_LOGITS, 1), 12);
+    assert_int_equal(CALL("context_shift", U(fork), 2, 4), 8);
+    assert_int_equal(CALL("forward", U(fork), AT_TOKENS, 10, AT_LOGITS, 1), 18);
+    assert_memory_equal(row, abi_logits(), bytes);
+    assert_int_equal(CALL("forward", U(fork), AT_TOKENS, 10, AT_LOGITS, 1), 28);
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 1, AT_LOGITS, 1), 17); /* an eighth goes */
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 17, AT_LOGITS, 1), DW_E_LIMIT);
+    abi_expect_message("17 tokens behind 17, the context has a window of 16 behind a sink of 2");
+    assert_int_equal(CALL("context_length", c), 17);
+    assert_int_equal(CALL("generate_begin", c, U(sampler), AT_INFO), DW_E_UNSUPPORTED);
+}
+
 static void test_model_abi_context_fork(void **state)
 {
     const uint32_t c = U(abi.context_handle);
@@ -449,6 +484,7 @@ int main(void)
         TEST(test_model_abi_hidden_states_and_embeddings),
         TEST(test_model_abi_embed_refuses),
         TEST(test_model_abi_context_shift),
+        TEST(test_model_abi_context_window),
         TEST(test_model_abi_context_fork),
         TEST(test_model_abi_forward_until_full),
         TEST(test_model_abi_cancel),

@@ -233,6 +233,22 @@ static void test_snapshot_keeps_rows(void **state)
     forget(&files);
 }
 
+/* A context's window goes on sliding as it would have. */
+static void test_snapshot_keeps_windows(void **state)
+{
+    actor_fixture *fixture = *state;
+    actor_answer answer;
+    chain files = {.count = 0};
+    dw_actor *actor = talker(fixture, 9, 30);
+    assert_int_equal(actor_told(actor, &answer, "v40"), DW_OK);
+    (void)freeze(actor, &files, "window", false);
+    dw_actor *thawed = thaw(fixture, &files, false, NULL);
+    assert_twins(actor, thawed, "g60");
+    dw_actor_destroy(thawed);
+    dw_actor_destroy(actor);
+    forget(&files);
+}
+
 static void test_snapshot_of_forks(void **state)
 {
     actor_fixture *fixture = *state;
@@ -469,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_snapshot_goes_on_choosing),
         cmocka_unit_test(test_snapshot_deltas_hold_what_changed),
         cmocka_unit_test(test_snapshot_keeps_rows),
+        cmocka_unit_test(test_snapshot_keeps_windows),
         cmocka_unit_test(test_snapshot_of_forks),
         cmocka_unit_test(test_snapshot_keeps_messages_and_wishes),
         cmocka_unit_test(test_snapshot_keeps_names_of_models),
