@@ -74,7 +74,19 @@ typedef struct matcher {
     size_t run_end;
     size_t line_end; /* behind its last \r or \n; run_from: it has none */
     uint32_t round;
+    bool *left; /* it was asked to stop: all loops end, and nothing that is found counts */
 } matcher;
+
+/* Whether it is asked to stop, for loops over the characters of one match; it looks at the ends of
+ * blocks. */
+static bool is_asked(const matcher *m, size_t at)
+{
+    if (at % 16384 == 0 && !*m->left) {
+        dw_stop_pause(m->text->stop);
+        *m->left = dw_stop_asked(m->text->stop);
+    }
+    return *m->left;
+}
 
 static uint32_t kinds_at(const matcher *m, size_t at)
 {
@@ -118,7 +130,7 @@ static void find_run(matcher *m, size_t at)
     }
     m->run_from = at;
     m->line_end = at;
-    for (m->run_end = at; is(m, m->run_end, SPACE); m->run_end++) {
+    for (m->run_end = at; is(m, m->run_end, SPACE) && !is_asked(m, m->run_end); m->run_end++) {
         if (is(m, m->run_end, LINE_END)) {
             m->line_end = m->run_end + 1;
         }
@@ -144,7 +156,7 @@ static size_t match_contraction(const matcher *m, size_t at)
 
 static size_t match_kinds(const matcher *m, size_t at, uint32_t kinds)
 {
-    while (is(m, at, kinds)) {
+    while (is(m, at, kinds) && !is_asked(m, at)) {
         at++;
     }
     return at;
@@ -172,11 +184,11 @@ static bool behind(const matcher *m, const part *p, size_t at)
 static size_t match_cases(const matcher *m, const part *p, size_t at, bool needs_behind)
 {
     size_t middle = at;
-    while (in_front(m, p, middle)) {
+    while (in_front(m, p, middle) && !is_asked(m, middle)) {
         middle++;
     }
     if (needs_behind) {
-        while (middle > at && !behind(m, p, middle)) {
+        while (middle > at && !behind(m, p, middle) && !is_asked(m, middle)) {
             middle--;
         }
         if (!behind(m, p, middle)) {
@@ -185,7 +197,7 @@ static size_t match_cases(const matcher *m, const part *p, size_t at, bool needs
     } else if (middle == at) {
         return at;
     }
-    while (behind(m, p, middle)) {
+    while (behind(m, p, middle) && !is_asked(m, middle)) {
         middle++;
     }
     return p->contracted ? match_contraction(m, middle) : middle;
@@ -217,6 +229,9 @@ static size_t match_phrase(const matcher *m, size_t at)
         return at;
     }
     for (;;) {
+        if (is_asked(m, end)) {
+            return end;
+        }
         if (is(m, end, LETTER | MARK)) {
             end++;
         } else if (code_at(m, end) == ' ' && is(m, end + 1, LETTER)) {
@@ -230,7 +245,8 @@ static size_t match_phrase(const matcher *m, size_t at)
 static size_t match_run(const matcher *m, const part *p, size_t at)
 {
     size_t end = at;
-    while (end - at < p->most && (is(m, end, p->of) || in_set(m, end, p->set))) {
+    while (end - at < p->most && (is(m, end, p->of) || in_set(m, end, p->set)) &&
+           !is_asked(m, end)) {
         end++;
     }
     return end;
@@ -247,12 +263,13 @@ static size_t match_others(const matcher *m, const part *p, size_t at)
     if (!is_other(m, p, end)) {
         return at;
     }
-    while (is_other(m, p, end)) {
+    while (is_other(m, p, end) && !is_asked(m, end)) {
         end++;
     }
     size_t most = p->tail == TAIL_NONE ? 0 : p->tail == TAIL_LINE_OR_SLASH ? 1 : SIZE_MAX;
     bool slashes = p->tail == TAIL_LINES_SLASHES || p->tail == TAIL_LINE_OR_SLASH;
-    for (size_t i = 0; i < most && (is(m, end, LINE_END) || (slashes && code_at(m, end) == '/'));
+    for (size_t i = 0; i < most && (is(m, end, LINE_END) || (slashes && code_at(m, end) == '/')) &&
+                       !is_asked(m, end);
          i++) {
         end++;
     }
@@ -288,7 +305,7 @@ static size_t match_set(const matcher *m, const part *p, size_t at)
 {
     size_t from = p->after_space && is(m, at, SPACE) && in_set(m, at + 1, p->set) ? at + 1 : at;
     size_t end = from;
-    while (end - from < p->most && in_set(m, end, p->set)) {
+    while (end - from < p->most && in_set(m, end, p->set) && !is_asked(m, end)) {
         end++;
     }
     return end > from ? end : at;
@@ -303,7 +320,7 @@ static size_t match_not_set(const matcher *m, const part *p, size_t at)
 {
     size_t from = at + (code_at(m, at) == ' ' ? 1 : 0);
     size_t end = from;
-    while (is_outside(m, p, end)) {
+    while (is_outside(m, p, end) && !is_asked(m, end)) {
         end++;
     }
     return end > from ? end : at;
@@ -429,7 +446,8 @@ static size_t match(matcher *m, const part *p, size_t at)
 /* Whether it was asked to stop, for loops over the text: the rest is left uncut. */
 static bool is_left(matcher *m)
 {
-    return dw_stop_pauses_seldom(m->text->stop, &m->round);
+    *m->left = *m->left || dw_stop_pauses_seldom(m->text->stop, &m->round);
+    return *m->left;
 }
 
 static void split_by_parts(matcher *m, const part *parts, size_t from)
@@ -463,7 +481,7 @@ static size_t match_gpt2(const matcher *m, size_t at)
         }
     }
     end = from;
-    while (is_none_of(m, end, FLAG_SPACE | FLAG_LETTER | FLAG_NUMBER)) {
+    while (is_none_of(m, end, FLAG_SPACE | FLAG_LETTER | FLAG_NUMBER) && !is_asked(m, end)) {
         end++;
     }
     if (end > from) {
@@ -501,7 +519,7 @@ static void split_triples(matcher *m, size_t from)
 {
     for (size_t at = from; at < m->end && !is_left(m);) {
         size_t end = at;
-        while (in_set(m, end, digits)) {
+        while (in_set(m, end, digits) && !is_asked(m, end)) {
             end++;
         }
         for (size_t cut = at + (end - at) % 3; cut < end; cut += 3) {
@@ -526,7 +544,7 @@ static size_t match_kimi_spaces(const matcher *m, size_t at)
 {
     size_t end = at;
     size_t line_end = at;
-    while (is(m, end, FLAG_SPACE)) {
+    while (is(m, end, FLAG_SPACE) && !is_asked(m, end)) {
         end++;
         line_end = code_at(m, end - 1) == '\r' || code_at(m, end - 1) == '\n' ? end : line_end;
     }
@@ -539,7 +557,7 @@ static size_t match_kimi_spaces(const matcher *m, size_t at)
 static size_t match_kimi(const matcher *m, size_t at)
 {
     size_t end = at;
-    while (in_set(m, end, han)) {
+    while (in_set(m, end, han) && !is_asked(m, end)) {
         end++;
     }
     if (end > at) {
@@ -548,7 +566,7 @@ static size_t match_kimi(const matcher *m, size_t at)
     uint32_t code = code_at(m, at);
     bool leads = !is(m, at, FLAG_LETTER | FLAG_NUMBER) && code != '\r' && code != '\n';
     if (is_plain_letter(m, at) || (leads && is_plain_letter(m, at + 1))) {
-        for (end = at + 1; is_plain_letter(m, end);) {
+        for (end = at + 1; is_plain_letter(m, end) && !is_asked(m, end);) {
             end++;
         }
         return match_contraction(m, end);
@@ -561,7 +579,7 @@ static size_t match_kimi(const matcher *m, size_t at)
     }
     size_t from = at + (code == ' ' ? 1 : 0);
     end = from;
-    while (is_none_of(m, end, FLAG_SPACE | FLAG_LETTER | FLAG_NUMBER)) {
+    while (is_none_of(m, end, FLAG_SPACE | FLAG_LETTER | FLAG_NUMBER) && !is_asked(m, end)) {
         end++;
     }
     if (end == from) {
@@ -581,9 +599,10 @@ static void split_kimi(matcher *m, size_t from)
     }
 }
 
-static void run_stage(const stage *s, const dw__characters *text, size_t from, size_t end)
+static void run_stage(const stage *s, const dw__characters *text, size_t from, size_t end,
+                      bool *left)
 {
-    matcher m = {.text = text, .end = end};
+    matcher m = {.text = text, .end = end, .left = left};
     switch (s->kind) {
     case STAGE_GPT2:
         split_gpt2(&m, from);
@@ -609,13 +628,15 @@ void dw_pre_tokenizer_split(const dw_pre_tokenizer *by, const dw__characters *te
     text->starts[0] = 1;
     text->starts[text->count] = 1;
     uint32_t round = 0;
+    bool left = false;
     for (uint32_t i = 0; i < by->stage_count; i++) {
-        for (size_t from = 0; from < text->count && !dw_stop_pauses_seldom(text->stop, &round);) {
+        for (size_t from = 0; from < text->count && !left;) {
+            left = dw_stop_pauses_seldom(text->stop, &round);
             size_t end = from + 1;
             while (text->starts[end] == 0) {
                 end++;
             }
-            run_stage(&by->stages[i], text, from, end); /* sets starts inside only */
+            run_stage(&by->stages[i], text, from, end, &left); /* sets starts inside only */
             from = end;
         }
     }

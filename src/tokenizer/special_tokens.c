@@ -232,10 +232,12 @@ static bool is_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* Where `special` is next spelt and recognised in [from, to); `to` where it is not. */
+/* Where `special` is next spelt and recognised in [from, to); `to` where it is not, or once it is
+ * asked to stop. */
 static size_t find(const dw_cut_text *in, const dw_special *special, size_t from, size_t to)
 {
-    while (to - from >= special->bytes) {
+    uint32_t round = 0;
+    while (to - from >= special->bytes && !dw_stop_pauses_seldom(in->stop, &round)) {
         const char *hit = memchr(in->text + from, special->text[0], to - from - special->bytes + 1);
         if (hit == NULL) {
             return to;
@@ -255,7 +257,8 @@ static bool cut_fragment(const dw_cut_text *in, const dw_special *special, dw_fr
 {
     size_t from = fragment.offset;
     size_t to = fragment.offset + fragment.bytes;
-    while (from < to) {
+    uint32_t round = 0;
+    while (from < to && !dw_stop_pauses_seldom(in->stop, &round)) {
         size_t hit = find(in, special, from, to);
         size_t end = hit;
         while (hit < to && special->strips_before && end > from && is_space(in->text[end - 1])) {
