@@ -1,7 +1,4 @@
 /* Models loaded and unloaded by request: llama.cpp's routes, and Ollama's keep_alive. */
-#include <ctype.h>
-#include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,39 +76,66 @@ void dw_models_unload(dw_server *server, dw_exchange *exchange)
 
 /* ---- Ollama's keep_alive --------------------------------------------------------------------- */
 
-/* "1h30m", "10s", "300ms", "-1m", or seconds alone. false: it is none. */
-static bool read_duration(const char *text, double *seconds)
+#define NUMBER_CHARS_MAX 40
+
+/* Digits, with a point among them or not -> *value; how many characters, 0: there is no number. */
+static size_t read_number(const char *text, double *value)
+{
+    static const char digits[] = "0123456789";
+    char number[NUMBER_CHARS_MAX + 1];
+    size_t whole = strspn(text, digits);
+    size_t part = text[whole] == '.' ? strspn(text + whole + 1, digits) : 0;
+    size_t length = whole + part + (text[whole] == '.');
+    if (whole + part == 0 || length > NUMBER_CHARS_MAX) {
+        return 0;
+    }
+    memcpy(number, text, length);
+    number[length] = '\0';
+    *value = strtod(number, NULL);
+    return length;
+}
+
+/* Seconds of a unit [length]; 0: there is none. */
+static double unit_of(const char *text, size_t length)
 {
     static const struct {
         const char *name;
         double seconds;
-    } units[] = {{"ns", 1e-9}, {"us", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}};
+    } units[] = {{"ns", 1e-9}, {"us", 1e-6}, {"\xc2\xb5s", 1e-6}, {"\xce\xbcs", 1e-6},
+                 {"ms", 1e-3}, {"s", 1},     {"m", 60},           {"h", 3600}};
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (length == strlen(units[i].name) && strncmp(text, units[i].name, length) == 0) {
+            return units[i].seconds;
+        }
+    }
+    return 0;
+}
+
+/* As Go's durations are, "1h30m", "10s", "300ms", "-1m"; or seconds alone. false: it is none. */
+static bool read_duration(const char *text, double *seconds)
+{
     double sign = *text == '-' ? -1 : 1;
-    *seconds = 0;
+    double value = 0;
     text += *text == '-' || *text == '+';
-    for (bool any = false; *text != '\0' || !any; any = true) {
-        char *end = NULL;
-        if (!isdigit((unsigned char)*text) && *text != '.') {
-            return false;
-        }
-        double value = strtod(text, &end);
-        double unit = 0;
-        size_t length = strspn(end, "nusmh");
-        if (end == text || (!any && *end == '\0')) {
-            unit = end != text ? 1 : 0;
-        }
-        for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-            if (length == strlen(units[i].name) && strncmp(end, units[i].name, length) == 0) {
-                unit = units[i].seconds;
-            }
-        }
+    size_t length = read_number(text, &value);
+    *seconds = sign * value;
+    if (length > 0 && text[length] == '\0') {
+        return true;
+    }
+    for (*seconds = 0; length > 0; length = read_number(text, &value)) {
+        text += length;
+        size_t letters = strcspn(text, "0123456789.");
+        double unit = unit_of(text, letters);
         if (unit == 0) {
             return false;
         }
         *seconds += sign * value * unit;
-        text = end + length;
+        text += letters;
+        if (*text == '\0') {
+            return true;
+        }
     }
-    return isfinite(*seconds);
+    return false;
 }
 
 bool dw__ollama_keep(dw_server *server, const dw_exchange *exchange, const json_t *body,

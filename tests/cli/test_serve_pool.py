@@ -5,6 +5,7 @@ Called by ctest with the source and the build folder.
 """
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -193,6 +194,12 @@ class Pool(unittest.TestCase):
             status, told = server.ask("/api/generate", {"model": "tiny", "keep_alive": value})
             self.assertEqual(status, 400, (value, told))
             self.assertIn("keep_alive", told["error"])
+        chance = random.Random(os.environ.get("DW_TEST_SEED", "keep"))
+        for _ in range(300):  # whatever it is, it is read as Go's durations are, or refused by name
+            value = "".join(chance.choices("0123456789.+-nuµmsh e", k=chance.randrange(12)))
+            good = re.fullmatch(r"[+-]?((\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h))+|[+-]?(\d+\.?\d*|\.\d+)", value)
+            status, told = server.ask("/api/generate", {"model": "tiny", "stream": False, "keep_alive": value})
+            self.assertEqual(status, 200 if good else 400, (value, told))
         told = server.ask("/api/generate", {"model": "tiny", "stream": False, "keep_alive": 0})[1]
         self.assertEqual((told["done"], told["done_reason"]), (True, "unload"))
         await_state(server, "unloaded", "tiny")

@@ -392,6 +392,30 @@ static void test_log_has_lines_of_guests(void **state)
     assert_true(seen.lines[last].lines_lost > 0);
 }
 
+/* Bytes of chance: no entry holds more or less than they say, and the level costs no more. */
+static void test_log_reads_any_line(void **state)
+{
+    const char *seed_text = getenv("DW_TEST_SEED");
+    uint64_t seed = seed_text != NULL ? strtoull(seed_text, NULL, 10) : dw_os_clock_ns();
+    static const char bits[] = "<<0123456789>>[[]]eErRoOwWaArRnN:iInNfFoO \xff\xc3\xa4";
+    (void)state;
+    print_message("DW_TEST_SEED=%llu\n", (unsigned long long)seed);
+    for (unsigned i = 0; i < 100000; i++) {
+        char line[16];
+        size_t count = (seed >> 40) % sizeof line;
+        for (size_t k = 0; k < count; k++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            line[k] = bits[(seed >> 33) % (sizeof bits - 1)];
+        }
+        line[count] = '\0';
+        const char *rest = line;
+        dw_log_level level = dw__guest_line_level(&rest);
+        assert_true(level >= DW_LOG_ERROR && level <= DW_LOG_DEBUG);
+        assert_true(rest == line || (rest == line + 3 && line[0] == '<' && line[2] == '>'));
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+    }
+}
+
 static void test_log_knows_limits(void **state)
 {
     (void)state;
@@ -414,6 +438,7 @@ int main(void)
         cmocka_unit_test(test_log_survives_its_reader),
         cmocka_unit_test(test_log_tells_slow_messages),
         cmocka_unit_test(test_log_has_lines_of_guests),
+        cmocka_unit_test(test_log_reads_any_line),
         cmocka_unit_test(test_log_knows_limits),
     };
     return cmocka_run_group_tests(tests, runtime_fixture_open, runtime_fixture_close);
