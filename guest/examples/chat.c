@@ -319,7 +319,7 @@ static json_text speak(chat *chat, answer_reader *reader, text_stream *stream)
     }
     free(said.bytes);
     putchar('\n');
-    fflush(stdout);
+    (void)stdout_flush();
     return message;
 }
 

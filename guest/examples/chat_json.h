@@ -123,7 +123,7 @@ static void show_more(const json_text *text, size_t *shown)
     if (text->count > *shown) {
         fwrite(text->bytes + *shown, 1, text->count - *shown, stdout);
         *shown = text->count;
-        if (fflush(stdout) != 0 || ferror(stdout)) {
+        if (!stdout_flush()) {
             exit(1); /* nobody would read the rest; the host says why */
         }
     }

@@ -137,12 +137,22 @@ static text_stream stream_from_env(void)
     return stream;
 }
 
+/* -> 0: nobody reads what is written. Of an answer that was cancelled the rest goes nowhere (EINTR):
+ * that ends with the generation, and is no fault of the next answer's. */
+static int stdout_flush(void)
+{
+    int good = fflush(stdout) == 0 && !ferror(stdout);
+    int cancelled = !good && errno == EINTR;
+    clearerr(stdout);
+    return good || cancelled;
+}
+
 /* Give out the first `count` bytes held, less what is half a character. */
 static void stream_write(text_stream *stream, size_t count)
 {
     count -= dw_text_unfinished(stream->held, count);
     fwrite(stream->held, 1, count, stdout);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
+    if (!stdout_flush()) {
         exit(1); /* nobody would read the rest; the host says why */
     }
     stream->written += count;
