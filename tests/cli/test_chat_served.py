@@ -13,7 +13,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_serve import BUILD, MODEL, PROGRAM, Server  # noqa: E402
+from serving import BUILD, MODEL, PROGRAM, Server  # noqa: E402
 
 QUESTIONS = "Name three trees.\nAnd two more?\n"
 SAMPLING = ["--temp", "0", "--max-tokens", "8"]

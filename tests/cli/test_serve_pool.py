@@ -17,7 +17,7 @@ import unittest
 import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_serve import BUILD, MODEL, STORY, Server, cached, text_of, user  # noqa: E402
+from serving import BUILD, MODEL, STORY, Server, cached, text_of, user  # noqa: E402
 
 TINY = os.path.join(BUILD, "tests", "write_model")
 
@@ -96,7 +96,7 @@ class Pool(unittest.TestCase):
 
     def test_one_load_for_all_who_ask(self):
         server = self.serve("--model", "tiny=" + self.tiny)
-        one = server.raw()  # a client that goes at once
+        one = server.socket()  # a client that goes at once
         body = json.dumps({"model": "tiny", "prompt": "sea", "max_tokens": 2}).encode()
         one.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         one.close()
