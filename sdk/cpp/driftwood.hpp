@@ -646,6 +646,11 @@ public:
     {
         return detail::number(dw_context_shift(handle_, keep, drop));
     }
+    /* Holds its first `sink` tokens and at most `window` more from now on; 0 and 0: all. */
+    Status window(uint32_t sink, uint32_t window)
+    {
+        return detail::status(dw_context_window(handle_, sink, window));
+    }
     /* Keeps rows of logits of the last `count` tokens from now on. */
     Status keep_rows(uint32_t count) { return detail::status(dw_context_rows(handle_, count)); }
     /* The last token's row once more, where it is kept. */
@@ -1140,6 +1145,19 @@ inline Result<ActorId> message_from()
     return detail::id(id, result);
 }
 inline Status reply(Text bytes) { return detail::status(dw_reply(bytes.data(), bytes.bytes())); }
+/* The message is answered later: the ticket for reply_to. */
+inline Result<int64_t> reply_later()
+{
+    int64_t ticket = dw_reply_later();
+    return ticket < 0 ? Result<int64_t>(Error::last(static_cast<int32_t>(ticket)))
+                      : Result<int64_t>(static_cast<int64_t &&>(ticket));
+}
+/* `last`: the answer is whole. */
+inline Status reply_to(int64_t ticket, Text bytes, bool last)
+{
+    return detail::status(
+        dw_reply_to(ticket, bytes.data(), bytes.bytes(), last ? DW_REPLY_LAST : 0));
+}
 inline Status send(Text to, Text message)
 {
     return detail::status(dw_actor_send(to.data(), to.bytes(), message.data(), message.bytes()));

@@ -50,6 +50,24 @@ func MessageFrom() (string, error) { return newID(rawMessageFrom) }
 // Reply gives the next piece of the answer.
 func Reply(bytes []byte) error { return status(rawReply(at(bytes), uint32(len(bytes)))) }
 
+// ReplyLater answers the message later: the ticket for ReplyTo.
+func ReplyLater() (int64, error) {
+	ticket := rawReplyLater()
+	if ticket < 0 {
+		return 0, lastError(int32(ticket))
+	}
+	return ticket, nil
+}
+
+// ReplyTo gives the next piece of the answer that a ticket is for; last: it is whole.
+func ReplyTo(ticket int64, bytes []byte, last bool) error {
+	flags := uint32(0)
+	if last {
+		flags = REPLY_LAST
+	}
+	return status(rawReplyTo(ticket, at(bytes), uint32(len(bytes)), flags))
+}
+
 // Send to an actor by its id, in a runtime also "@NAME" and "#GROUP".
 func Send(to string, message []byte) error {
 	return status(rawActorSend(textAt(to), uint32(len(to)), at(message), uint32(len(message))))

@@ -54,6 +54,11 @@ func (c *Context) Shift(keep, drop int) (int, error) {
 	return check(rawContextShift(c.handle, uint32(keep), uint32(drop)))
 }
 
+// Window holds the first sink tokens and at most window more from now on; 0 and 0: all.
+func (c *Context) Window(sink, window int) error {
+	return status(rawContextWindow(c.handle, uint32(sink), uint32(window)))
+}
+
 // KeepRows of logits of the last count tokens from now on.
 func (c *Context) KeepRows(count int) error { return status(rawContextRows(c.handle, uint32(count))) }
 

@@ -102,6 +102,7 @@ const (
 	POOLING_FIRST           = 2
 	POOLING_LAST            = 3
 	EMBED_NORMALIZE         = 1
+	REPLY_LAST              = 1
 	TOKENIZE_SPECIAL        = 1
 	TOKENIZE_PARSE          = 2
 	CHAT_PARTIAL            = 1
@@ -352,6 +353,9 @@ func rawContextTrim(context int32, length uint32) int32
 //go:wasmimport driftwood context_shift
 func rawContextShift(context int32, keep uint32, drop uint32) int32
 
+//go:wasmimport driftwood context_window
+func rawContextWindow(context int32, sink uint32, window uint32) int32
+
 //go:wasmimport driftwood context_rows
 func rawContextRows(context int32, count uint32) int32
 
@@ -444,6 +448,12 @@ func rawMessageFrom(id unsafe.Pointer, capacity uint32) int32
 
 //go:wasmimport driftwood reply
 func rawReply(bytes unsafe.Pointer, count uint32) int32
+
+//go:wasmimport driftwood reply_later
+func rawReplyLater() int64
+
+//go:wasmimport driftwood reply_to
+func rawReplyTo(ticket int64, bytes unsafe.Pointer, count uint32, flags uint32) int32
 
 //go:wasmimport driftwood actor_send
 func rawActorSend(id unsafe.Pointer, idBytes uint32, message unsafe.Pointer, bytes uint32) int32

@@ -33,6 +33,16 @@ export function reply(message: string): Result<i32> {
   const own = new Utf8(message);
   return number(raw.reply(own.at, own.bytes));
 }
+/** The message is answered later: the ticket for replyTo. */
+export function replyLater(): Result<i64> {
+  const ticket = raw.reply_later();
+  return new Result<i64>(ticket, ticket < 0 ? Failure.last(<i32>ticket) : null);
+}
+/** The next piece of the answer that a ticket is for; last: it is whole. */
+export function replyTo(ticket: i64, message: string, last: bool): Result<i32> {
+  const own = new Utf8(message);
+  return number(raw.reply_to(ticket, own.at, own.bytes, last ? raw.REPLY_LAST : 0));
+}
 /** To an actor by its id, in a runtime also "@NAME" and "#GROUP". */
 export function send(to: string, message: string): Result<i32> {
   const whom = new Utf8(to);

@@ -296,6 +296,10 @@ export class Context {
   shift(keep: u32, drop: u32): Result<i32> {
     return number(raw.context_shift(this.handle, keep, drop));
   }
+  /** Holds its first `sink` tokens and at most `window` more from now on; 0 and 0: all. */
+  window(sink: u32, window: u32): Result<i32> {
+    return number(raw.context_window(this.handle, sink, window));
+  }
   /** Keeps rows of logits of the last `count` tokens from now on. */
   keepRows(count: u32): Result<i32> {
     return number(raw.context_rows(this.handle, count));

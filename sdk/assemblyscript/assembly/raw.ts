@@ -95,6 +95,7 @@ export const POOLING_MEAN: i32 = 1;
 export const POOLING_FIRST: i32 = 2;
 export const POOLING_LAST: i32 = 3;
 export const EMBED_NORMALIZE: i32 = 1;
+export const REPLY_LAST: i32 = 1;
 export const TOKENIZE_SPECIAL: i32 = 1;
 export const TOKENIZE_PARSE: i32 = 2;
 export const CHAT_PARTIAL: i32 = 1;
@@ -369,6 +370,9 @@ export declare function context_trim(context: i32, length: u32): i32;
 @external("driftwood", "context_shift")
 export declare function context_shift(context: i32, keep: u32, drop: u32): i32;
 
+@external("driftwood", "context_window")
+export declare function context_window(context: i32, sink: u32, window: u32): i32;
+
 @external("driftwood", "context_rows")
 export declare function context_rows(context: i32, count: u32): i32;
 
@@ -461,6 +465,12 @@ export declare function message_from(id: usize, capacity: u32): i32;
 
 @external("driftwood", "reply")
 export declare function reply(bytes: usize, count: u32): i32;
+
+@external("driftwood", "reply_later")
+export declare function reply_later(): i64;
+
+@external("driftwood", "reply_to")
+export declare function reply_to(ticket: i64, bytes: usize, count: u32, flags: u32): i32;
 
 @external("driftwood", "actor_send")
 export declare function actor_send(id: usize, id_bytes: u32, message: usize, bytes: u32): i32;

@@ -347,6 +347,10 @@ export class Context extends Handle {
   shift(keep, drop) {
     return check(raw.context_shift(this.handle, keep, drop));
   }
+  /** Holds its first `sink` tokens and at most `window` more from now on; 0 and 0: all. */
+  window(sink, window) {
+    check(raw.context_window(this.handle, sink, window));
+  }
   /** Keeps rows of logits of the last `count` tokens from now on. */
   keepRows(count) {
     check(raw.context_rows(this.handle, count));
@@ -632,6 +636,15 @@ export const actor = {
   reply(message) {
     const bytes = bytesOf(message);
     check(raw.reply(bytes, bytes.length));
+  },
+  /** The message is answered later: the ticket for replyTo. */
+  replyLater() {
+    return check(raw.reply_later());
+  },
+  /** The next piece of the answer that a ticket is for; last: it is whole. */
+  replyTo(ticket, message, last) {
+    const bytes = bytesOf(message);
+    check(raw.reply_to(ticket, bytes, bytes.length, last ? C.REPLY_LAST : 0));
   },
   /** To an actor by its id, in a runtime also "@NAME" and "#GROUP". */
   send(to, message) {

@@ -369,6 +369,17 @@ static JSValue import_context_shift(JSContext *js, JSValueConst self, int count,
     glue_release(&call);
     return result;
 }
+static JSValue import_context_window(JSContext *js, JSValueConst self, int count, JSValueConst *values)
+{
+    (void)self;
+    glue_call call = {.js = js, .count = count, .values = values};
+    int32_t a0 = glue_int(&call, 0);
+    uint32_t a1 = glue_uint(&call, 1);
+    uint32_t a2 = glue_uint(&call, 2);
+    JSValue result = glue_failed(&call) ? JS_EXCEPTION : JS_NewInt32(js, dw_context_window(a0, a1, a2));
+    glue_release(&call);
+    return result;
+}
 static JSValue import_context_rows(JSContext *js, JSValueConst self, int count, JSValueConst *values)
 {
     (void)self;
@@ -709,6 +720,26 @@ static JSValue import_reply(JSContext *js, JSValueConst self, int count, JSValue
     glue_release(&call);
     return result;
 }
+static JSValue import_reply_later(JSContext *js, JSValueConst self, int count, JSValueConst *values)
+{
+    (void)self;
+    glue_call call = {.js = js, .count = count, .values = values};
+    JSValue result = glue_failed(&call) ? JS_EXCEPTION : JS_NewInt64(js, dw_reply_later());
+    glue_release(&call);
+    return result;
+}
+static JSValue import_reply_to(JSContext *js, JSValueConst self, int count, JSValueConst *values)
+{
+    (void)self;
+    glue_call call = {.js = js, .count = count, .values = values};
+    int64_t a0 = glue_long(&call, 0);
+    void *a1 = glue_pointer(&call, 1);
+    uint32_t a2 = glue_uint(&call, 2);
+    uint32_t a3 = glue_uint(&call, 3);
+    JSValue result = glue_failed(&call) ? JS_EXCEPTION : JS_NewInt32(js, dw_reply_to(a0, a1, a2, a3));
+    glue_release(&call);
+    return result;
+}
 static JSValue import_actor_send(JSContext *js, JSValueConst self, int count, JSValueConst *values)
 {
     (void)self;
@@ -859,6 +890,7 @@ static const JSCFunctionListEntry glue_functions[] = {
     JS_CFUNC_DEF("context_capacity", 1, import_context_capacity),
     JS_CFUNC_DEF("context_trim", 2, import_context_trim),
     JS_CFUNC_DEF("context_shift", 3, import_context_shift),
+    JS_CFUNC_DEF("context_window", 3, import_context_window),
     JS_CFUNC_DEF("context_rows", 2, import_context_rows),
     JS_CFUNC_DEF("context_logits", 2, import_context_logits),
     JS_CFUNC_DEF("forward", 5, import_forward),
@@ -890,6 +922,8 @@ static const JSCFunctionListEntry glue_functions[] = {
     JS_CFUNC_DEF("actor_id", 2, import_actor_id),
     JS_CFUNC_DEF("message_from", 2, import_message_from),
     JS_CFUNC_DEF("reply", 2, import_reply),
+    JS_CFUNC_DEF("reply_later", 0, import_reply_later),
+    JS_CFUNC_DEF("reply_to", 4, import_reply_to),
     JS_CFUNC_DEF("actor_send", 4, import_actor_send),
     JS_CFUNC_DEF("actor_spawn", 6, import_actor_spawn),
     JS_CFUNC_DEF("actor_fork", 4, import_actor_fork),

@@ -60,6 +60,21 @@ pub fn reply(bytes: &[u8]) -> Result<()> {
     status(unsafe { raw::reply(bytes.as_ptr(), bytes.len() as u32) })
 }
 
+/// The message is answered later: the ticket for [`reply_to`].
+pub fn reply_later() -> Result<i64> {
+    let ticket = unsafe { raw::reply_later() };
+    if ticket < 0 {
+        return Err(Error::last(ticket as i32));
+    }
+    Ok(ticket)
+}
+
+/// The next piece of the answer that a ticket is for; `last`: it is whole.
+pub fn reply_to(ticket: i64, bytes: &[u8], last: bool) -> Result<()> {
+    let flags = if last { raw::DW_REPLY_LAST as u32 } else { 0 };
+    status(unsafe { raw::reply_to(ticket, bytes.as_ptr(), bytes.len() as u32, flags) })
+}
+
 /// To an actor by its id, in a runtime also "@NAME" and "#GROUP".
 pub fn send(to: &str, message: &[u8]) -> Result<()> {
     status(unsafe {

@@ -76,6 +76,11 @@ impl Context {
         check(unsafe { raw::context_shift(self.handle, keep, drop) }).map(|length| length as u32)
     }
 
+    /// Holds its first `sink` tokens and at most `window` more from now on; 0 and 0: all.
+    pub fn window(&mut self, sink: u32, window: u32) -> Result<()> {
+        status(unsafe { raw::context_window(self.handle, sink, window) })
+    }
+
     /// Keeps rows of logits of the last `count` tokens from now on.
     pub fn keep_rows(&mut self, count: u32) -> Result<()> {
         status(unsafe { raw::context_rows(self.handle, count) })

@@ -96,6 +96,7 @@ pub const DW_POOLING_MEAN: i32 = 1;
 pub const DW_POOLING_FIRST: i32 = 2;
 pub const DW_POOLING_LAST: i32 = 3;
 pub const DW_EMBED_NORMALIZE: i32 = 1;
+pub const DW_REPLY_LAST: i32 = 1;
 pub const DW_TOKENIZE_SPECIAL: i32 = 1;
 pub const DW_TOKENIZE_PARSE: i32 = 2;
 pub const DW_CHAT_PARTIAL: i32 = 1;
@@ -287,6 +288,7 @@ extern "C" {
     pub fn context_capacity(context: i32) -> i32;
     pub fn context_trim(context: i32, length: u32) -> i32;
     pub fn context_shift(context: i32, keep: u32, drop: u32) -> i32;
+    pub fn context_window(context: i32, sink: u32, window: u32) -> i32;
     pub fn context_rows(context: i32, count: u32) -> i32;
     pub fn context_logits(context: i32, logits: *mut f32) -> i32;
     pub fn forward(context: i32, tokens: *const i32, count: u32, logits: *mut f32, rows: u32) -> i32;
@@ -318,6 +320,8 @@ extern "C" {
     pub fn actor_id(id: *mut u8, capacity: u32) -> i32;
     pub fn message_from(id: *mut u8, capacity: u32) -> i32;
     pub fn reply(bytes: *const u8, count: u32) -> i32;
+    pub fn reply_later() -> i64;
+    pub fn reply_to(ticket: i64, bytes: *const u8, count: u32, flags: u32) -> i32;
     pub fn actor_send(id: *const u8, id_bytes: u32, message: *const u8, bytes: u32) -> i32;
     pub fn actor_spawn(name: *const u8, name_bytes: u32, message: *const u8, bytes: u32, id: *mut u8, id_capacity: u32) -> i32;
     pub fn actor_fork(message: *const u8, bytes: u32, id: *mut u8, id_capacity: u32) -> i32;

@@ -52,6 +52,16 @@ pub fn messageFrom() driftwood.Error!Id {
 pub fn reply(bytes: []const u8) driftwood.Error!void {
     try status(raw.reply(bytes.ptr, @intCast(bytes.len)));
 }
+/// The message is answered later: the ticket for replyTo.
+pub fn replyLater() driftwood.Error!i64 {
+    const ticket = raw.reply_later();
+    if (ticket < 0) try status(@intCast(ticket));
+    return ticket;
+}
+/// The next piece of the answer that a ticket is for; last: it is whole.
+pub fn replyTo(ticket: i64, bytes: []const u8, last: bool) driftwood.Error!void {
+    try status(raw.reply_to(ticket, bytes.ptr, @intCast(bytes.len), if (last) raw.DW_REPLY_LAST else 0));
+}
 /// To an actor by its id, in a runtime also "@NAME" and "#GROUP".
 pub fn send(to: []const u8, message: []const u8) driftwood.Error!void {
     try status(raw.actor_send(to.ptr, @intCast(to.len), message.ptr, @intCast(message.len)));

@@ -465,6 +465,10 @@ pub const Context = struct {
     pub fn shift(self: Context, keep_count: u32, drop: u32) Error!u32 {
         return check(raw.context_shift(self.handle, keep_count, drop));
     }
+    /// Holds its first `sink` tokens and at most `count` more from now on; 0 and 0: all.
+    pub fn window(self: Context, sink: u32, count: u32) Error!void {
+        try status(raw.context_window(self.handle, sink, count));
+    }
     /// Keeps rows of logits of the last `count` tokens from now on.
     pub fn keepRows(self: Context, count: u32) Error!void {
         try status(raw.context_rows(self.handle, count));
