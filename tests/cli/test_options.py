@@ -15,11 +15,11 @@ import unittest
 
 SOURCE, BUILD = sys.argv[1:3]
 PROGRAM = os.path.join(BUILD, "driftwood")
-# A guest that is at work for longer than a millisecond, however fast the machine is: its _start counts
-# to 50,000,000.
+# A guest that is at work for longer than a millisecond and the ticks in which that is looked at, however
+# fast the machine is: its _start counts to 1,000,000,000.
 BUSY = bytes.fromhex("0061736d01000000" "0104016000" "00" "03020100" "0503010001"
                      "071302066d656d6f72790200065f73746172740000"
-                     "0a1801" "16" "01017e" "0340" "2000" "4201" "7c" "2200" "4280e1eb17" "52" "0d00" "0b" "0b")
+                     "0a1901" "17" "01017e" "0340" "2000" "4201" "7c" "2200" "428094ebdc03" "52" "0d00" "0b" "0b")
 PRINT_ENV = os.path.join(BUILD, "guests", "print_env.wasm")
 MODEL_DIR = os.environ.get("DW_TEST_MODEL_DIR", os.path.expanduser("~/.cache/driftwood"))
 MODEL = os.path.join(MODEL_DIR, "SmolLM2-135M-Instruct.Q4_1.gguf")
