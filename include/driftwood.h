@@ -1718,6 +1718,9 @@ typedef struct dw_runtime_options {
      * dw_tenant_options.dirs does, and with makes_tenants those that are made. */
     const dw_dir *dirs;
     size_t dir_count;
+    /* With makes_tenants: what those that are made have, until dw_runtime_set_tenant says another
+     * thing of one; read while the runtime is opened. NULL: what the tenant "" has at first. */
+    const struct dw_tenant_options *made_tenants;
 } dw_runtime_options;
 #define DW_PARK_NEVER UINT32_MAX
 
@@ -1746,15 +1749,15 @@ typedef struct dw_log_entry {
 
 /* `options` may be NULL. The engine outlives it. Errors: DW_E_RANGE (limits, worker_threads,
  * working_max, durability, log_level, log_fd), DW_E_ARG (works_on_request, makes_tenants,
- * read_only without a path; dirs, a folder without a name, beside a manifest); of path DW_E_BUSY
- * (another process works there: which), DW_E_LIMIT (too long), DW_E_IO, DW_E_FORMAT (a damaged
- * journal, or another program's), DW_E_UNSUPPORTED (a newer version's; read_only: an earlier
- * one's), DW_E_NOT_FOUND (read_only: no such folder); of control_path DW_E_LIMIT (too long for a
- * socket), DW_E_STATE (somebody answers there), DW_E_ARG (there is something else), DW_E_IO; of
- * the manifest DW_E_FORMAT, DW_E_NOT_FOUND (a name that there is not), DW_E_RANGE, DW_E_LIMIT (1
- * MiB), each with the place; of prefix_path DW_E_IO, DW_E_STATE (the engine's are kept in a folder
- * already), DW_E_BUSY (another has it open), DW_E_FORMAT (it is another's), DW_E_UNSUPPORTED (a
- * newer version's), DW_E_LIMIT; DW_E_MEMORY. */
+ * read_only without a path; made_tenants without makes_tenants; dirs, a folder without a name,
+ * beside a manifest); of path DW_E_BUSY (another process works there: which), DW_E_LIMIT (too
+ * long), DW_E_IO, DW_E_FORMAT (a damaged journal, or another program's), DW_E_UNSUPPORTED (a newer
+ * version's; read_only: an earlier one's), DW_E_NOT_FOUND (read_only: no such folder); of
+ * control_path DW_E_LIMIT (too long for a socket), DW_E_STATE (somebody answers there), DW_E_ARG
+ * (there is something else), DW_E_IO; of the manifest DW_E_FORMAT, DW_E_NOT_FOUND (a name that
+ * there is not), DW_E_RANGE, DW_E_LIMIT (1 MiB), each with the place; of prefix_path DW_E_IO,
+ * DW_E_STATE (the engine's are kept in a folder already), DW_E_BUSY (another has it open),
+ * DW_E_FORMAT (it is another's), DW_E_UNSUPPORTED (a newer version's), DW_E_LIMIT; DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine,
                                                const dw_runtime_options *options, dw_error *err);
 /* All actors are stopped, as by dw_runtime_stop_all; every request that has not ended does, with
@@ -2656,8 +2659,10 @@ typedef struct dw_server_options {
                          again: the runtime's. NULL: none outlasts its request */
     uint64_t conversations_max; /* kept; 0: 100,000. Those used longest ago go */
     /* Who may ask: text [keys_bytes] of lines "TENANT SHA256", the latter of a key, in hexadecimal
-     * digits; "-" is the tenant "". Tenants that there are not are made. Requests give their key as
-     * "Authorization: Bearer KEY" or "x-api-key: KEY". NULL: anybody may, as tenant "". */
+     * digits; "-" is the tenant "". Tenants of which nothing was said (dw_runtime_set_tenant, a
+     * manifest, dw_runtime_options.made_tenants) are made: they may do nothing but converse.
+     * Requests give their key as "Authorization: Bearer KEY" or "x-api-key: KEY". NULL: anybody
+     * may, as tenant "". */
     const char *keys;
     size_t keys_bytes;
     uint32_t connections_max;   /* at a time; 0: 4,096 */

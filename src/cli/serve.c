@@ -341,6 +341,11 @@ static dw_status open_runtime(serving *s, dw_error *err)
 {
     char control[DW_CLI_PATH_MAX];
     char *manifest = NULL;
+    /* Keys are given to others: what is left of them in the folder may converse, as those that have
+     * keys now. Without keys all that there is is the user's own. */
+    const char *const none[] = {NULL};
+    const dw_tenant_options others = {.struct_bytes = sizeof others, .tools = none};
+    bool makes = s->terms.manifest == NULL;
     dw_runtime_options how = {.struct_bytes = sizeof how,
                               .path = s->folder,
                               .find_model = find_model,
@@ -353,7 +358,8 @@ static dw_status open_runtime(serving *s, dw_error *err)
                               .user = s,
                               .limits = &s->session.limits,
                               .control_path = control,
-                              .makes_tenants = s->terms.manifest == NULL};
+                              .makes_tenants = makes,
+                              .made_tenants = makes && s->keys_path != NULL ? &others : NULL};
     (void)snprintf(control, sizeof control, "%s/control", s->folder);
     dw_status status = dw_cli_terms_read(&s->terms, &manifest, &how.manifest_bytes, err);
     if (status == DW_OK) {

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/os.h"
 #include "base/public_struct.h"
+#include "runtime/engine_of.h"
 #include "runtime/runtime_internal.h"
 
 static __thread const dw_runtime *own_thread_of;
@@ -101,15 +102,32 @@ dw_status dw__runtime_keep(dw_runtime *runtime, const dw__keeper *keeper, dw_err
     return status;
 }
 
+/* One that is not there, where the options say with what. */
+static void make_tenant(dw_runtime *runtime, const char *name)
+{
+    const dw_tenant_options *made = runtime->options.made_tenants;
+    dw_error error;
+    dw__enter(runtime);
+    bool there = dw__find_any_tenant(runtime, name) != NULL;
+    dw__leave(runtime, false);
+    if (made != NULL && !there && dw_runtime_set_tenant(runtime, name, made, &error) != DW_OK) {
+        dw__enter(runtime);
+        dw__problem(runtime, 0, &error);
+        dw__leave(runtime, false);
+    }
+}
+
 void dw__runtime_count(dw_runtime *runtime, const char *tenant, uint64_t actors)
 {
+    make_tenant(runtime, tenant);
     dw__enter(runtime);
     dw__tenant *own = dw__find_any_tenant(runtime, tenant);
     dw_error error;
     if (own == NULL) { /* else it may be made later */
         if (dw__tenant_create(runtime, tenant, &own, &error) == DW_OK) {
             begin_tenant(own);
-            own->absent = !runtime->options.makes_tenants;
+            own->unasked = runtime->options.makes_tenants;
+            own->absent = !own->unasked || runtime->options.made_tenants != NULL;
             own->folders = dw__folders_ref(dw__find_tenant(runtime, "")->folders);
         } else if (!runtime->options.read_only) { /* where nobody tells it */
             dw__problem(runtime, 0, &error);
@@ -120,6 +138,15 @@ void dw__runtime_count(dw_runtime *runtime, const char *tenant, uint64_t actors)
     }
     runtime->dormant_count += actors;
     dw__leave(runtime, false);
+}
+
+bool dw_runtime_tenant_is_set(dw_runtime *runtime, const char *name)
+{
+    dw__enter(runtime);
+    const dw__tenant *tenant = dw__find_tenant(runtime, name);
+    bool set = tenant != NULL && !tenant->unasked;
+    dw__leave(runtime, false);
+    return set;
 }
 
 void dw__runtime_begin_scan(dw_runtime *runtime)

@@ -6,5 +6,8 @@
 
 /* As long as the runtime. Thread: any. */
 dw_engine *dw_runtime_engine(dw_runtime *runtime);
+/* Whether somebody said what the tenant may do; false: nobody made it, or dw_runtime_options'
+ * makes_tenants alone, with all that "" has. Thread: any. */
+bool dw_runtime_tenant_is_set(dw_runtime *runtime, const char *name);
 
 #endif

@@ -641,7 +641,7 @@ static void take_options(dw_runtime *runtime, dw__tenant *tenant, const dw_tenan
                          const dw_limits *limits)
 {
     uint32_t weight = own->weight != 0 ? own->weight : 100;
-    tenant->absent = false;
+    tenant->absent = tenant->unasked = false;
     tenant->own_prefixes = own->no_shared_prefixes;
     tenant->public_prefixes = own->public_prefixes;
     runtime->weights -= tenant->records > 0 ? tenant->weight : 0;

@@ -327,6 +327,9 @@ dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine, const dw_runtime_
     if (own.path == NULL && (own.works_on_request || own.makes_tenants || own.read_only)) {
         return dw_fail(err, DW_E_ARG, "works_on_request, makes_tenants, read_only: without a path");
     }
+    if (own.made_tenants != NULL && !own.makes_tenants) {
+        return dw_fail(err, DW_E_ARG, "made_tenants: without makes_tenants");
+    }
     if (own.dir_count > 0 && own.manifest != NULL) {
         return dw_fail(err, DW_E_ARG, "dirs: beside a manifest, which says what tenants grant");
     }

@@ -177,6 +177,7 @@ typedef struct dw__tenant {
     struct dw__tenant *next_active; /* of those that have actors that are ready */
     char name[DW_TENANT_NAME_MAX + 1];
     bool absent;     /* it is not found: it may have actors in the folder, and nobody made it yet */
+    bool unasked;    /* it is there because it has actors in the folder; nobody said what it may */
     uint32_t number; /* from 0 on */
     uint32_t weight;
     uint32_t capabilities;

@@ -8,6 +8,7 @@
 #include "base/public_struct.h"
 #include "hosting/host.h"
 #include "routes/routes.h"
+#include "runtime/engine_of.h"
 #include "server/server_internal.h"
 #include "serving/archive.h"
 #include "serving/metrics.h"
@@ -219,12 +220,12 @@ void dw_server_take_log(dw_server *server, const dw_log_entry *entry)
     dw_log_take(dw_host_log(server->host), entry);
 }
 
-/* The keys, and tenants for those that there are not yet: they may do nothing but converse. */
+/* The keys, and tenants of which nobody said what they may: they may do nothing but converse. One
+ * that is there because its actors are in the folder is such a one too. */
 static dw_status open_keys(dw_server *server, const dw_server_options *options, dw_error *err)
 {
     const char *const none[] = {NULL};
     dw_tenant_options tenant = {.struct_bytes = sizeof tenant, .tools = none};
-    dw_runtime_tenant_info info = {.struct_bytes = sizeof info};
     size_t at = 0;
     if (options->keys == NULL) {
         return DW_OK;
@@ -232,7 +233,7 @@ static dw_status open_keys(dw_server *server, const dw_server_options *options, 
     dw_status status = dw_keys_read(&server->keys, options->keys, options->keys_bytes, err);
     const char *name = NULL;
     while (status == DW_OK && (name = dw_keys_next_tenant(server->keys, &at)) != NULL) {
-        if (dw_runtime_get_tenant_info(server->runtime, name, &info, NULL) == DW_E_NOT_FOUND) {
+        if (name[0] != '\0' && !dw_runtime_tenant_is_set(server->runtime, name)) {
             status = dw_runtime_set_tenant(server->runtime, name, &tenant, err);
         }
     }

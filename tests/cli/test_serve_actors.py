@@ -21,7 +21,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from serving import (  # noqa: E402 (the path is set above)
-    GUESTS, MODEL, PROGRAM, SOURCE, Server, events_of)
+    GUESTS, MODEL, PROGRAM, SOURCE, Server, events_of, new_key)
 
 
 def guest(name):
@@ -290,7 +290,7 @@ class Actors(Base):
     def test_tools(self):
         server = Server("--tool", "up=tr a-z A-Z")
         self.addCleanup(server.end)
-        status, made = server.ask("POST", "/v1/actors", {"guest": "caller"})
+        status, made = server.ask("/v1/actors", {"guest": "caller"})
         self.assertEqual(status, 201, made)
         with contextlib.closing(server.connect()) as connection:
             connection.request("POST", f"/v1/actors/{made['id']}/messages", "up abc")
@@ -689,6 +689,34 @@ class Restarts(Base):
             made = self.good("POST", "/v1/actors", {"module": module["sha256"]}, 201)["id"]
             self.assertEqual(self.send(made, "x")[2], b"x")
             self.server.end(signal.SIGKILL)
+
+    def test_tenants_of_keys_are_granted_no_more_later(self):
+        """What alice may not do before a restart she may not behind it; nor may who has no key any more."""
+        with tempfile.TemporaryDirectory(prefix="dw-serve-") as place:
+            lines = {name: new_key(name) for name in ("alice", "bob")}
+            key = lines["alice"][0]
+            actors = {}
+            for round_ in range(3):
+                with open(place + "/keys", "w", encoding="ascii") as file:
+                    file.writelines(lines[name][1] + "\n" for name in lines if round_ == 0 or name != "bob")
+                self.server = Server("--keys", place + "/keys", "--tool", "up=tr a-z A-Z", state=place + "/state")
+                for name in lines if round_ == 0 else ():
+                    actors[name] = self.spawn("caller", key=lines[name][0])
+                made = self.spawn("caller", key=key)
+                self.assertEqual(self.good("GET", "/v1/actors/" + made, key=key)["may"], [])
+                for name, actor in (*actors.items(), ("alice", made)):
+                    said = self.server.request("POST", f"/v1/actors/{actor}/messages", b"up abc",
+                                               connection=self.server.own())
+                    self.assertIn(f"tenant '{name}' may not call 'up'", said[2].decode(), round_)
+                module = self.upload("caller", key=key)
+                self.refused(403, None, "POST", "/v1/actors", {"module": module, "may": ["spawn"]}, key=key)
+                # The user himself, beside them, may.
+                own = self.server.ask("/v1/actors", {"guest": "caller"}, connection=self.server.own())[1]
+                said = self.server.request("POST", f"/v1/actors/{own['id']}/messages", b"up abc",
+                                           connection=self.server.own())
+                self.assertEqual(said[2], b"3: ABC")
+                self.assertEqual(self.server.end(), 0, self.server.errors)
+                self.assertNotIn("alice", self.server.errors)
 
     def test_work_under_way_when_it_leaves(self):
         """What an actor works on is waited for; long uploads are not."""
