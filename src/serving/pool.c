@@ -606,6 +606,16 @@ static entry *find_model(const dw_model_pool *pool, const dw_model *model)
     return NULL;
 }
 
+/* One user less; with the lock. The thread does not look at what is in use: it looks now when it is
+ * to go. */
+static void leave_to_thread(entry *e)
+{
+    e->users--;
+    if (e->users == 0 && e->keep_ns != UINT64_MAX) {
+        (void)pthread_cond_signal(&e->pool->wanted);
+    }
+}
+
 void dw_model_pool_give(dw_model_pool *pool, dw_model *model)
 {
     if (model == NULL) {
@@ -614,11 +624,8 @@ void dw_model_pool_give(dw_model_pool *pool, dw_model *model)
     lock(pool);
     entry *e = find_model(pool, model);
     if (e != NULL) {
-        e->users--;
         e->used_ns = dw_os_clock_ns();
-        if (e->users == 0 && e->keep_ns != UINT64_MAX) {
-            (void)pthread_cond_signal(&pool->wanted);
-        }
+        leave_to_thread(e);
     }
     unlock(pool);
     dw_model_unref(model);
@@ -692,7 +699,7 @@ dw_status dw_model_pool_find(void *user, const char *name, const char *fingerpri
     }
     if (status == DW_OK) { /* from now on the runtime says whether it is in use */
         lock(pool);
-        e->users--;
+        leave_to_thread(e);
         unlock(pool);
     }
     return status;

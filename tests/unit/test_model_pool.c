@@ -188,6 +188,28 @@ static void test_model_pool_refuses(void **state)
     assert_int_equal(dw_model_pool_take(p->pool, "one", &first, &error), DW_E_MEMORY);
 }
 
+/* ---- idle ----------------------------------------------------------------------------------- */
+
+/* One that was found for an actor, and that the runtime has no use for any more, goes by itself. */
+static void test_model_pool_found_and_left(void **state)
+{
+    pond *p = *state;
+    dw_error error = {.message = ""};
+    dw_model *model = NULL;
+    char fingerprint[DW_FINGERPRINT_BYTES];
+    open_pool(p, 0, 5);
+    assert_int_equal(dw_model_pool_take(p->pool, "one", &model, &error), DW_OK);
+    memcpy(fingerprint, info_of(p, 0).fingerprint, sizeof fingerprint);
+    dw_model_pool_give(p->pool, model);
+    for (unsigned i = 0; i < 5; i++) {
+        await_state(p, 0, DW_MODEL_UNLOADED);
+        assert_int_equal(dw_model_pool_find(p->pool, "one", fingerprint, &model, &error), DW_OK);
+        dw_model_unref(model);
+    }
+    await_state(p, 0, DW_MODEL_UNLOADED);
+    assert_int_equal(info_of(p, 0).unloads, 6);
+}
+
 /* ---- actors --------------------------------------------------------------------------------- */
 
 static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
@@ -329,6 +351,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_model_pool_under_use, open_pond, close_pond),
         cmocka_unit_test_setup_teardown(test_model_pool_refuses, open_pond, close_pond),
+        cmocka_unit_test_setup_teardown(test_model_pool_found_and_left, open_pond, close_pond),
         cmocka_unit_test_setup_teardown(test_model_pool_actors_go_on, open_pond, close_pond),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
