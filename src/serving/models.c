@@ -80,8 +80,10 @@ static void on_end(dw_pool_waiter *pool_waiter)
     (void)pthread_mutex_lock(&server->lock);
     waiter->next = server->loaded;
     server->loaded = waiter;
-    (void)pthread_mutex_unlock(&server->lock);
+    /* Before anybody finds the waiter: the loop, which may be awake already, leaves when it has
+     * told the last one, and the server goes with what is sent to here. */
     (void)uv_async_send(&server->wake);
+    (void)pthread_mutex_unlock(&server->lock);
 }
 
 /* Conversations go on with the same model alone, and keys and values of the same type. */
