@@ -334,7 +334,17 @@ static void set_logged(serving *s, dw_server *server)
 static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
                             dw_error *err)
 {
-    return dw_model_pool_find(((serving *)user)->pool, name, fingerprint, model, err);
+    serving *s = user;
+    dw_status status = dw_model_pool_find(s->pool, name, fingerprint, model, err);
+    if (status == DW_OK || status == DW_E_BUSY || s->keys_path == NULL) {
+        return status;
+    }
+    /* Actors' owners are told; on_change has told the user himself which file it was. */
+    return dw_fail(err, status,
+                   status == DW_E_NOT_FOUND
+                       ? "the actor's model '%.80s' is neither served nor in the cache"
+                       : "the actor's model '%.80s' could not be loaded",
+                   name);
 }
 
 static dw_status open_runtime(serving *s, dw_error *err)

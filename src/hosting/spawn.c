@@ -250,6 +250,9 @@ static dw_status open_models(dw__op *op, dw__spawning *plan, dw_model **models, 
     op->param = "model";
     for (size_t i = 0; i < plan->model_count && status == DW_OK; i++) {
         status = dw_model_pool_take(server->pool, plan->models[i], &models[i], err);
+        if (status != DW_OK && server->keys != NULL && !op->own_user) {
+            dw_models_hide_file(err, plan->models[i]);
+        }
     }
     return status;
 }

@@ -66,6 +66,13 @@ bool dw_models_may_command(const dw_server *server, const dw_exchange *exchange)
     return server->keys == NULL || dw_exchange_is_own_user(exchange);
 }
 
+void dw_models_hide_file(dw_error *error, const char *name)
+{
+    if (error->code != DW_OK && error->code != DW_E_BUSY && error->code != DW_E_STATE) {
+        (void)!dw_fail(error, error->code, "The model '%.100s' could not be loaded", name);
+    }
+}
+
 /* ---- waiting for one ------------------------------------------------------------------------ */
 
 /* On the pool's thread, or under dw_models_want. */
@@ -94,6 +101,9 @@ static void tell(dw_model_waiter *waiter)
     waiter->model = waiter->pool.model;
     waiter->status = waiter->pool.error.code;
     waiter->error = waiter->pool.error;
+    if (server->keys != NULL) {
+        dw_models_hide_file(&waiter->error, waiter->named->name);
+    }
     (void)snprintf(waiter->scope, sizeof waiter->scope, "%s/%d", waiter->pool.fingerprint,
                    (int)server->instance.kv_type);
     waiter->on_model(waiter);

@@ -64,12 +64,17 @@ void dw_make_id(char *id, size_t capacity, const char *prefix)
 
 /* ---- models --------------------------------------------------------------------------------- */
 
-static json_t *status_json(const dw_model_pool_info *info)
+/* Why it could not be loaded names its file. */
+static json_t *status_json(const dw_named_model *named, dw_model_pool_info *info,
+                           const dw_exchange *exchange)
 {
     static const char *const states[] = {"unloaded", "loading", "loaded"};
     json_t *status =
         json_pack("{s:s, s:f}", "value", states[info->state], "fraction", dw_models_fraction(info));
     if (info->error.code != DW_OK && info->state == DW_MODEL_UNLOADED) {
+        if (!dw_models_may_command(named->server, exchange)) {
+            dw_models_hide_file(&info->error, named->name);
+        }
         json_t *what = json_string(info->error.message);
         (void)json_object_set_new(status, "failed", json_true());
         (void)json_object_set_new(status, "error", what != NULL ? what : json_string(""));
@@ -85,7 +90,7 @@ static json_t *model_json(const dw_named_model *named, const dw_exchange *exchan
     json_t *about =
         json_pack("{s:s, s:s, s:I, s:s, s:o, s:I}", "id", named->name, "object", "model", "created",
                   (json_int_t)named->server->started_s, "owned_by", "driftwood", "status",
-                  status_json(&info), "size", (json_int_t)info.bytes);
+                  status_json(named, &info, exchange), "size", (json_int_t)info.bytes);
     if (info.state == DW_MODEL_LOADED) {
         bool stays = info.keep_ms == DW_KEEP_LOADED;
         (void)json_object_set_new(about, "in_use", json_boolean(info.users > 0));

@@ -93,6 +93,13 @@ static uint64_t weights_of(const char *path, dw_error *err)
     return info.weights_bytes;
 }
 
+/* What it is called to those who asked for another: where a file lies is not theirs to know. */
+static const char *called(const entry *e)
+{
+    const char *slash = strrchr(e->name, '/');
+    return e->named || slash == NULL ? e->name : slash + 1;
+}
+
 static void tell_change(const entry *e, dw_model_state state, const dw_error *error)
 {
     const dw_model_pool_options *options = &e->pool->options;
@@ -238,17 +245,23 @@ static uint64_t unload_idle(dw_model_pool *pool)
 
 /* ---- loading -------------------------------------------------------------------------------- */
 
-/* The names of those that are loaded, as far as there is room. */
-static void list_loaded(dw_model_pool *pool, char *text, size_t capacity)
+/* The names of those that are loaded, as far as there is room, and how many have none. */
+static void list_loaded(const dw_model_pool *pool, char *text, size_t capacity)
 {
     size_t at = 0;
+    size_t nameless = 0;
     text[0] = '\0';
-    for (size_t i = 0; i < pool->count && at < capacity; i++) {
-        if (pool->entries[i]->model != NULL) {
-            int length = snprintf(text + at, capacity - at, "%s%.40s", at > 0 ? ", " : "",
-                                  pool->entries[i]->name);
+    for (size_t i = 0; i < pool->count; i++) {
+        const entry *e = pool->entries[i];
+        nameless += e->model != NULL && !e->named;
+        if (e->model != NULL && e->named && at < capacity) {
+            int length = snprintf(text + at, capacity - at, "%s%.40s", at > 0 ? ", " : "", e->name);
             at += length > 0 ? (size_t)length : 0;
         }
+    }
+    if (nameless > 0 && at < capacity) {
+        (void)snprintf(text + at, capacity - at, "%s%zu without a name", at > 0 ? ", " : "",
+                       nameless);
     }
 }
 
@@ -272,7 +285,7 @@ static dw_status make_room(entry *e, dw_error *err)
     if (e->bytes > limit) {
         return dw_fail(err, DW_E_MEMORY,
                        "model '%.80s': %llu bytes of weights, the limit of all models is %llu",
-                       e->name, (unsigned long long)e->bytes, (unsigned long long)limit);
+                       called(e), (unsigned long long)e->bytes, (unsigned long long)limit);
     }
     for (;;) {
         char loaded[120];
@@ -287,7 +300,7 @@ static dw_status make_room(entry *e, dw_error *err)
             return dw_fail(err, DW_E_BUSY,
                            "model '%.60s' has no room: it has %llu bytes, %llu of at most %llu are "
                            "loaded and in use (%s)",
-                           e->name, (unsigned long long)e->bytes, (unsigned long long)bytes,
+                           called(e), (unsigned long long)e->bytes, (unsigned long long)bytes,
                            (unsigned long long)limit, loaded);
         }
     }
@@ -391,9 +404,9 @@ static void load(entry *e)
     e->done = e->total = 0;
     bool cancelled = pool->cancels;
     unlock(pool);
-    dw_status status = cancelled
-                           ? dw_fail(&error, DW_E_CANCELLED, "%s: its load was cancelled", e->name)
-                           : load_model(e, &model, fingerprint, &error);
+    dw_status status =
+        cancelled ? dw_fail(&error, DW_E_CANCELLED, "%s: its load was cancelled", called(e))
+                  : load_model(e, &model, fingerprint, &error);
     error.code = status;
     lock(pool);
     e->model = model;

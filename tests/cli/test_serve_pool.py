@@ -17,7 +17,7 @@ import unittest
 import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from serving import BUILD, MODEL, STORY, Server, cached, text_of, user  # noqa: E402
+from serving import BUILD, MODEL, STORY, Server, cached, new_key, text_of, user  # noqa: E402
 
 TINY = os.path.join(BUILD, "tests", "write_model")
 
@@ -273,6 +273,39 @@ class Pool(unittest.TestCase):
         told = ask("/api/generate", {"model": "tiny", "stream": False, "keep_alive": 0})[1]
         self.assertEqual(told["done_reason"], "load")
         self.assertEqual(ask("/models/unload", {"model": "tiny"})[0], 403)
+        self.assertEqual(server.end(), 0, server.errors)
+
+
+    def test_others_are_not_told_where_files_lie(self):
+        """A load that fails names its file to the user himself, and to anybody where there are no keys."""
+        bad = os.path.join(self.place.name, "bad.gguf")
+        with open(self.tiny, "rb") as file, open(bad, "wb") as to:
+            to.write(file.read()[:-100])
+        keys = os.path.join(self.place.name, "keys")
+        key, line = new_key("guests")
+        with open(keys, "w", encoding="utf-8") as file:
+            file.write(line + "\n")
+        server = self.serve("--model", "bad=" + bad, "--keys", keys)
+        asked = [("/v1/completions", {"model": "bad", "prompt": "sea"}),
+                 ("/v1/embeddings", {"model": "bad", "input": "sea"}),
+                 ("/tokenize", {"model": "bad", "content": "sea"}),
+                 ("/api/generate", {"model": "bad", "prompt": "sea", "stream": False}),
+                 ("/api/generate", {"model": "bad", "stream": False}),
+                 ("/v1/actors", {"guest": "actor_echo", "model": "bad"})]
+        for path, body in asked:
+            status, answer = server.ask(path, body, key=key)
+            self.assertGreaterEqual(status, 400, (path, answer))
+            self.assertIn("The model 'bad' could not be loaded", json.dumps(answer), path)
+            self.assertNotIn(self.place.name, json.dumps(answer), path)
+        told = server.ask("/v1/models/bad", key=key)[1]
+        self.assertEqual(told["status"]["error"], "The model 'bad' could not be loaded")
+        self.assertNotIn(self.place.name, json.dumps([told, server.ask("/v1/models", key=key)[1]]))
+        own = server.ask("/v1/models/bad", connection=server.own())[1]
+        self.assertIn(bad, own["status"]["error"])
+        self.assertEqual(server.end(), 0, server.errors)
+        server = self.serve("--model", "bad=" + bad)
+        self.assertIn(bad, json.dumps(self.complete(server, "bad")[1]))
+        self.assertIn(bad, server.ask("/v1/models/bad")[1]["status"]["error"])
         self.assertEqual(server.end(), 0, server.errors)
 
 

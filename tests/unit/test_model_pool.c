@@ -181,6 +181,19 @@ static void test_model_pool_refuses(void **state)
     assert_int_equal(dw_model_pool_take(p->pool, p->paths[1], &first, &error), DW_OK);
     assert_int_equal(info_of(p, 1).users, 1); /* the path of one that has a name */
     dw_model_pool_give(p->pool, first);
+    char path[80]; /* of one that has none, which is nobody else's to know */
+    (void)snprintf(path, sizeof path, "%s/private.gguf", p->folder);
+    assert_int_equal(link(p->paths[0], path), 0);
+    assert_int_equal(dw_model_pool_take(p->pool, path, &first, &error), DW_OK);
+    assert_int_equal(dw_model_pool_take(p->pool, "two", &second, &error), DW_E_BUSY);
+    assert_non_null(strstr(error.message, "in use (1 without a name)"));
+    assert_null(strstr(error.message, "private"));
+    dw_model_pool_give(p->pool, first);
+    assert_int_equal(dw_model_pool_take(p->pool, "two", &second, &error), DW_OK);
+    assert_int_equal(dw_model_pool_take(p->pool, path, &first, &error), DW_E_BUSY);
+    assert_non_null(strstr(error.message, "'private.gguf' has no room"));
+    assert_null(strstr(error.message, p->folder));
+    dw_model_pool_give(p->pool, second);
     dw_model_pool_stop(p->pool);
     assert_int_equal(dw_model_pool_take(p->pool, "three", &first, &error), DW_E_STATE);
     dw_model_pool_destroy(p->pool);
