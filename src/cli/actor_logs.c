@@ -20,15 +20,6 @@ static const char *text_of(const json_t *entry, const char *name)
     return text != NULL ? text : "";
 }
 
-/* Of guests' texts nothing reaches the terminal but characters. */
-static void print_text(const char *text)
-{
-    for (const char *at = text; *at != '\0'; at++) {
-        bool plain = (unsigned char)*at >= 0x20 && *at != 0x7F;
-        dw_cli_put(plain ? at : "?", 1);
-    }
-}
-
 static void print_entry(const json_t *entry)
 {
     static const char *const told[] = {"time_ms", "level", "event",    "actor",
@@ -54,12 +45,12 @@ static void print_entry(const json_t *entry)
             dw_cli_print(" %s=%lld", name, (long long)json_integer_value(value));
         } else if (!known && json_is_string(value)) {
             dw_cli_print(" %s=", name);
-            print_text(json_string_value(value));
+            dw_cli_put_plain(json_string_value(value));
         }
     }
     if (text_of(entry, "text")[0] != '\0') {
         dw_cli_print("  ");
-        print_text(text_of(entry, "text"));
+        dw_cli_put_plain(text_of(entry, "text"));
     }
     dw_cli_print("\n");
 }

@@ -123,3 +123,44 @@ ptrdiff_t dw_cli_output_guest(void *user, const unsigned char *bytes, size_t cou
     note(reason);
     return -reason;
 }
+
+/* A character that a terminal obeys, or that moves others: C1 controls, and marks of direction,
+ * which are U+200B to U+200F, U+2028 to U+202E, U+2060 to U+206F, U+061C and U+FEFF. */
+static bool is_odd(const unsigned char *c, size_t bytes)
+{
+    switch (bytes) {
+    case 1:
+        return c[0] < ' ' || c[0] == 0x7f;
+    case 2:
+        return (c[0] == 0xc2 && c[1] < 0xa0) || (c[0] == 0xd8 && c[1] == 0x9c);
+    case 3:
+        return (c[0] == 0xe2 && ((c[1] == 0x80 && ((c[2] >= 0x8b && c[2] <= 0x8f) ||
+                                                   (c[2] >= 0xa8 && c[2] <= 0xae))) ||
+                                 (c[1] == 0x81 && c[2] >= 0xa0 && c[2] <= 0xaf))) ||
+               (c[0] == 0xef && c[1] == 0xbb && c[2] == 0xbf);
+    default:
+        return false;
+    }
+}
+
+size_t dw_cli_character(const char *text, bool *plain)
+{
+    const unsigned char *c = (const unsigned char *)text;
+    size_t wanted = c[0] < 0xc2 ? 1 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : c[0] < 0xf5 ? 4 : 1;
+    size_t bytes = 1;
+    while (bytes < wanted && c[bytes] >= 0x80 && c[bytes] < 0xc0) {
+        bytes++;
+    }
+    *plain = bytes == wanted && (bytes > 1 || c[0] < 0x80) && !is_odd(c, bytes);
+    return bytes;
+}
+
+void dw_cli_put_plain(const char *text)
+{
+    while (*text != '\0') {
+        bool plain;
+        size_t bytes = dw_cli_character(text, &plain);
+        dw_cli_put(plain ? text : "?", plain ? bytes : 1);
+        text += bytes;
+    }
+}

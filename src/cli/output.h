@@ -21,6 +21,11 @@ int dw_cli_output_end(int exit_code);
 
 void dw_cli_print(const char *format, ...) DW_PRINTF(1, 2);
 void dw_cli_put(const void *bytes, size_t count);
+/* How many bytes the first character of a text that is not empty has; `*plain`: it is well formed
+ * and none that a terminal obeys, or that moves others. */
+size_t dw_cli_character(const char *text, bool *plain);
+/* A text of somebody else's, with ? for each character that is not plain. */
+void dw_cli_put_plain(const char *text);
 /* `value` and a line end; takes `value`. NULL: there was no memory for it, a failure as any. */
 void dw_cli_print_json(json_t *value, size_t flags);
 /* All of it so far is with the system. False: not all could be written. */

@@ -301,9 +301,12 @@ static void print_guest_line(const dw_log_entry *entry)
     const char *level = entry->level <= DW_LOG_INFO ? levels[entry->level] : "debug";
     char text[512];
     size_t count = 0;
-    for (; entry->text[count] != '\0' && count + 1 < sizeof text; count++) {
-        bool plain = (unsigned char)entry->text[count] >= 0x20 && entry->text[count] != 0x7F;
-        text[count] = plain ? entry->text[count] : '?'; /* a guest does not command the terminal */
+    for (const char *from = entry->text; *from != '\0' && count + 5 < sizeof text;) {
+        bool plain; /* a guest does not command the terminal */
+        size_t bytes = dw_cli_character(from, &plain);
+        memcpy(text + count, plain ? from : "?", plain ? bytes : 1);
+        count += plain ? bytes : 1;
+        from += bytes;
     }
     text[count] = '\0';
     (void)fprintf(stderr, "driftwood: actor %s: %s: %s\n", entry->actor, level, text);

@@ -30,49 +30,17 @@ static const char *text(const json_t *object, const char *name)
     return value != NULL ? value : "";
 }
 
-/* A character of `bytes` bytes, which jansson found to be UTF-8, that a terminal obeys, or that
- * moves others: C1 controls, and marks of direction, which are U+200B to U+200F, U+2028 to U+202E,
- * U+2060 to U+206F, U+061C and U+FEFF. */
-static bool is_odd(const unsigned char *c, size_t bytes)
-{
-    switch (bytes) {
-    case 1:
-        return c[0] < ' ' || c[0] == 0x7f;
-    case 2:
-        return (c[0] == 0xc2 && c[1] < 0xa0) || (c[0] == 0xd8 && c[1] == 0x9c);
-    case 3:
-        return (c[0] == 0xe2 && ((c[1] == 0x80 && ((c[2] >= 0x8b && c[2] <= 0x8f) ||
-                                                   (c[2] >= 0xa8 && c[2] <= 0xae))) ||
-                                 (c[1] == 0x81 && c[2] >= 0xa0 && c[2] <= 0xaf))) ||
-               (c[0] == 0xef && c[1] == 0xbb && c[2] == 0xbf);
-    default:
-        return false;
-    }
-}
-
-static size_t bytes_of(unsigned char lead)
-{
-    return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-}
-
 /* `from` with ? for what is odd, cut or filled up to `width` characters. */
 static void put_text(char *to, size_t capacity, const char *from, size_t width)
 {
-    const unsigned char *c = (const unsigned char *)from;
-    size_t left = strlen(from);
     size_t at = 0;
     size_t count = 0;
-    for (; left > 0 && count < width && at + 5 < capacity; count++) {
-        size_t bytes = bytes_of(*c);
-        bytes = bytes < left ? bytes : left;
-        if (is_odd(c, bytes)) {
-            to[at++] = '?';
-        } else {
-            memcpy(to + at, c, bytes);
-            at += bytes;
-        }
-        c += bytes;
-        left -= bytes;
+    for (; *from != '\0' && count < width && at + 5 < capacity; count++) {
+        bool plain;
+        size_t bytes = dw_cli_character(from, &plain);
+        memcpy(to + at, plain ? from : "?", plain ? bytes : 1);
+        at += plain ? bytes : 1;
+        from += bytes;
     }
     for (; count < width && at + 1 < capacity; count++) {
         to[at++] = ' ';

@@ -326,13 +326,27 @@ typedef struct rows_work {
     dw_model *model;
     const int32_t *tokens;
     uint32_t count;
-    float *rows;
+    float *rows; /* [count][length] */
+    uint32_t length;
+    dw_stop *stop;
 } rows_work;
+
+#define ROWS_IN_PART 256u /* between which whoever must end does */
 
 static dw_status do_rows(void *arg, dw_error *err)
 {
     const rows_work *work = arg;
-    return dw_model_token_rows(work->model, work->tokens, work->count, work->rows, err);
+    dw_status status = DW_OK;
+    for (uint32_t i = 0; i < work->count && status == DW_OK; i += ROWS_IN_PART) {
+        uint32_t left = work->count - i;
+        status = dw_stop_check(work->stop, "embeddings", err);
+        if (status == DW_OK) {
+            status = dw_model_token_rows(work->model, work->tokens + i,
+                                         left < ROWS_IN_PART ? left : ROWS_IN_PART,
+                                         work->rows + (size_t)i * work->length, err);
+        }
+    }
+    return status;
 }
 
 /* model, tokens, count, embeddings */
@@ -361,7 +375,7 @@ static int32_t token_embeddings(dw_instance *instance, const wasmtime_val_raw_t 
                          dw__u32(&args[3]), dw__u32(&args[1]));
     }
     if (status == DW_OK && count > 0) {
-        rows_work work = {model, tokens, count, rows};
+        rows_work work = {model, tokens, count, rows, (uint32_t)length, dw_instance_stop(instance)};
         status = dw_instance_compute(instance, do_rows, &work, err);
     }
     return status != DW_OK ? (int32_t)status : (int32_t)length;

@@ -279,6 +279,21 @@ static int32_t load(dw_instance *instance, const wasmtime_val_raw_t *args)
 }
 NN_CALL(load)
 
+/* Whether nothing that the graph's executions compute with is taken. */
+static dw_status may_unload(dw_instance *instance, const dw_nn_graph *graph, int32_t handle,
+                            dw_error *err)
+{
+    const dw_handle_table *table = dw_instance_handles(instance);
+    dw_status status = dw__nn_may_close(instance, DW_HANDLE_CONTEXT, graph->kv, err);
+    for (size_t i = 0; i < table->capacity && status == DW_OK; i++) {
+        const dw_nn_execution *execution = dw_handle_at(table, DW_HANDLE_NN_EXECUTION, i);
+        if (execution != NULL && execution->graph == handle) {
+            status = dw__nn_may_close(instance, DW_HANDLE_SAMPLER, execution->sampler, err);
+        }
+    }
+    return status;
+}
+
 /* Executions of the graph, with what they hold. */
 static void close_executions(dw_instance *instance, int32_t graph)
 {
@@ -289,10 +304,8 @@ static void close_executions(dw_instance *instance, int32_t graph)
             continue;
         }
         int32_t handle = dw_handle_number(i, table->slots[i].generation);
-        if (execution->sampler != 0) {
-            (void)dw_instance_close_handle(instance, DW_HANDLE_SAMPLER, execution->sampler);
-        }
-        (void)dw_instance_close_handle(instance, DW_HANDLE_NN_EXECUTION, handle);
+        dw__nn_close(instance, DW_HANDLE_SAMPLER, execution->sampler);
+        dw__nn_close(instance, DW_HANDLE_NN_EXECUTION, handle);
     }
 }
 
@@ -303,10 +316,12 @@ static int32_t unload(dw_instance *instance, const wasmtime_val_raw_t *args)
     if (graph == NULL) {
         return dw_instance_error(instance)->code;
     }
-    close_executions(instance, args[0].i32);
-    if (graph->kv != 0) {
-        (void)dw_instance_close_handle(instance, DW_HANDLE_CONTEXT, graph->kv);
+    dw_status status = may_unload(instance, graph, args[0].i32, dw_instance_error(instance));
+    if (status != DW_OK) {
+        return status;
     }
+    close_executions(instance, args[0].i32);
+    dw__nn_close(instance, DW_HANDLE_CONTEXT, graph->kv);
     return dw_instance_close_handle(instance, DW_HANDLE_NN_GRAPH, args[0].i32);
 }
 NN_CALL(unload)
@@ -348,9 +363,12 @@ static int32_t finalize_execution_context(dw_instance *instance, const wasmtime_
     if (execution == NULL) {
         return dw_instance_error(instance)->code;
     }
-    if (execution->sampler != 0) {
-        (void)dw_instance_close_handle(instance, DW_HANDLE_SAMPLER, execution->sampler);
+    dw_status status = dw__nn_may_close(instance, DW_HANDLE_SAMPLER, execution->sampler,
+                                        dw_instance_error(instance));
+    if (status != DW_OK) {
+        return status;
     }
+    dw__nn_close(instance, DW_HANDLE_SAMPLER, execution->sampler);
     return dw_instance_close_handle(instance, DW_HANDLE_NN_EXECUTION, args[0].i32);
 }
 NN_CALL(finalize_execution_context)

@@ -18,24 +18,61 @@
 #define TOKENS_BEHIND_PROMPT 4u
 #define PIECE_BYTES 256u /* of a token's text, at first */
 
+/* ---- handles -------------------------------------------------------------------------------- */
+
+static const void *object_of(dw_instance *instance, dw_handle_kind kind, int32_t handle)
+{
+    const void *object = handle != 0 ? dw_instance_get_object(instance, kind, handle) : NULL;
+    return object != NULL && kind == DW_HANDLE_SAMPLER ? ((const dw_guest_sampler *)object)->sampler
+                                                       : object;
+}
+
+dw_status dw__nn_may_close(dw_instance *instance, dw_handle_kind kind, int32_t handle,
+                           dw_error *err)
+{
+    const void *object = object_of(instance, kind, handle);
+    return object != NULL && dw_instance_generation_of(instance, object) != NULL
+               ? dw_fail(err, DW_E_STATE, "%s: %d is taken until generate_wait has told of the end",
+                         kind == DW_HANDLE_SAMPLER ? "sampler" : "context", handle)
+               : DW_OK;
+}
+
+void dw__nn_close(dw_instance *instance, dw_handle_kind kind, int32_t handle)
+{
+    if (handle != 0) {
+        (void)dw_instance_close_handle(instance, kind, handle);
+    }
+}
+
 /* ---- the prompt ----------------------------------------------------------------------------- */
 
 dw_status dw__nn_take_prompt(dw_instance *instance, dw_nn_execution *execution, const char *text,
                              size_t bytes, dw_error *err)
 {
     const dw_text_piece piece = {.text = text, .bytes = bytes};
-    size_t capacity = bytes + 8; /* a token for each byte, and those in front */
-    dw_token_list list = {.tokens = dw_alloc(capacity, sizeof(int32_t)),
-                          .capacity = capacity,
-                          .stop = dw_instance_stop(instance)};
+    size_t capacity = bytes + 8; /* a token for each byte and those in front are mostly enough */
+    dw_token_list list = {.tokens = NULL};
     dw_status status = dw__check_bytes("prompt", bytes, dw_instance_limits(instance)->text_bytes,
                                        "text_bytes", err);
-    if (list.tokens == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a prompt of %zu bytes", bytes);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
+    do { /* once more where a normaliser makes more of a text than it has bytes */
+        dw_free(list.tokens);
+        list = (dw_token_list){.tokens = dw_alloc(capacity, sizeof(int32_t)),
+                               .capacity = capacity,
+                               .stop = dw_instance_stop(instance)};
+        if (list.tokens == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a prompt of %zu bytes", bytes);
+        }
         status = dw_vocab_tokenize_pieces(dw_model_vocab(execution->model), &piece, 1,
                                           DW_TOKENIZE_SPECIAL | DW_TOKENIZE_PARSE, &list, err);
+        capacity = list.count;
+    } while (status == DW_E_SPACE && list.count > list.capacity && list.count <= INT32_MAX);
+    for (size_t i = 0; status == DW_OK && i < list.count; i++) {
+        if (list.tokens[i] < 0) {
+            status = dw_fail(err, DW_E_ARG, "prompt: the vocabulary has no token for part of it");
+        }
     }
     if (status == DW_OK) {
         status = dw_nn_execution_restart(execution, list.tokens, (uint32_t)list.count, err);
@@ -62,6 +99,10 @@ static dw_context *kv_of(dw_instance *instance, const dw_nn_execution *execution
     if (graph == NULL) {
         return NULL;
     }
+    if (graph->model != execution->model) { /* another graph has its number by now */
+        (void)dw_fail(err, DW_E_HANDLE, "the execution's graph was unloaded");
+        return NULL;
+    }
     dw_model_get_info(graph->model, &info);
     uint64_t limit = dw_instance_limits(instance)->context_tokens;
     uint64_t wanted = settings->context_tokens != 0 ? settings->context_tokens : UINT64_MAX;
@@ -69,6 +110,10 @@ static dw_context *kv_of(dw_instance *instance, const dw_nn_execution *execution
     wanted = wanted < limit ? wanted : limit;
     dw_context *context = graph->kv != 0 ? dw__context_of(instance, graph->kv) : NULL;
     if (graph->kv != 0 && context == NULL) {
+        return NULL;
+    }
+    if (context != NULL && dw_context_model(context) != graph->model) {
+        (void)dw_fail(err, DW_E_HANDLE, "the graph's context was closed");
         return NULL;
     }
     if (context != NULL && dw_context_capacity(context) == wanted) {
@@ -125,13 +170,15 @@ static dw_status renew_sampler(dw_instance *instance, dw_nn_execution *execution
     dw_sampler_params params = settings->sampler;
     dw_sampler *sampler = NULL;
     dw_guest_sampler *own = NULL;
+    dw_status may = dw__nn_may_close(instance, DW_HANDLE_SAMPLER, execution->sampler, err);
+    if (may != DW_OK) {
+        return may;
+    }
     if (!settings->has_seed) {
         dw_os_random(&params.seed, sizeof params.seed);
     }
-    if (execution->sampler != 0) {
-        (void)dw_instance_close_handle(instance, DW_HANDLE_SAMPLER, execution->sampler);
-        execution->sampler = 0;
-    }
+    dw__nn_close(instance, DW_HANDLE_SAMPLER, execution->sampler);
+    execution->sampler = 0;
     dw_account_scope before = dw_account_enter(dw_instance_account(instance), DW_PART_SAMPLERS);
     dw_status status =
         dw_sampler_create(&sampler, dw_vocab_count(dw_model_vocab(execution->model)), &params, err);
@@ -254,6 +301,9 @@ static int32_t follow(dw_instance *instance, dw_nn_execution *execution, dw_gene
         }
     }
     dw_instance_generation_end(instance, generation);
+    while (status == DW_OK && taken < generation->token_count) { /* that came with its end */
+        status = take_token(instance, execution, results->tokens[taken++], streams, &failure);
+    }
     int32_t end = generation->end;
     dw_error own = generation->error;
     dw_instance_generation_drop(instance, generation);
@@ -283,7 +333,10 @@ static dw_status begin(dw_instance *instance, const dw_nn_execution *execution, 
     if (sampler == NULL) {
         return err->code;
     }
-    dw_status status = align(context, execution, &from, err);
+    dw_status status = dw__check_sampler_fits(sampler, context, err);
+    if (status == DW_OK) {
+        status = align(context, execution, &from, err);
+    }
     dw_generation_options options = {
         .prompt = execution->tokens + from,
         .prompt_count = execution->token_count - from,
@@ -378,7 +431,10 @@ static int32_t single(dw_instance *instance, dw_nn_execution *execution,
     if (choice.sampler == NULL) {
         return err->code;
     }
-    status = align(context, execution, &from, err);
+    status = dw__check_sampler_fits(choice.sampler, context, err);
+    if (status == DW_OK) {
+        status = align(context, execution, &from, err);
+    }
     dw_step step = dw__step_of(instance);
     step.tokens = execution->tokens + from;
     step.token_count = execution->token_count - from;

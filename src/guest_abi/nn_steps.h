@@ -23,6 +23,12 @@ enum {
     DW__NN_NO_MODEL = 103,
 };
 
+/* What computes for a graph or an execution are handles of the guest's, who may have begun a
+ * generation with them. Whether the object of a handle (0: none) is free. Errors: DW_E_STATE. */
+dw_status dw__nn_may_close(dw_instance *instance, dw_handle_kind kind, int32_t handle,
+                           dw_error *err);
+/* Close one that is free; one that the guest has closed is no error. */
+void dw__nn_close(dw_instance *instance, dw_handle_kind kind, int32_t handle);
 /* The prompt's tokens: `text` [bytes] as the model's tokenizer has it, with what it puts in front,
  * and special tokens where the text spells them. Errors: those of dw_vocab_tokenize. */
 dw_status dw__nn_take_prompt(dw_instance *instance, dw_nn_execution *execution, const char *text,

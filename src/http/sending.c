@@ -65,7 +65,8 @@ void dw__connection_send(dw__connection *c, const void *bytes, size_t count, boo
 /* All that was given is out: the connection ends, or its owner may give more. */
 static void on_out(dw__connection *c)
 {
-    if (c->ends && !c->is_dirty) {
+    /* Of several pieces this may be the first: the others are closed away with the connection. */
+    if (c->ends && !c->is_dirty && uv_stream_get_write_queue_size(&c->stream.stream) == 0) {
         dw__connection_close(c);
         return;
     }

@@ -1,4 +1,5 @@
 /* Messages: accepted, cancelled, ended, set aside. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -447,6 +448,8 @@ ptrdiff_t dw__answered(dw_runtime *runtime, dw__record *record, const unsigned c
         on_answer = mail->on_answer;
         user = mail->user;
         record->answering = true;
+    } else if (mail != NULL && mail->detached) {
+        taken = -EINTR; /* who asked has gone, and the guest was told: not all of it for nobody */
     }
     if (on_answer != NULL) {
         dw__lock_scope scope = dw__unlock(runtime);

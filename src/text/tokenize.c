@@ -120,9 +120,11 @@ static dw_status add_by_llama(const dw_vocab *vocab, const char *text, size_t by
     return DW_OK;
 }
 
-static size_t character_bytes(unsigned char first)
+/* Of a character that begins with `first`, as far as there are bytes `left`. */
+static size_t character_bytes(unsigned char first, size_t left)
 {
-    return first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    size_t bytes = first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    return bytes < left ? bytes : left;
 }
 
 /* ---- long texts ---------------------------------------------------------------------------- */
@@ -198,7 +200,8 @@ static dw_status add_pairs(const dw_vocab *vocab, const char *text, size_t bytes
         if (vocab->splitter != NULL && (next < bytes || bytes > REGEX_TEXT_BYTES_MAX)) {
             return add_own(vocab, vocab->splitter, text, bytes, out, err);
         }
-        next = next < bytes ? next + character_bytes((unsigned char)text[next]) : bytes;
+        next =
+            next < bytes ? next + character_bytes((unsigned char)text[next], bytes - next) : bytes;
         status = vocab->splitter != NULL ? add_by_llama(vocab, text + at, next - at, out, err)
                                          : add_words(vocab, text + at, next - at, out, err);
     }

@@ -187,11 +187,12 @@ static dw_status reserve(dw__normal_text *out, size_t more, dw_error *err)
     if (out->capacity - out->count >= more) {
         return DW_OK;
     }
-    if (more > NORMAL_BYTES_MAX - out->count) {
+    if (out->count > NORMAL_BYTES_MAX || more > NORMAL_BYTES_MAX - out->count) {
         return dw_fail(err, DW_E_LIMIT, "text: more than %zu bytes once it is normalised",
                        NORMAL_BYTES_MAX);
     }
-    size_t capacity = 2 * out->capacity > out->count + more ? 2 * out->capacity : out->count + more;
+    size_t capacity = 2 * out->capacity < NORMAL_BYTES_MAX ? 2 * out->capacity : NORMAL_BYTES_MAX;
+    capacity = capacity > out->count + more ? capacity : out->count + more;
     char *larger = dw_realloc(out->bytes, capacity, 1);
     if (larger == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes of normalised text", capacity);

@@ -250,9 +250,6 @@ ptrdiff_t dw_instance_put(dw_instance *instance, dw_write_fn to, void *user,
 {
     uint64_t pause_ns = CALLBACK_WAIT_NS;
     size_t piece = count < STREAM_PIECE_BYTES ? count : STREAM_PIECE_BYTES;
-    if (dw_instance_cancelled(instance)) {
-        return -EINTR; /* also where nobody would make it wait */
-    }
     ptrdiff_t taken = to(user, bytes, piece);
     while (taken == -EAGAIN) {
         dw_wait wait = {.until_ns = dw_os_clock_ns() + pause_ns};

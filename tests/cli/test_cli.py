@@ -390,7 +390,7 @@ class Guests(Case):
                 ("wasi_snapshot_preview1", "sock_connect", ["preview 1"]),
                 ("wasi", "thread-spawn", ["threads"]),
                 ("wasi:cli/environment@0.2.0", "get-arguments", ["preview 2"]),
-                ("wasi_ephemeral_nn", "load", ["proposal"]),
+                ("wasi_ephemeral_nn", "load_by_hand", ["no function of wasi-nn"]),
                 ("wbg", "__wbg_log_1234", ["wasm-bindgen"]),
                 ("__wbindgen_placeholder__", "__wbindgen_throw", ["wasm-bindgen"]),
                 ("./guest_bg.js", "log", ["wasm-bindgen"]), ("gojs", "runtime.wasmExit", ["GOOS"]),

@@ -325,6 +325,24 @@ class Actors(Base):
         connection.close()
         self.assertEqual(self.held(), 0)
 
+    def test_slow_readers_get_the_end(self):
+        """Of an answer after which the connection closes, too: what the kernel has not taken by then."""
+        actor = self.spawn("actor_echo")
+        for more in ({"Connection": "close"}, {}):
+            for _ in range(3):
+                connection = self.server.connect()
+                connection.connect()
+                connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+                connection.request("POST", f"/v1/actors/{actor}/messages", b"\x018", more)
+                answer = connection.getresponse()
+                time.sleep(0.1)
+                count = 0
+                while piece := answer.read(65536):
+                    count += len(piece)
+                    time.sleep(0.002)
+                self.assertEqual(count, 8 << 20)
+                connection.close()
+
     def test_who_goes_is_worked_for_no_more(self):
         actor = self.spawn("actor_echo")
         connection = self.server.connect()
