@@ -105,17 +105,27 @@ const char *dw_actor_sender(const dw_actor *actor)
     return actor->current != NULL ? actor->current->actor : "";
 }
 
+static dw_status check_answered(const dw_actor *actor, const char *what, size_t count,
+                                dw_error *err)
+{
+    uint64_t limit = dw_instance_limits(actor->instance)->answer_bytes;
+    if (count > limit || actor->answered_bytes > limit - count) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "%s: %zu bytes behind %" PRIu64 " of this message, limit %" PRIu64
+                       " (answer_bytes)",
+                       what, count, actor->answered_bytes, limit);
+    }
+    return DW_OK;
+}
+
 dw_status dw_actor_reply(dw_actor *actor, const void *bytes, size_t count, dw_error *err)
 {
     if (actor->current == NULL) {
         return dw_fail(err, DW_E_STATE, "reply: there is no message to answer");
     }
-    uint64_t limit = dw_instance_limits(actor->instance)->answer_bytes;
-    if (count > limit || actor->answered_bytes > limit - count) {
-        return dw_fail(err, DW_E_LIMIT,
-                       "reply: %zu bytes behind %" PRIu64 " of this message, limit %" PRIu64
-                       " (answer_bytes)",
-                       count, actor->answered_bytes, limit);
+    dw_status status = check_answered(actor, "reply", count, err);
+    if (status != DW_OK) {
+        return status;
     }
     for (const unsigned char *next = bytes; count > 0;) {
         ptrdiff_t taken = dw_instance_put(actor->instance, on_stdout, actor, next, count);
@@ -298,12 +308,16 @@ dw_status dw_actor_answer(dw_actor *actor, uint64_t ticket, const void *bytes, s
                        "ticket: %" PRIu64 " is none of this actor's, was answered, or is too old",
                        ticket);
     }
-    dw_status status = dw_message_create(&effect, NULL, bytes, count, err);
+    dw_status status = check_answered(actor, "reply_to", count, err);
+    if (status == DW_OK) {
+        status = dw_message_create(&effect, NULL, bytes, count, err);
+    }
     if (status == DW_OK) {
         effect->ticket = ticket;
         effect->last = last;
         status = dw_actor_add_effect(actor, DW_EFFECT_ANSWER, effect, err);
     }
+    actor->answered_bytes += status == DW_OK ? count : 0;
     return status;
 }
 

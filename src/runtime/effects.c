@@ -288,7 +288,7 @@ void dw__end_message(dw_runtime *runtime, dw__record *record, const dw_error *er
         dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_ENDED, .error = error});
     } else if (broken) {
         dw__mail_failed(runtime, record, mail, error);
-    } else if (mail->ticket != 0 && error->code == DW_OK && !mail->detached && !record->stopping) {
+    } else if (mail->ticket != 0 && error->code == DW_OK && !mail->detached) {
         dw__later_begin(runtime, record, mail);
     } else {
         dw__mail_end(runtime, mail, error);
@@ -333,6 +333,7 @@ static void settle_in_memory(dw_runtime *runtime, dw__record *record, dw__ask *a
     }
     if (record->stopping || broken) {
         dw__free_asks(asked);
+        dw__later_cut(runtime, record);
     } else {
         carry_out(runtime, record, asked);
     }

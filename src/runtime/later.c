@@ -11,21 +11,17 @@
 /* Who takes nothing for now is asked again. */
 #define AGAIN_NS UINT64_C(5000000)
 
-struct dw__piece {
-    struct dw__piece *next;
-    size_t told;
-    size_t bytes;
-    unsigned char content[]; /* [bytes] */
-};
+/* Of one answer, what waits and was not taken yet. A piece that is longer may wait alone. */
+#define UNREAD_BYTES_MAX ((size_t)16 << 20)
+#define UNREAD_PIECES_MAX ((size_t)16384)
 
 static void drop_pieces(dw__mail *mail)
 {
-    while (mail->pieces != NULL) {
-        struct dw__piece *piece = mail->pieces;
-        mail->pieces = piece->next;
+    for (dw__mail *piece = dw__mailbox_take(&mail->pieces); piece != NULL;
+         piece = dw__mailbox_take(&mail->pieces)) {
         dw_free(piece);
     }
-    mail->last_piece = NULL;
+    mail->piece_told = 0;
 }
 
 void dw__later_release(dw_runtime *runtime, dw__mail *mail)
@@ -52,11 +48,25 @@ static void ring_again(dw_runtime *runtime, dw__alarm *alarm)
     tell_soon(runtime, (dw__mail *)(void *)((char *)alarm - offsetof(dw__mail, piece_alarm)));
 }
 
+/* Nobody is told of it again once the runtime has closed. */
+static void give_up(dw__mail *mail)
+{
+    mail->over = mail->over_now = true;
+    (void)dw_fail(&mail->error, DW_E_STATE,
+                  "ticket %" PRIu64 ": the runtime is being closed, and %zu bytes of the answer "
+                  "were not taken",
+                  mail->ticket, mail->pieces.bytes - mail->piece_told);
+}
+
 /* What was told of the first piece; false: no more of them now. With the lock. */
 static bool advance(dw_runtime *runtime, dw__mail *mail, ptrdiff_t taken)
 {
-    struct dw__piece *piece = mail->pieces;
+    const dw__mail *piece = mail->pieces.first;
     if (taken == -EAGAIN && !mail->over_now) {
+        if (runtime->closing) {
+            give_up(mail);
+            return false;
+        }
         mail->piece_alarm.ring = ring_again;
         dw__alarm_set(runtime, &mail->piece_alarm,
                       runtime->platform.clock_ns(runtime->platform.user) + AGAIN_NS);
@@ -67,25 +77,24 @@ static bool advance(dw_runtime *runtime, dw__mail *mail, ptrdiff_t taken)
         drop_pieces(mail);
         return false;
     }
-    piece->told +=
-        (size_t)taken < piece->bytes - piece->told ? (size_t)taken : piece->bytes - piece->told;
-    if (piece->told == piece->bytes) {
-        mail->pieces = piece->next;
-        mail->last_piece = mail->pieces != NULL ? mail->last_piece : NULL;
-        dw_free(piece);
+    const size_t left = piece->bytes - mail->piece_told;
+    mail->piece_told += (size_t)taken < left ? (size_t)taken : left;
+    if (mail->piece_told == piece->bytes) {
+        dw_free(dw__mailbox_take(&mail->pieces));
+        mail->piece_told = 0;
     }
-    return mail->pieces != NULL && !mail->over_now;
+    return mail->pieces.first != NULL && !mail->over_now;
 }
 
 void dw__later_tell(dw_runtime *runtime, dw__mail *mail)
 {
     (void)pthread_mutex_lock(&runtime->lock);
-    bool more = mail->pieces != NULL && !mail->over_now;
+    bool more = mail->pieces.first != NULL && !mail->over_now;
     while (more) {
-        const struct dw__piece *piece = mail->pieces;
+        const dw__mail *piece = mail->pieces.first;
+        const size_t told = mail->piece_told;
         (void)pthread_mutex_unlock(&runtime->lock);
-        ptrdiff_t taken =
-            mail->on_answer(mail->user, piece->content + piece->told, piece->bytes - piece->told);
+        ptrdiff_t taken = mail->on_answer(mail->user, piece->content + told, piece->bytes - told);
         (void)pthread_mutex_lock(&runtime->lock);
         more = advance(runtime, mail, taken);
     }
@@ -93,12 +102,26 @@ void dw__later_tell(dw_runtime *runtime, dw__mail *mail)
     dw__later_settle(runtime, mail);
 }
 
+void dw__later_close(dw_runtime *runtime)
+{
+    for (size_t i = 0; i < runtime->alarm_count;) {
+        dw__alarm *alarm = runtime->alarms[i];
+        if (alarm->ring == ring_again) {
+            dw__alarm_clear(runtime, alarm);
+            ring_again(runtime, alarm);
+            i = 0;
+        } else {
+            i++;
+        }
+    }
+}
+
 /* ---- the mail -------------------------------------------------------------------------------- */
 
 /* Its end is told, once its pieces were. */
 void dw__later_settle(dw_runtime *runtime, dw__mail *mail)
 {
-    if (!mail->over || mail->telling || (mail->pieces != NULL && !mail->over_now)) {
+    if (!mail->over || mail->telling || (mail->pieces.first != NULL && !mail->over_now)) {
         return;
     }
     dw_error error = mail->error;
@@ -160,6 +183,8 @@ void dw__later_begin(dw_runtime *runtime, dw__record *record, dw__mail *mail)
             mail->timeout_ms = record->limits->ticket_ms;
             dw__set_timeout(runtime, mail);
         }
+    } else if (status == DW_OK && mail->alarm.place == 0) { /* it rang while this was written */
+        dw__alarm_set(runtime, &mail->alarm, runtime->platform.clock_ns(runtime->platform.user));
     }
     if (status != DW_OK) {
         mail->ticket = 0;
@@ -185,28 +210,28 @@ static dw__mail *find(const dw__record *record, uint64_t ticket)
     return mail;
 }
 
-static dw_status add_piece(dw__mail *mail, const dw__ask *asked, dw_error *err)
+/* Takes the message that was asked for: it becomes the piece. */
+static dw_status add_piece(dw__mail *mail, dw__ask *asked, dw_error *err)
 {
+    const size_t waits = mail->pieces.bytes - mail->piece_told;
     const size_t bytes = asked->mail->bytes;
     if (bytes == 0 || mail->on_answer == NULL || mail->deaf) {
         return DW_OK;
     }
-    struct dw__piece *piece = dw_alloc(1, sizeof *piece + bytes);
-    if (piece == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes of an answer", bytes);
+    if (mail->pieces.count >= UNREAD_PIECES_MAX ||
+        (waits > 0 && (bytes > UNREAD_BYTES_MAX || waits > UNREAD_BYTES_MAX - bytes))) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "ticket %" PRIu64 ": %zu bytes more of the answer, while %zu in %zu pieces "
+                       "wait that were not taken, limits %zu and %zu",
+                       mail->ticket, bytes, waits, mail->pieces.count, UNREAD_BYTES_MAX,
+                       UNREAD_PIECES_MAX);
     }
-    piece->bytes = bytes;
-    memcpy(piece->content, asked->mail->content, bytes);
-    if (mail->last_piece != NULL) {
-        mail->last_piece->next = piece;
-    } else {
-        mail->pieces = piece;
-    }
-    mail->last_piece = piece;
+    dw__mailbox_put(&mail->pieces, asked->mail);
+    asked->mail = NULL;
     return DW_OK;
 }
 
-void dw__later_answer(dw_runtime *runtime, dw__record *record, const dw__ask *asked)
+void dw__later_answer(dw_runtime *runtime, dw__record *record, dw__ask *asked)
 {
     dw__mail *mail = find(record, asked->ticket);
     dw_error error = {.code = DW_OK, .message = ""};
@@ -214,12 +239,23 @@ void dw__later_answer(dw_runtime *runtime, dw__record *record, const dw__ask *as
         return;
     }
     dw_status status = add_piece(mail, asked, &error);
-    if (mail->pieces != NULL && mail->piece_alarm.place == 0) {
+    if (mail->pieces.first != NULL && mail->piece_alarm.place == 0) {
         tell_soon(runtime, mail);
     }
     if (status != DW_OK || asked->last) {
         error.code = status;
         end(runtime, mail, &error);
+    }
+}
+
+void dw__later_cut(dw_runtime *runtime, dw__record *record)
+{
+    dw_error error;
+    if (record->stopping && record->later.first != NULL) {
+        bool closing = runtime->closing && runtime->keeper != NULL;
+        (void)dw_fail(&error, closing ? DW_E_STATE : DW_E_CANCELLED, "%s",
+                      closing ? "the runtime is being closed" : "its actor was stopped");
+        dw__later_end_all(runtime, record, &error);
     }
 }
 

@@ -251,6 +251,10 @@ void dw__restart(dw_runtime *runtime, dw__record *record)
         dw__load(runtime, record);
         return;
     }
+    /* What it goes back to has no tickets, and may give their numbers again. */
+    dw_error why;
+    (void)dw_fail(&why, DW_E_STATE, "its actor broke off, and was restarted without it");
+    dw__later_end_all(runtime, record, &why);
     record->inside = 0;
     record->timer_ms = 0;
     record->timer_due = false;

@@ -56,6 +56,13 @@ typedef struct dw__notice {
     dw__notice_kind kind;
 } dw__notice;
 
+typedef struct dw__mailbox {
+    struct dw__mail *first;
+    struct dw__mail *last;
+    size_t count;
+    size_t bytes;
+} dw__mailbox;
+
 /* A message in a mailbox, or being worked on, or to be told of. */
 typedef struct dw__mail {
     dw__notice notice;
@@ -87,28 +94,21 @@ typedef struct dw__mail {
     uint64_t queued_ns; /* since when it waits */
     dw_trace_context context;
     /* Its message is done, and its answer comes later (later.c): */
-    uint64_t ticket;          /* by which; 0: it ends with its message */
-    bool later;               /* that is so now, or was: `piece_alarm` is reserved */
-    bool kept_by_record;      /* it is in record->later */
-    bool over;                /* it ends as soon as its pieces are told, with `error` */
-    bool over_now;            /* as soon as none is being told */
-    bool deaf;                /* its sender takes no more */
-    bool telling;             /* a piece is among what is to be told, or is being told */
-    struct dw__piece *pieces; /* owned, the first first */
-    struct dw__piece *last_piece;
+    uint64_t ticket;     /* by which; 0: it ends with its message */
+    bool later;          /* that is so now, or was: `piece_alarm` is reserved */
+    bool kept_by_record; /* it is in record->later */
+    bool over;           /* it ends as soon as its pieces are told, with `error` */
+    bool over_now;       /* as soon as none is being told */
+    bool deaf;           /* its sender takes no more */
+    bool telling;        /* a piece is among what is to be told, or is being told */
+    dw__mailbox pieces;  /* what is still to be told of it */
+    size_t piece_told;   /* of the first one's bytes */
     dw__notice piece_notice;
     dw__alarm piece_alarm; /* its sender could take nothing for now */
     dw_error error;        /* its code is the status */
     size_t bytes;
     unsigned char content[]; /* [bytes] */
 } dw__mail;
-
-typedef struct dw__mailbox {
-    dw__mail *first;
-    dw__mail *last;
-    size_t count;
-    size_t bytes;
-} dw__mailbox;
 
 /* Actors that descend from one that was made from outside, while any of them is there. */
 typedef struct dw__tree {
@@ -673,8 +673,13 @@ void dw__later_note(dw__record *record, const dw__ask *asked);
 bool dw__answers_later(const dw__ask *asked);
 /* A message with a ticket is done: its sender waits on. Takes the mail. */
 void dw__later_begin(dw_runtime *runtime, dw__record *record, dw__mail *mail);
-/* What the actor answers by a ticket; nothing where nobody waits. */
-void dw__later_answer(dw_runtime *runtime, dw__record *record, const dw__ask *asked);
+/* What the actor answers by a ticket; nothing where nobody waits. May take asked->mail. Behind
+ * dw__later_begin, where it is the ticket of the message under way. */
+void dw__later_answer(dw_runtime *runtime, dw__record *record, dw__ask *asked);
+/* If the record is stopping: who began to wait for its answers meanwhile waits for nothing. */
+void dw__later_cut(dw_runtime *runtime, dw__record *record);
+/* The runtime is closing: who takes nothing for now is asked once more, and then no more. */
+void dw__later_close(dw_runtime *runtime);
 /* The one of that number ends so, and is told what is due of it before where that is DW_OK. false:
  * there is none. */
 bool dw__later_end(dw_runtime *runtime, dw__record *record, uint64_t number, const dw_error *error);

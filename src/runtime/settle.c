@@ -141,9 +141,6 @@ static void carry_out(dw_runtime *runtime, dw__record *record)
         }
     }
     for (dw__ask *asked = turn->asks; asked != NULL; asked = asked->next) {
-        if (asked->kind == DW_EFFECT_ANSWER) {
-            dw__later_answer(runtime, record, asked);
-        }
         const dw_sent *sent = asked->sent > 0 ? &turn->folder.sent[asked->sent - 1] : NULL;
         if (sent != NULL && sent->status != DW_OK) {
             tell_refused(runtime, record, sent->status, &sent->problem);
@@ -159,6 +156,17 @@ static void carry_out(dw_runtime *runtime, dw__record *record)
             dw__rest(runtime, asked->child);
         }
     }
+}
+
+/* Behind the end of its message, whose own ticket may be among those that are answered. */
+static void answer_tickets(dw_runtime *runtime, dw__record *record)
+{
+    for (dw__ask *asked = record->turn->asks; asked != NULL; asked = asked->next) {
+        if (asked->kind == DW_EFFECT_ANSWER) {
+            dw__later_answer(runtime, record, asked);
+        }
+    }
+    dw__later_cut(runtime, record); /* it may have been stopped since */
 }
 
 static void tell_given_up(dw_runtime *runtime, dw__record *record)
@@ -213,6 +221,7 @@ static void succeed(dw_runtime *runtime, dw__record *record)
         dw__end_message(runtime, record, &turn->own, false);
         record->failures = 0;
     }
+    answer_tickets(runtime, record);
     if (turn->folder.ends) {
         record->ends_in_folder = true;
         if (!record->stopping) {
@@ -560,6 +569,7 @@ void dw__settle(dw_runtime *runtime, dw__record *record, dw__ask *asks, const dw
         dw__free_asks(turn->asks);
         turn->asks = NULL;
         dw__end_message(runtime, record, own, broken);
+        dw__later_cut(runtime, record);
         dw__rest(runtime, record);
         return;
     }

@@ -47,6 +47,7 @@ static void bury_finish(dw__operation *operation)
 void dw__bury(dw_runtime *runtime, dw__record *record)
 {
     DW_ASSERT(!record->listed && record->mail.count == 0 && record->operations == NULL);
+    DW_ASSERT(record->later.count == 0);
     dw__set_state(runtime, record, DW__LEAVING);
     dw__begin_own(runtime, record, bury_work, bury_finish);
     record->own->name = "destroy";
@@ -327,5 +328,6 @@ void dw__runtime_begin_close(dw_runtime *runtime)
             retire(runtime, record);
         }
     }
+    dw__later_close(runtime);
     dw__leave(runtime, false);
 }

@@ -7,7 +7,7 @@
 #define VOCAB_MAX 262144
 #define TOKENS_MAX 8192
 
-static DW_ALIGNED float logits[VOCAB_MAX];
+static DW_ALIGNED float logits[VOCAB_MAX]; /* 1 MiB */
 static DW_ALIGNED int32_t tokens[TOKENS_MAX];
 static DW_ALIGNED int32_t chosen[1]; /* what the last step that ended with a choice chose */
 static char message[MESSAGE_MAX];
@@ -169,6 +169,16 @@ static int32_t last_row(void)
     return dw_reply(&digest, sizeof digest);
 }
 
+/* So many MiB for the ticket. */
+static int32_t answer_mib(uint32_t count)
+{
+    int32_t status = 0;
+    for (uint32_t i = 0; i < count && status >= 0; i++) {
+        status = dw_reply_to(ticket, logits, 1u << 20, 0);
+    }
+    return status;
+}
+
 /* Rows of logits that are kept, and answers that come later: by the ticket taken last. */
 static int32_t later(char what, const char *text, int32_t bytes)
 {
@@ -189,6 +199,12 @@ static int32_t later(char what, const char *text, int32_t bytes)
         ticket = dw_reply_later();
         message[0] = 'z';
         return ticket < 0 ? (int32_t)ticket : dw_actor_timer(50, message, (uint32_t)bytes + 1);
+    case 'a': /* this message's, and at once the rest of it as its end */
+        ticket = dw_reply_later();
+        return ticket < 0 ? (int32_t)ticket
+                          : dw_reply_to(ticket, text, (uint32_t)bytes, DW_REPLY_LAST);
+    case 'B':
+        return answer_mib(number(text, bytes));
     case 'y':
         return dw_reply_to(ticket, text, (uint32_t)bytes, 0);
     case 'z':

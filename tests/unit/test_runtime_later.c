@@ -1,5 +1,6 @@
 /* Answers that come later than their messages: by tickets, in memory and in a folder. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ typedef struct asked {
     unsigned ends;
     unsigned pieces;
     unsigned busy; /* so many times none is taken */
+    bool drops;    /* what is taken is counted alone */
     dw_status status;
     char message[248];
     uint64_t number;
@@ -30,6 +32,9 @@ static ptrdiff_t on_piece(void *user, const unsigned char *bytes, size_t count)
     assert_int_equal(a->ends, 0);
     if (a->busy > 0) {
         a->busy--;
+    } else if (a->drops) {
+        a->answer.count += count;
+        taken = (ptrdiff_t)count;
     } else {
         a->pieces++;
         taken = runtime_keep(&a->answer, bytes, count);
@@ -54,7 +59,7 @@ static void on_end(void *user, const dw_runtime_end *end)
 static void ask(runtime_fixture *f, asked *a, const char *id, const char *text, uint64_t timeout_ms)
 {
     dw_error error;
-    *a = (asked){.busy = a->busy};
+    *a = (asked){.busy = a->busy, .drops = a->drops};
     (void)pthread_mutex_init(&a->lock, NULL);
     (void)pthread_cond_init(&a->changed, NULL);
     const dw_request request = {.struct_bytes = sizeof request,
@@ -82,6 +87,16 @@ static void await_bytes(asked *a, size_t count)
 {
     (void)pthread_mutex_lock(&a->lock);
     while (a->answer.count < count) {
+        (void)pthread_cond_wait(&a->changed, &a->lock);
+    }
+    (void)pthread_mutex_unlock(&a->lock);
+}
+
+/* It was given something, and took none. */
+static void await_refusal(asked *a, unsigned busy)
+{
+    (void)pthread_mutex_lock(&a->lock);
+    while (a->busy == busy) {
         (void)pthread_cond_wait(&a->changed, &a->lock);
     }
     (void)pthread_mutex_unlock(&a->lock);
@@ -121,6 +136,11 @@ static void check_later(runtime_fixture *f)
     await_end(&a);
     assert_int_equal(a.status, DW_OK);
     assert_string_equal((char *)a.answer.bytes, "by a timer");
+
+    ask(f, &a, talker.text, "aat once", 0); /* the message that takes the ticket answers it */
+    await_end(&a);
+    assert_int_equal(a.status, DW_OK);
+    assert_string_equal((char *)a.answer.bytes, "at once");
     runtime_close(f);
 }
 
@@ -202,6 +222,172 @@ static char *folder(char path[64])
     return path;
 }
 
+static void drop_folder(runtime_fixture *f)
+{
+    char command[96];
+    (void)snprintf(command, sizeof command, "rm -r %s", f->path);
+    f->path = NULL;
+    f->durability = DW_DURABLE_DEFAULT;
+    assert_int_equal(system(command), 0);
+}
+
+/* What a sender leaves unread is bounded, and so is what one message answers by tickets. */
+static void test_later_unread(void **state)
+{
+    runtime_fixture *f = *state;
+    asked a = {.busy = UINT_MAX, .drops = true};
+    const size_t most = (size_t)16 << 20;
+    runtime_open(f);
+    runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+    ask(f, &a, talker.text, "r", 0);
+    runtime_await(f);
+    tell(f, &talker, "B16", DW_OK);
+    (void)pthread_mutex_lock(&a.lock);
+    assert_int_equal(a.ends, 0);
+    a.busy = 0; /* it reads, and there is room again */
+    (void)pthread_mutex_unlock(&a.lock);
+    await_bytes(&a, most);
+    tell(f, &talker, "B8", DW_OK);
+    tell(f, &talker, "zend", DW_OK);
+    await_end(&a);
+    assert_int_equal(a.status, DW_OK);
+    assert_int_equal(a.answer.count, most + most / 2 + 3);
+
+    a.busy = UINT_MAX;
+    ask(f, &a, talker.text, "r", 0);
+    runtime_await(f);
+    tell(f, &talker, "B16", DW_OK);
+    tell(f, &talker, "y!", DW_OK);
+    await_end(&a);
+    assert_int_equal(a.status, DW_E_LIMIT);
+    assert_non_null(strstr(a.message, "1 bytes more"));
+    assert_non_null(strstr(a.message, "16777216 in 16 pieces wait"));
+    assert_int_equal(a.answer.count, 0);
+    tell(f, &talker, "zend", DW_OK); /* it need not know */
+    runtime_close(f);
+
+    f->limits = (dw_limits){.struct_bytes = sizeof f->limits, .answer_bytes = 3 << 20};
+    runtime_open(f);
+    talker = runtime_spawned(f, f->actors->module, NULL);
+    ask(f, &a, talker.text, "r", 0);
+    runtime_await(f);
+    tell(f, &talker, "B3", DW_OK);
+    tell(f, &talker, "B4", DW_E_LIMIT);
+    runtime_close(f);
+    await_end(&a);
+}
+
+/* An actor that breaks off and begins anew in memory has no tickets, and gives their numbers once
+ * more; in a folder it has those that it had. */
+static void check_restart(runtime_fixture *f)
+{
+    asked a = {.busy = 0};
+    asked b = {.busy = 0};
+    runtime_open(f);
+    runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+    ask(f, &a, talker.text, "r", 0);
+    runtime_await(f);
+    tell(f, &talker, "!", DW_E_TRAP);
+    if (f->path != NULL) {
+        tell(f, &talker, "zof before", DW_OK);
+    }
+    await_end(&a);
+    assert_int_equal(a.status, f->path != NULL ? DW_OK : DW_E_STATE);
+    assert_string_equal((char *)a.answer.bytes, f->path != NULL ? "of before" : "");
+    assert_true(f->path != NULL || strstr(a.message, "was never answered: its actor broke off"));
+    ask(f, &b, talker.text, "r", 0);
+    runtime_await(f);
+    tell(f, &talker, "zof now", DW_OK);
+    await_end(&b);
+    assert_int_equal(b.status, DW_OK);
+    assert_string_equal((char *)b.answer.bytes, "of now");
+    runtime_close(f);
+}
+
+static void test_later_restart(void **state)
+{
+    runtime_fixture *f = *state;
+    char path[64];
+    check_restart(f);
+    f->path = folder(path);
+    check_restart(f);
+    drop_folder(f);
+}
+
+/* An actor that is stopped, or whose runtime is closed, at whatever point of a message that took a
+ * ticket: who asked is told no success without the answer. */
+static void test_later_stopped_at_work(void **state)
+{
+    runtime_fixture *f = *state;
+    char path[64];
+    dw_error error;
+    f->path = folder(path);
+    for (unsigned i = 0; i < 48; i++) {
+        const bool closes = i % 2 == 0;
+        const bool answers = i % 8 >= 6;
+        const struct timespec pause = {.tv_nsec = (long)(i / 2) * 100000};
+        asked a = {.busy = 0};
+        runtime_open(f);
+        runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+        ask(f, &a, talker.text, answers ? "aall" : "r", 0);
+        (void)nanosleep(&pause, NULL);
+        if (!closes) {
+            assert_int_equal(dw_runtime_stop(f->runtime, talker.text, &error), DW_OK);
+        }
+        runtime_close(f);
+        await_end(&a);
+        assert_true(a.status != DW_OK || answers);
+        assert_string_equal((char *)a.answer.bytes, a.status == DW_OK ? "all" : "");
+    }
+    drop_folder(f);
+}
+
+/* Its time may be over while the message that took the ticket is being written. */
+static void test_later_timeouts(void **state)
+{
+    runtime_fixture *f = *state;
+    char path[64];
+    f->path = folder(path);
+    runtime_open(f);
+    runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+    for (unsigned i = 0; i < 40; i++) {
+        asked a = {.busy = 0};
+        ask(f, &a, talker.text, "r", 1 + i / 4);
+        await_end(&a);
+        assert_int_equal(a.status, DW_E_LIMIT);
+        assert_non_null(strstr(a.message, "no answer within"));
+    }
+    runtime_close(f);
+    drop_folder(f);
+}
+
+/* A runtime that closes does not wait for who takes nothing. */
+static void check_close(runtime_fixture *f)
+{
+    asked a = {.busy = UINT_MAX};
+    runtime_open(f);
+    runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+    ask(f, &a, talker.text, "aend", 0);
+    await_refusal(&a, UINT_MAX);
+    runtime_close(f);
+    await_end(&a);
+    assert_int_equal(a.status, DW_E_STATE);
+    assert_non_null(strstr(a.message, "3 bytes of the answer were not taken"));
+}
+
+static void test_later_untaken_at_close(void **state)
+{
+    runtime_fixture *f = *state;
+    char path[64];
+    check_close(f);
+    f->path = folder(path);
+    check_close(f);
+    f->works_on_request = true;
+    check_close(f);
+    f->works_on_request = false;
+    drop_folder(f);
+}
+
 /* In a folder the same; and tickets outlast the process, which whoever waited did not. */
 static void test_later_in_a_folder(void **state)
 {
@@ -225,11 +411,7 @@ static void test_later_in_a_folder(void **state)
         tell(f, &talker, "zbehind a restart", DW_OK); /* it has its ticket still */
         tell(f, &talker, "zagain", DW_E_NOT_FOUND);
         runtime_close(f);
-        f->path = NULL;
-        f->durability = DW_DURABLE_DEFAULT;
-        char command[96];
-        (void)snprintf(command, sizeof command, "rm -r %s", path);
-        assert_int_equal(system(command), 0);
+        drop_folder(f);
     }
 }
 
@@ -249,10 +431,7 @@ static void test_later_on_request(void **state)
     assert_string_equal((char *)a.answer.bytes, "by a timer");
     runtime_close(f);
     f->works_on_request = false;
-    f->path = NULL;
-    char command[96];
-    (void)snprintf(command, sizeof command, "rm -r %s", path);
-    assert_int_equal(system(command), 0);
+    drop_folder(f);
 }
 
 /* A spawn that cannot succeed fails where it is asked for. */
@@ -275,7 +454,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         runtime_test(test_later_in_memory),       runtime_test(test_later_ends),
         runtime_test(test_later_is_not_for_ever), runtime_test(test_later_in_a_folder),
-        runtime_test(test_later_on_request),      runtime_test(test_spawns_that_cannot_be),
+        runtime_test(test_later_on_request),      runtime_test(test_later_unread),
+        runtime_test(test_later_restart),         runtime_test(test_later_stopped_at_work),
+        runtime_test(test_later_timeouts),        runtime_test(test_later_untaken_at_close),
+        runtime_test(test_spawns_that_cannot_be),
     };
     wasm_signals_save();
     return cmocka_run_group_tests_name("runtime_later", tests, runtime_fixture_open,
