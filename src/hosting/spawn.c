@@ -249,6 +249,11 @@ static dw_status open_models(dw__op *op, dw__spawning *plan, dw_model **models, 
     }
     op->param = "model";
     for (size_t i = 0; i < plan->model_count && status == DW_OK; i++) {
+        const dw_named_model *named = dw_models_find(server, plan->models[i]);
+        status = named != NULL ? dw_models_granted(named, op->tenant, err) : DW_OK;
+        if (status != DW_OK) {
+            return status;
+        }
         status = dw_model_pool_take(server->pool, plan->models[i], &models[i], err);
         if (status != DW_OK && server->keys != NULL && !op->own_user) {
             dw_models_hide_file(err, plan->models[i]);

@@ -44,8 +44,7 @@ struct dw_model {
     dw_model_extra extra;
 };
 
-/* The name shown to people: general.name, else the file's own. */
-static char *name_of(const dw_gguf *gguf, const char *path)
+char *dw_model_name_of(const dw_gguf *gguf, const char *path)
 {
     dw_gguf_string text;
     if (dw_gguf_text(gguf, "general.name", &text, NULL) == DW_OK && text.bytes > 0 &&
@@ -373,7 +372,7 @@ static dw_status load(dw_model *model, const char *path, const dw_model_options 
     if (status != DW_OK) {
         return status;
     }
-    model->name = name_of(model->gguf, path);
+    model->name = dw_model_name_of(model->gguf, path);
     return model->name != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a name");
 }
 
@@ -418,7 +417,7 @@ dw_status dw_model_load(dw_model **out, dw_device *device, const char *path, dw_
 
 dw_status dw_model_set_file_name(dw_model *model, const char *name, dw_error *err)
 {
-    char *own = name_of(model->gguf, name);
+    char *own = dw_model_name_of(model->gguf, name);
     if (own == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a model's name");
     }

@@ -21,6 +21,9 @@ dw_status dw_model_load_with(dw_model **out, dw_device *device, const char *path
 /* The file's name in the place of that of its path, for a model that has no name of its own; before
  * anybody else has the model. Errors: DW_E_MEMORY. */
 dw_status dw_model_set_file_name(dw_model *model, const char *name, dw_error *err);
+/* The name shown to people, which tenants are granted it by: general.name, else that of the file
+ * `path`. The caller's, for dw_free; NULL: no memory. */
+char *dw_model_name_of(const dw_gguf *gguf, const char *path);
 
 /* Whether the files that weights are read from are as long as they were: after a step, before its
  * results are used. Errors: DW_E_IO (which file). Thread: any. */

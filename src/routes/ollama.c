@@ -240,7 +240,12 @@ static void load_only(answer *a, bool unloads)
         return;
     }
     a->waiter = (dw_model_waiter){.on_model = on_model, .owner = a};
+    a->reply.status = dw_models_granted(named, a->reply.tenant, &a->reply.error);
+    bool goes = a->reply.status == DW_OK;
     dw_reply_go(&a->reply);
+    if (!goes) {
+        return;
+    }
     dw_models_want(named, &a->waiter);
 }
 

@@ -196,6 +196,27 @@ dw_status dw__tenant_may_call(dw_runtime *runtime, const dw__record *record, con
     return status;
 }
 
+/* With the lock. */
+static dw_status check_model(const dw_runtime *runtime, const char *name, const char *model,
+                             dw_error *err)
+{
+    const dw__tenant *tenant = dw__find_tenant(runtime, name);
+    return tenant == NULL || may_have(tenant->models, tenant->model_count, model)
+               ? DW_OK
+               : dw_fail(err, DW_E_DENIED, "tenant '%s' may not have model '%.100s'", name, model);
+}
+
+dw_status dw_runtime_may_have_model(dw_runtime *runtime, const char *tenant, const char *model,
+                                    dw_error *err)
+{
+    dw_status status = dw__enter_open(runtime, err);
+    if (status == DW_OK) {
+        status = check_model(runtime, tenant, model, err);
+        dw__leave(runtime, false);
+    }
+    return status;
+}
+
 dw_status dw__tenant_may_have(dw_runtime *runtime, const char *name, dw_model *const *models,
                               size_t count, dw_error *err)
 {
@@ -203,14 +224,10 @@ dw_status dw__tenant_may_have(dw_runtime *runtime, const char *name, dw_model *c
     if (status != DW_OK) {
         return status;
     }
-    const dw__tenant *tenant = dw__find_tenant(runtime, name);
-    for (size_t i = 0; i < count && status == DW_OK && tenant != NULL; i++) {
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
         dw_model_info info = {.struct_bytes = sizeof info};
         dw_model_get_info(models[i], &info);
-        if (!may_have(tenant->models, tenant->model_count, info.name)) {
-            status = dw_fail(err, DW_E_DENIED, "tenant '%s' may not have model '%.100s'", name,
-                             info.name);
-        }
+        status = check_model(runtime, name, info.name, err);
     }
     dw__leave(runtime, false);
     return status;

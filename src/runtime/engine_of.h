@@ -9,5 +9,9 @@ dw_engine *dw_runtime_engine(dw_runtime *runtime);
 /* Whether somebody said what the tenant may do; false: nobody made it, or dw_runtime_options'
  * makes_tenants alone, with all that "" has. Thread: any. */
 bool dw_runtime_tenant_is_set(dw_runtime *runtime, const char *name);
+/* Whether the tenant's actors may be granted the model of that name (dw_model_info). Thread: any.
+ * Errors: DW_E_DENIED, DW_E_STATE. */
+dw_status dw_runtime_may_have_model(dw_runtime *runtime, const char *tenant, const char *model,
+                                    dw_error *err);
 
 #endif

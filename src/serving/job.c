@@ -85,6 +85,11 @@ void dw_job_begin(dw_server *server, dw_exchange *exchange,
     if (model == NULL) {
         dw_fault_set(&fault, 404, "model", "The model '%.100s' does not exist", name);
     }
+    dw_error error;
+    if (model != NULL &&
+        dw_models_granted(model, dw_tenant_of(server, exchange), &error) != DW_OK) {
+        dw_fault_set(&fault, dw_http_status(error.code), "model", "%s", error.message);
+    }
     dw_job *job = dw_fault_is_set(&fault) ? NULL : dw_alloc(1, sizeof *job);
     if (job == NULL) {
         dw_fault_set(&fault, 503, NULL, "no memory for a request");

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "runtime/engine_of.h"
 #include "serving/serving.h"
 
 dw_status dw_models_create(dw_server *server, dw_model_pool *pool, dw_error *err)
@@ -64,6 +65,19 @@ double dw_models_fraction(const dw_model_pool_info *info)
 bool dw_models_may_command(const dw_server *server, const dw_exchange *exchange)
 {
     return server->keys == NULL || dw_exchange_is_own_user(exchange);
+}
+
+dw_status dw_models_granted(const dw_named_model *named, const char *tenant, dw_error *err)
+{
+    char name[DW_POOL_NAME_BYTES];
+    const dw_server *server = named->server;
+    if (!dw_pool_own_name(server->pool, named->index, name)) {
+        return DW_OK; /* it cannot be loaded, or the runtime looks when it is */
+    }
+    dw_status status = dw_runtime_may_have_model(server->runtime, tenant, name, err);
+    return status == DW_E_DENIED ? dw_fail(err, status, "tenant '%s' may not have model '%.100s'",
+                                           tenant, named->name)
+                                 : status;
 }
 
 void dw_models_hide_file(dw_error *error, const char *name)

@@ -26,6 +26,7 @@ typedef struct entry {
     dw_model_pool *pool;
     char *name;
     char *path;
+    char *own_name; /* the model's, by the head of its file; NULL: that cannot be read */
     bool named;
     dw_model *model; /* counted; NULL: it is not loaded */
     dw_model_state state;
@@ -81,13 +82,17 @@ static uint64_t default_keep(const dw_model_pool *pool)
     return ms != 0 && ms < UINT64_MAX / MS ? ms * MS : UINT64_MAX;
 }
 
-/* What the head of a file says of its weights; 0: nothing. */
-static uint64_t weights_of(const char *path, dw_error *err)
+/* What the head of a file says of its weights; 0: nothing. `name` (NULL: it is not wanted): the
+ * model's, for dw_free. */
+static uint64_t weights_of(const char *path, char **name, dw_error *err)
 {
     dw_gguf *gguf = NULL;
     dw_gguf_info info = {.struct_bytes = sizeof info};
     if (dw_gguf_open(&gguf, path, err) == DW_OK) {
         (void)dw_gguf_get_info(gguf, &info);
+        if (name != NULL) {
+            *name = dw_model_name_of(gguf, path);
+        }
     }
     dw_gguf_close(gguf);
     return info.weights_bytes;
@@ -338,7 +343,7 @@ static dw_status load_model(entry *e, dw_model **model, char fingerprint[DW_FING
                                   .on_fingerprint = on_fingerprint,
                                   .fingerprint_user = e,
                                   .chat_template = options->chat_template};
-    uint64_t bytes = weights_of(e->path, err);
+    uint64_t bytes = weights_of(e->path, NULL, err);
     e->pool->round++;
     lock(e->pool);
     e->bytes = bytes;
@@ -417,6 +422,11 @@ static void load(entry *e)
     if (status == DW_OK) {
         e->info = (dw_model_info){.struct_bytes = sizeof e->info};
         (void)dw_model_get_info(model, &e->info);
+        char *own_name = dw_strdup(e->info.name);
+        if (own_name != NULL) { /* the file may be another since */
+            dw_free(e->own_name);
+            e->own_name = own_name;
+        }
         e->info.name = NULL;
         e->bytes = e->info.weights_bytes;
         e->known = true;
@@ -729,7 +739,7 @@ dw_status dw_model_pool_add(dw_model_pool *pool, const char *name, const char *p
                            : dw_fail(err, DW_E_STATE, "two models are called '%.80s'", name);
     if (status == DW_OK) {
         e->named = true;
-        e->bytes = weights_of(path, NULL);
+        e->bytes = weights_of(path, &e->own_name, NULL);
     }
     unlock(pool);
     return status;
@@ -740,6 +750,15 @@ static void keep(entry *e, uint64_t keep_ms)
     e->keep_ns = keep_ms < UINT64_MAX / 4 / MS ? keep_ms * MS : UINT64_MAX;
     e->retry_ns = 0;
     (void)pthread_cond_signal(&e->pool->wanted);
+}
+
+bool dw_pool_own_name(dw_model_pool *pool, size_t index, char name[DW_POOL_NAME_BYTES])
+{
+    lock(pool);
+    const char *own = pool->entries[index]->own_name;
+    (void)snprintf(name, DW_POOL_NAME_BYTES, "%s", own != NULL ? own : "");
+    unlock(pool);
+    return name[0] != '\0';
 }
 
 void dw_pool_keep(dw_model_pool *pool, size_t index, uint64_t keep_ms)
@@ -888,6 +907,7 @@ void dw_model_pool_destroy(dw_model_pool *pool)
         dw_model_unref(pool->entries[i]->model);
         dw_free(pool->entries[i]->name);
         dw_free(pool->entries[i]->path);
+        dw_free(pool->entries[i]->own_name);
         dw_free(pool->entries[i]);
     }
     dw_free((char *)(uintptr_t)pool->options.chat_template);

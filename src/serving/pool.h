@@ -5,6 +5,7 @@
 #include "driftwood.h"
 
 #define DW_POOL_MODELS_MAX 256
+#define DW_POOL_NAME_BYTES 256
 
 /* Who waits for a model: the caller's, until on_end. */
 typedef struct dw_pool_waiter {
@@ -22,6 +23,9 @@ typedef struct dw_pool_waiter {
 void dw_pool_want(dw_model_pool *pool, size_t index, dw_pool_waiter *waiter);
 /* dw_model_pool_keep, by number. */
 void dw_pool_keep(dw_model_pool *pool, size_t index, uint64_t keep_ms);
+/* The model's own name (dw_model_info), which it has before it is loaded. false: its file cannot be
+ * read. */
+bool dw_pool_own_name(dw_model_pool *pool, size_t index, char name[DW_POOL_NAME_BYTES]);
 /* A load that is under way, and those that wait for their turn, fail with DW_E_CANCELLED. */
 void dw_pool_cancel_loads(dw_model_pool *pool);
 

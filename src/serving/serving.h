@@ -117,6 +117,9 @@ void dw_models_info(const dw_named_model *named, dw_model_pool_info *info);
 double dw_models_fraction(const dw_model_pool_info *info);
 /* Whether who asks may say when models come and go: where anybody may ask, or the user himself. */
 bool dw_models_may_command(const dw_server *server, const dw_exchange *exchange);
+/* Whether the tenant may have it: before it is loaded, for which others may have to go. Errors:
+ * DW_E_DENIED, DW_E_STATE. */
+dw_status dw_models_granted(const dw_named_model *named, const char *tenant, dw_error *err);
 /* Of a load that failed, for others than the user himself: without the file that it failed over,
  * which /v1/models tells him. What says that there is no room, or a server that ends, stays. */
 void dw_models_hide_file(dw_error *error, const char *name);

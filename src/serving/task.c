@@ -124,6 +124,10 @@ dw_status dw_task_begin(dw_task **out, dw_server *server, const dw_task_request 
         return dw_fail(err, DW_E_NOT_FOUND, "The model '%.100s' does not exist",
                        request->model != NULL ? request->model : "");
     }
+    dw_status granted = dw_models_granted(model, request->tenant, err);
+    if (granted != DW_OK) {
+        return granted;
+    }
     if (server->task_count >= TASKS_MAX) {
         return dw_fail(err, DW_E_BUSY, "%d requests are under way", TASKS_MAX);
     }

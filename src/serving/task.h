@@ -50,8 +50,9 @@ typedef struct dw_task_request {
     void *user;
 } dw_task_request;
 
-/* Copied but for ops and user. Errors: DW_E_NOT_FOUND (no such model), DW_E_BUSY (as many as may
- * be are under way), DW_E_MEMORY, DW_E_STATE (the server is leaving): then nothing is called. */
+/* Copied but for ops and user. Errors: DW_E_NOT_FOUND (no such model), DW_E_DENIED (the tenant may
+ * not have it), DW_E_BUSY (as many as may be are under way), DW_E_MEMORY, DW_E_STATE (the server is
+ * leaving): then nothing is called. */
 dw_status dw_task_begin(dw_task **out, dw_server *server, const dw_task_request *request,
                         dw_error *err);
 /* Nobody waits for it any more: the device stops working for it, and nothing is called. */

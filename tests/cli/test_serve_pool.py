@@ -276,6 +276,33 @@ class Pool(unittest.TestCase):
         self.assertEqual(server.end(), 0, server.errors)
 
 
+    def test_a_model_that_was_not_granted_is_not_loaded(self):
+        """Nor do others go for it; whose tenant was granted it, by the model's own name, has it."""
+        lines = [new_key(tenant) for tenant in ("some", "none")]
+        keys, manifest = (os.path.join(self.place.name, name) for name in ("keys", "manifest.json"))
+        with open(keys, "w", encoding="utf-8") as file:
+            file.write("".join(line + "\n" for _, line in lines))
+        with open(manifest, "w", encoding="utf-8") as file:
+            json.dump({"tenants": {"some": {"models": ["tiny"]}, "none": {"models": []}}}, file)
+        server = self.serve("--keys", keys, "--manifest", manifest, model="served=" + self.tiny)
+        asked = [("/v1/completions", {"model": "served", "prompt": "sea", "max_tokens": 2}),
+                 ("/v1/completions", {"prompt": "sea", "max_tokens": 2}),
+                 ("/tokenize", {"model": "served", "content": "sea"}),
+                 ("/api/generate", {"model": "served", "prompt": "sea", "stream": False, "raw": True}),
+                 ("/api/generate", {"model": "served", "stream": False}),
+                 ("/v1/actors", {"guest": "actor_echo", "model": "served"})]
+        for path, body in [*asked, ("/v1/embeddings", {"model": "served", "input": "sea"}),
+                           ("/v1/chat/completions", {"model": "served", "messages": [user("sea")]})]:
+            status, answer = server.ask(path, body, key=lines[1][0])
+            self.assertEqual(status, 403, (path, answer))
+            self.assertIn("tenant 'none' may not have model 'served'", json.dumps(answer), path)
+        self.assertEqual(server.ask("/v1/models/served", key=lines[1][0])[1]["status"],
+                         {"value": "unloaded", "fraction": 0})
+        for path, body in asked:
+            status, answer = server.ask(path, body, key=lines[0][0])
+            self.assertIn(status, (200, 201), (path, answer))
+        self.assertEqual(server.end(), 0, server.errors)
+
     def test_others_are_not_told_where_files_lie(self):
         """A load that fails names its file to the user himself, and to anybody where there are no keys."""
         bad = os.path.join(self.place.name, "bad.gguf")
