@@ -286,22 +286,18 @@ static void label_of(char *text, size_t capacity, const char *value)
     text[at] = '\0';
 }
 
+/* Of one count or gauge, for all models. */
+static double value_of(const dw_model_pool_info *info, size_t which)
+{
+    const double values[] = {dw_models_fraction(info),
+                             info->state == DW_MODEL_LOADED ? (double)info->bytes : 0,
+                             (double)info->loads, (double)info->unloads, (double)info->failures};
+    return values[which];
+}
+
 static void put_models(dw_text *to, const dw_server *server)
 {
     static const char *const states[] = {"unloaded", "loading", "loaded"};
-    char name[256];
-    uint64_t loaded = 0;
-    head(to, "driftwood_model_state", "gauge", "Where each model is: 1 of these states is 1");
-    for (size_t i = 0; i < server->model_count; i++) {
-        dw_model_pool_info info;
-        dw_models_info(&server->models[i], &info);
-        loaded += info.state == DW_MODEL_LOADED;
-        label_of(name, sizeof name, info.name);
-        for (unsigned s = 0; s < 3; s++) {
-            put(to, "driftwood_model_state{model=\"%s\",state=\"%s\"} %d\n", name, states[s],
-                s == (unsigned)info.state);
-        }
-    }
     static const char *const counts[][3] = {
         {"driftwood_model_load_fraction", "gauge", "Of a load that is under way; 1: it is loaded"},
         {"driftwood_model_weights_bytes", "gauge", "Of a model that is loaded"},
@@ -309,20 +305,29 @@ static void put_models(dw_text *to, const dw_server *server)
         {"driftwood_model_unloads_total", "counter", "Times that it was unloaded"},
         {"driftwood_model_load_failures_total", "counter", "Loads that failed"},
     };
+    char name[256];
+    uint64_t loaded = 0;
+    dw_model_pool_info *infos = dw_alloc(server->model_count, sizeof *infos);
+    size_t count = infos != NULL ? server->model_count : 0;
+    head(to, "driftwood_model_state", "gauge", "Where each model is: 1 of these states is 1");
+    for (size_t i = 0; i < count; i++) {
+        dw_pool_counts(server->pool, server->models[i].index, &infos[i]);
+        loaded += infos[i].state == DW_MODEL_LOADED;
+        label_of(name, sizeof name, infos[i].name);
+        for (unsigned s = 0; s < 3; s++) {
+            put(to, "driftwood_model_state{model=\"%s\",state=\"%s\"} %d\n", name, states[s],
+                s == (unsigned)infos[i].state);
+        }
+    }
     for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
         head(to, counts[c][0], counts[c][1], counts[c][2]);
-        for (size_t i = 0; i < server->model_count; i++) {
-            dw_model_pool_info info;
-            dw_models_info(&server->models[i], &info);
-            bool is_loaded = info.state == DW_MODEL_LOADED;
-            const double values[] = {dw_models_fraction(&info), is_loaded ? (double)info.bytes : 0,
-                                     (double)info.loads, (double)info.unloads,
-                                     (double)info.failures};
-            label_of(name, sizeof name, info.name);
-            put(to, "%s{model=\"%s\"} %.12g\n", counts[c][0], name, values[c]);
+        for (size_t i = 0; i < count; i++) {
+            label_of(name, sizeof name, infos[i].name);
+            put(to, "%s{model=\"%s\"} %.12g\n", counts[c][0], name, value_of(&infos[i], c));
         }
     }
     gauge(to, "driftwood_models_loaded", "Models that are loaded", loaded);
+    dw_free(infos);
 }
 
 void dw_metrics_show(dw_server *server, dw_exchange *exchange, size_t held_bytes)

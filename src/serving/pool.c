@@ -788,9 +788,9 @@ size_t dw_model_pool_count(dw_model_pool *pool)
     return count;
 }
 
+/* But for idle_ms, for which the runtime goes through all actors. */
 static void describe(const entry *e, dw_model_pool_info *info)
 {
-    uint64_t now_ns = dw_os_clock_ns();
     *info = (dw_model_pool_info){
         .name = e->name,
         .path = e->path,
@@ -809,8 +809,13 @@ static void describe(const entry *e, dw_model_pool_info *info)
         .error = e->error,
     };
     memcpy(info->fingerprint, e->fingerprint, sizeof info->fingerprint);
-    uint64_t used_ns = e->model != NULL ? last_use(e, now_ns) : UINT64_MAX;
-    info->idle_ms = used_ns < now_ns ? (now_ns - used_ns) / MS : 0;
+}
+
+void dw_pool_counts(dw_model_pool *pool, size_t index, dw_model_pool_info *info)
+{
+    lock(pool);
+    describe(pool->entries[index], info);
+    unlock(pool);
 }
 
 dw_status dw_model_pool_get_info(dw_model_pool *pool, size_t index, dw_model_pool_info *info,
@@ -820,7 +825,11 @@ dw_status dw_model_pool_get_info(dw_model_pool *pool, size_t index, dw_model_poo
     lock(pool);
     size_t count = pool->count;
     if (index < count) {
-        describe(pool->entries[index], &own);
+        const entry *e = pool->entries[index];
+        uint64_t now_ns = dw_os_clock_ns();
+        uint64_t used_ns = e->model != NULL ? last_use(e, now_ns) : UINT64_MAX;
+        describe(e, &own);
+        own.idle_ms = used_ns < now_ns ? (now_ns - used_ns) / MS : 0;
     }
     unlock(pool);
     return index < count ? dw_struct_fill(info, &own, sizeof own, "dw_model_pool_info")

@@ -26,6 +26,8 @@ void dw_pool_keep(dw_model_pool *pool, size_t index, uint64_t keep_ms);
 /* The model's own name (dw_model_info), which it has before it is loaded. false: its file cannot be
  * read. */
 bool dw_pool_own_name(dw_model_pool *pool, size_t index, char name[DW_POOL_NAME_BYTES]);
+/* dw_model_pool_get_info but for idle_ms, which is 0: no actor is looked at. */
+void dw_pool_counts(dw_model_pool *pool, size_t index, dw_model_pool_info *info);
 /* A load that is under way, and those that wait for their turn, fail with DW_E_CANCELLED. */
 void dw_pool_cancel_loads(dw_model_pool *pool);
 
