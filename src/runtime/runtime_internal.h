@@ -330,6 +330,7 @@ typedef struct dw__record {
     dw__mailbox held;   /* until it is loaded: not on their way to the folder yet */
     dw__mailbox coming; /* on their way */
     uint64_t seen_row;  /* messages up to this were read when it was loaded */
+    uint64_t begun_row; /* the current message's, as it began: for whoever has no lock */
     uint64_t done_row;  /* of those that it has done the one with the highest number */
     /* Rows [undone] of messages that wait in the folder, being done by it in memory alone. */
     uint64_t *undone_rows;

@@ -53,7 +53,7 @@ dw_status dw__turn_try(dw_runtime *runtime, dw__record *record, dw_error *err)
     dw__turn_reset(runtime, record);
     turn->has_message = true;
     if (record->current != NULL) {
-        turn->row = record->current->row;
+        turn->row = record->begun_row;
         turn->work = (dw_attempted){.kind = DW_ATTEMPTED_MESSAGE, .number = turn->row};
     } else {
         turn->work.kind = DW_ATTEMPTED_OWN_MESSAGE;

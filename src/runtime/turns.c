@@ -280,6 +280,7 @@ static bool choose(dw_runtime *runtime, dw__record *record)
             return false;
         }
         record->current->working = true;
+        record->begun_row = record->current->row;
         record->due_ns = record->current->timeout_ms != 0 ? record->current->alarm.due_ns : 0;
         record->current->begun = true;
         runtime->counts.waiting--;
