@@ -636,6 +636,14 @@ static dw_status check_tenant(const char *name, const dw_tenant_options *options
     return DW_OK;
 }
 
+/* Its actors in the folder, which slept while it was absent, may have something to do. */
+static void wake_tenant(dw_runtime *runtime, const dw__tenant *tenant)
+{
+    if (tenant->actors > 0 && !runtime->options.works_on_request && !runtime->options.read_only) {
+        dw__scan_folder(runtime);
+    }
+}
+
 /* All but models, tools and folders. */
 static void take_options(dw_runtime *runtime, dw__tenant *tenant, const dw_tenant_options *own,
                          const dw_limits *limits)
@@ -696,7 +704,11 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
         dw__folders *before = tenant->folders;
         tenant->folders = folders;
         folders = before;
+        bool was_absent = tenant->absent;
         take_options(runtime, tenant, &own, &limits);
+        if (was_absent) {
+            wake_tenant(runtime, tenant);
+        }
     }
     dw__leave(runtime, false);
     dw__folders_unref(folders);

@@ -736,6 +736,29 @@ class Restarts(Base):
                 self.assertEqual(self.server.end(), 0, self.server.errors)
                 self.assertNotIn("alice", self.server.errors)
 
+    def test_what_waits_for_a_tenant_that_comes_later(self):
+        """The manifest does not name who has a key: once the server makes the tenant, its actors go on."""
+        with tempfile.TemporaryDirectory(prefix="dw-serve-") as place:
+            key, line = new_key("alice")
+            for name, text in (("keys", line + "\n"), ("manifest", '{"tenants": {"": {}}}')):
+                with open(os.path.join(place, name), "w", encoding="ascii") as file:
+                    file.write(text)
+            options = ("--keys", place + "/keys", "--manifest", place + "/manifest")
+            self.server = Server(*options, state=place + "/state")
+            actor = self.spawn("actor_echo", key=key)
+            headers = {"Authorization": "Bearer " + key}
+            connection = self.server.connect()  # nobody reads the answer: it is under way at the end
+            connection.request("POST", f"/v1/actors/{actor}/messages", b"\x0150", headers)
+            self.assertEqual(len(connection.getresponse().read(1000)), 1000)
+            self.server.end(signal.SIGKILL)
+            connection.close()
+            self.server = Server(*options, state=place + "/state")
+            until = time.monotonic() + 60
+            while (about := self.good("GET", "/v1/actors/" + actor, key=key))["messages"] == 0:
+                self.assertLess(time.monotonic(), until, about)
+                time.sleep(0.05)
+            self.assertEqual(self.server.end(), 0, self.server.errors)
+
     def test_work_under_way_when_it_leaves(self):
         """What an actor works on is waited for; long uploads are not."""
         self.server = Server()
