@@ -61,6 +61,7 @@ struct dw_model_pool {
     dw_runtime *runtime; /* NULL: none */
     bool stops;
     bool cancels; /* the load under way, and all that wait */
+    bool woken;   /* since the thread began to look, which gives the lock back in between */
     uint64_t turns;
     entry *entries[DW_POOL_MODELS_MAX]; /* [count] */
     size_t count;
@@ -74,6 +75,13 @@ static void lock(dw_model_pool *pool)
 static void unlock(dw_model_pool *pool)
 {
     (void)pthread_mutex_unlock(&pool->lock);
+}
+
+/* The thread looks at everything anew; with the lock. */
+static void wake(dw_model_pool *pool)
+{
+    pool->woken = true;
+    (void)pthread_cond_signal(&pool->wanted);
 }
 
 static uint64_t default_keep(const dw_model_pool *pool)
@@ -461,8 +469,9 @@ static void *run(void *arg)
             continue;
         }
         pool->cancels = false;
+        pool->woken = false;
         uint64_t due_ns = unload_idle(pool);
-        if (next_wanted(pool) == NULL && !pool->stops) {
+        if (!pool->woken) {
             (void)(due_ns == UINT64_MAX
                        ? pthread_cond_wait(&pool->wanted, &pool->lock) == 0
                        : dw_os_cond_wait_until(&pool->wanted, &pool->lock, due_ns));
@@ -501,7 +510,7 @@ static bool begin_want(entry *e, dw_pool_waiter *waiter)
         e->state = DW_MODEL_LOADING;
         e->done = e->total = 0;
         e->turn = ++pool->turns;
-        (void)pthread_cond_signal(&pool->wanted);
+        wake(pool);
     }
     return false;
 }
@@ -635,7 +644,7 @@ static void leave_to_thread(entry *e)
 {
     e->users--;
     if (e->users == 0 && e->keep_ns != UINT64_MAX) {
-        (void)pthread_cond_signal(&e->pool->wanted);
+        wake(e->pool);
     }
 }
 
@@ -749,7 +758,7 @@ static void keep(entry *e, uint64_t keep_ms)
 {
     e->keep_ns = keep_ms < UINT64_MAX / 4 / MS ? keep_ms * MS : UINT64_MAX;
     e->retry_ns = 0;
-    (void)pthread_cond_signal(&e->pool->wanted);
+    wake(e->pool);
 }
 
 bool dw_pool_own_name(dw_model_pool *pool, size_t index, char name[DW_POOL_NAME_BYTES])
@@ -887,7 +896,7 @@ void dw_pool_cancel_loads(dw_model_pool *pool)
 {
     lock(pool);
     pool->cancels = true;
-    (void)pthread_cond_signal(&pool->wanted);
+    wake(pool);
     unlock(pool);
 }
 
@@ -895,7 +904,7 @@ void dw_model_pool_stop(dw_model_pool *pool)
 {
     lock(pool);
     pool->stops = true;
-    (void)pthread_cond_signal(&pool->wanted);
+    wake(pool);
     unlock(pool);
     if (pool->has_thread) {
         (void)pthread_join(pool->thread, NULL);
