@@ -6,7 +6,6 @@
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
 #include "guest_abi/guest_steps.h"
-#include "inference/embeddings.h"
 #include "model/token_rows.h"
 
 static_assert(DW_POOLING_NONE == (int)DW_POOL_NONE && DW_POOLING_LAST == (int)DW_POOL_LAST,
@@ -273,17 +272,6 @@ static dw_status embed_ranges(dw_instance *instance, const wasmtime_val_raw_t *a
     return DW_OK;
 }
 
-typedef struct embed_work {
-    dw_model *model;
-    dw_embed_step step;
-} embed_work;
-
-static dw_status do_embed(void *arg, dw_error *err)
-{
-    const embed_work *work = arg;
-    return dw_embed(work->model, &work->step, err);
-}
-
 /* model, tokens, count, pooling, flags, embedding */
 static int32_t embed(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -304,7 +292,7 @@ static int32_t embed(dw_instance *instance, const wasmtime_val_raw_t *args)
         return dw_fail(err, DW_E_CANCELLED, "cancelled");
     }
     const dw_model_shape *shape = dw_model_shape_of(model);
-    embed_work work = {
+    dw__embed_work work = {
         .model = model,
         .step = {.pooling = pooling == DW_POOLING_MODEL ? shape->pooling : (dw_pooling)pooling,
                  .normalize = dw__u32(&args[4]) == DW_EMBED_NORMALIZE,
@@ -316,7 +304,7 @@ static int32_t embed(dw_instance *instance, const wasmtime_val_raw_t *args)
         status = dw_instance_view(instance, &work.step.view, err);
     }
     if (status == DW_OK) {
-        status = dw_instance_compute(instance, do_embed, &work, err);
+        status = dw_instance_compute(instance, dw__do_embed, &work, err);
     }
     return status != DW_OK ? (int32_t)status : (int32_t)shape->embedding_length;
 }

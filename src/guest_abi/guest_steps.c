@@ -78,3 +78,9 @@ dw_status dw__make_window(dw_instance *instance, dw_context *context, uint32_t c
     dw_context_window(context, &work.sink, &window);
     return dw_instance_compute(instance, do_slide, &work, err);
 }
+
+dw_status dw__do_embed(void *work, dw_error *err)
+{
+    const dw__embed_work *own = work;
+    return dw_embed(own->model, &own->step, err);
+}

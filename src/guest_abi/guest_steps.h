@@ -2,6 +2,7 @@
 #ifndef DW_GUEST_ABI_GUEST_STEPS_H
 #define DW_GUEST_ABI_GUEST_STEPS_H
 
+#include "inference/embeddings.h"
 #include "wasm/guest_instance.h"
 
 /* A handle for a new context, charged to the guest by who calls (DW_PART_KV); else a negative
@@ -12,6 +13,12 @@ int32_t dw__open_context(dw_instance *instance, dw_model *model, uint32_t tokens
  * those of dw_sampler_set_grammar and dw_json_grammar_make_for. */
 dw_status dw__hold_to(dw_instance *instance, dw_guest_sampler *sampler, const char *text,
                       size_t bytes, bool is_schema, dw_error *err);
+/* dw_embed as work of the device (dw_instance_compute). */
+typedef struct dw__embed_work {
+    dw_model *model;
+    dw_embed_step step;
+} dw__embed_work;
+dw_status dw__do_embed(void *work, dw_error *err);
 /* A step of the guest's: whom it counts for, who may stop it, who is told how far it is. */
 dw_step dw__step_of(dw_instance *instance);
 /* Where the choice->top_count likeliest tokens of the context's model are to go;

@@ -11,7 +11,6 @@
 #include "base/os.h"
 #include "guest_abi/guest_call.h"
 #include "guest_abi/guest_steps.h"
-#include "inference/embeddings.h"
 #include "nn/nn_settings.h"
 
 /* The plugin keeps so many tokens of a context free for what follows a prompt. */
@@ -199,6 +198,20 @@ static dw_status renew_sampler(dw_instance *instance, dw_nn_execution *execution
     return status;
 }
 
+/* Whether there is a prompt, and room behind it. DW__NN_OK, DW__NN_PROMPT_TOO_LONG or a status. */
+static int32_t check_prompt(const dw_nn_execution *execution, uint32_t capacity, dw_error *err)
+{
+    if (execution->token_count == 0) {
+        return dw_fail(err, DW_E_ARG, "no prompt: set_input(0) gives it");
+    }
+    if ((uint64_t)execution->token_count + TOKENS_BEHIND_PROMPT > capacity) {
+        (void)dw_fail(err, DW_E_LIMIT, "the prompt has %u tokens, the context %u, less %u",
+                      execution->token_count, capacity, TOKENS_BEHIND_PROMPT);
+        return DW__NN_PROMPT_TOO_LONG;
+    }
+    return DW__NN_OK;
+}
+
 /* How many of the execution's tokens the context has at its beginning already: the rest is to be
  * computed, the last at least. What it has beyond is dropped. */
 static dw_status align(dw_context *context, const dw_nn_execution *execution, uint32_t *from,
@@ -269,21 +282,27 @@ typedef struct generated {
     uint32_t count;
     int32_t end;
     int32_t stop_index;
+    bool streams; /* to the guest's standard output, too */
 } generated;
 
-static int32_t end_of(const generated *results)
+/* What is there of tokens and was not taken yet becomes text. */
+static dw_status take_new(dw_instance *instance, dw_nn_execution *execution,
+                          dw_generation *generation, const generated *results, uint32_t *taken,
+                          dw_error *err)
 {
-    switch (results->end) {
-    case DW_GENERATE_FULL:
-        return DW__NN_FULL;
-    default:
-        return results->end < 0 ? results->end : DW__NN_OK;
+    dw_status status = DW_OK;
+    uint32_t count = generation->token_count;
+    generation->told = count;
+    while (*taken < count && status == DW_OK) {
+        status =
+            take_token(instance, execution, results->tokens[(*taken)++], results->streams, err);
     }
+    return status;
 }
 
-/* What has come becomes text; until the generation has ended. */
+/* Until the generation has ended. */
 static int32_t follow(dw_instance *instance, dw_nn_execution *execution, dw_generation *generation,
-                      const generated *results, bool streams)
+                      const generated *results)
 {
     dw_error *err = dw_instance_error(instance);
     dw_error failure = {.code = DW_OK};
@@ -291,35 +310,26 @@ static int32_t follow(dw_instance *instance, dw_nn_execution *execution, dw_gene
     dw_status status = DW_OK;
     while (status == DW_OK && generation->end == DW_GENERATE_GOES_ON) {
         dw_instance_generation_wait(instance, generation);
-        uint32_t count = generation->token_count;
-        generation->told = count;
-        while (taken < count && status == DW_OK) {
-            status = take_token(instance, execution, results->tokens[taken++], streams, &failure);
-        }
+        status = take_new(instance, execution, generation, results, &taken, &failure);
         if (generation->end == DW_GENERATE_GOES_ON && dw_instance_cancelled(instance)) {
             break;
         }
     }
     dw_instance_generation_end(instance, generation);
-    while (status == DW_OK && taken < generation->token_count) { /* that came with its end */
-        status = take_token(instance, execution, results->tokens[taken++], streams, &failure);
+    if (status == DW_OK) { /* what came with its end */
+        status = take_new(instance, execution, generation, results, &taken, &failure);
     }
     int32_t end = generation->end;
-    dw_error own = generation->error;
+    failure = status == DW_OK ? generation->error : failure;
     dw_instance_generation_drop(instance, generation);
-    if (status != DW_OK) {
+    if (status != DW_OK || end < 0) {
         *err = failure;
-        return status;
-    }
-    if (end < 0) {
-        *err = own;
-        return end;
+        return status != DW_OK ? (int32_t)status : end;
     }
     if (end == DW_GENERATE_LEFT) {
         return dw_fail(err, DW_E_CANCELLED, "cancelled");
     }
-    const generated told = {.end = end};
-    return end_of(&told);
+    return end == DW_GENERATE_FULL ? DW__NN_FULL : DW__NN_OK;
 }
 
 static dw_status begin(dw_instance *instance, const dw_nn_execution *execution, dw_context *context,
@@ -367,13 +377,9 @@ static int32_t generate(dw_instance *instance, dw_nn_execution *execution,
         return err->code;
     }
     uint32_t capacity = dw_context_capacity(context);
-    if (execution->token_count == 0) {
-        return dw_fail(err, DW_E_ARG, "no prompt: set_input(0) gives it");
-    }
-    if ((uint64_t)execution->token_count + TOKENS_BEHIND_PROMPT > capacity) {
-        (void)dw_fail(err, DW_E_LIMIT, "the prompt has %u tokens, the context %u, less %u",
-                      execution->token_count, capacity, TOKENS_BEHIND_PROMPT);
-        return DW__NN_PROMPT_TOO_LONG;
+    int32_t fits = check_prompt(execution, capacity, err);
+    if (fits != DW__NN_OK) {
+        return fits;
     }
     /* The last is chosen when the context is full; one more, so that this is what ends it. */
     uint32_t room = capacity - execution->token_count + 2;
@@ -385,16 +391,17 @@ static int32_t generate(dw_instance *instance, dw_nn_execution *execution,
         return status;
     }
     dw_account_scope before = dw_account_enter(dw_instance_account(instance), DW_PART_TEXTS);
-    generated results = {.tokens = dw_alloc(room, sizeof(int32_t)), .room = room};
+    generated results = {.tokens = dw_alloc(room, sizeof(int32_t)),
+                         .room = room,
+                         .streams = settings->streams_stdout};
     dw_account_leave(before);
     if (results.tokens == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for %u tokens", room);
     }
     dw_generation *generation = NULL;
     status = begin(instance, execution, context, settings, &results, &generation);
-    int32_t answer = status == DW_OK ? follow(instance, execution, generation, &results,
-                                              settings->streams_stdout)
-                                     : (int32_t)status;
+    int32_t answer =
+        status == DW_OK ? follow(instance, execution, generation, &results) : (int32_t)status;
     dw_free(results.tokens);
     return answer;
 }
@@ -411,13 +418,9 @@ static int32_t single(dw_instance *instance, dw_nn_execution *execution,
         return err->code;
     }
     uint32_t capacity = dw_context_capacity(context);
-    if (execution->token_count == 0) {
-        return dw_fail(err, DW_E_ARG, "no prompt: set_input(0) gives it");
-    }
-    if (!execution->begun && (uint64_t)execution->token_count + TOKENS_BEHIND_PROMPT > capacity) {
-        (void)dw_fail(err, DW_E_LIMIT, "the prompt has %u tokens, the context %u, less %u",
-                      execution->token_count, capacity, TOKENS_BEHIND_PROMPT);
-        return DW__NN_PROMPT_TOO_LONG;
+    int32_t fits = execution->begun ? DW__NN_OK : check_prompt(execution, capacity, err);
+    if (fits != DW__NN_OK) {
+        return fits;
     }
     if (execution->token_count > capacity) {
         return DW__NN_FULL;
@@ -462,17 +465,6 @@ static int32_t single(dw_instance *instance, dw_nn_execution *execution,
 
 /* ---- embeddings ----------------------------------------------------------------------------- */
 
-typedef struct embed_work {
-    dw_model *model;
-    dw_embed_step step;
-} embed_work;
-
-static dw_status do_embed(void *arg, dw_error *err)
-{
-    const embed_work *work = arg;
-    return dw_embed(work->model, &work->step, err);
-}
-
 /* The row as the plugin writes it. */
 static dw_status write_row(dw_nn_execution *execution, const float *row, uint32_t length,
                            dw_error *err)
@@ -494,15 +486,15 @@ static dw_status embed_in(dw_instance *instance, dw_nn_execution *execution,
 {
     const dw_model_shape *shape = dw_model_shape_of(execution->model);
     char *base = dw_region_base(region);
-    embed_work work = {.model = execution->model,
-                       .step = {.tokens = (int32_t *)(void *)base,
-                                .token_count = execution->prompt_count,
-                                .pooling = settings->pooling == DW_POOLING_MODEL
-                                               ? shape->pooling
-                                               : (dw_pooling)settings->pooling,
-                                .normalize = true,
-                                .counters = dw_instance_counters(instance),
-                                .stop = dw_instance_stop(instance)}};
+    dw__embed_work work = {.model = execution->model,
+                           .step = {.tokens = (int32_t *)(void *)base,
+                                    .token_count = execution->prompt_count,
+                                    .pooling = settings->pooling == DW_POOLING_MODEL
+                                                   ? shape->pooling
+                                                   : (dw_pooling)settings->pooling,
+                                    .normalize = true,
+                                    .counters = dw_instance_counters(instance),
+                                    .stop = dw_instance_stop(instance)}};
     size_t tokens_bytes = execution->prompt_count * sizeof(int32_t);
     tokens_bytes = (tokens_bytes + DW_TENSOR_ALIGN - 1) / DW_TENSOR_ALIGN * DW_TENSOR_ALIGN;
     work.step.rows = (float *)(void *)(base + tokens_bytes);
@@ -513,7 +505,7 @@ static dw_status embed_in(dw_instance *instance, dw_nn_execution *execution,
     dw_status status = dw_device_view_create(&work.step.view, dw_instance_device(instance), region,
                                              DW_VIEW_STAGEABLE, err);
     if (status == DW_OK) {
-        status = dw_instance_compute(instance, do_embed, &work, err);
+        status = dw_instance_compute(instance, dw__do_embed, &work, err);
     }
     if (status == DW_OK) {
         dw_account_scope before = dw_account_enter(dw_instance_account(instance), DW_PART_TEXTS);

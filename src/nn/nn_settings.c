@@ -75,7 +75,6 @@ static dw_status check_range(const char *key, double value, double least, double
                          most);
 }
 
-/* A number, which guests also give as a text: what they read from their environment. */
 static dw_status number_of(const char *key, const json_t *value, double *number, dw_error *err)
 {
     if (!json_is_number(value)) {
