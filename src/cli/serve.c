@@ -339,13 +339,16 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
 {
     serving *s = user;
     dw_status status = dw_model_pool_find(s->pool, name, fingerprint, model, err);
-    if (status == DW_OK || status == DW_E_BUSY || s->keys_path == NULL) {
+    if (status == DW_OK || s->keys_path == NULL) {
         return status;
     }
-    /* Actors' owners are told; on_change has told the user himself which file it was. */
+    /* Actors' owners are told; on_change has told the user himself which file it was, and which
+     * models have its room. */
     return dw_fail(err, status,
                    status == DW_E_NOT_FOUND
                        ? "the actor's model '%.80s' is neither served nor in the cache"
+                   : status == DW_E_BUSY
+                       ? "the actor's model '%.80s' has no room now: others are in use that have it"
                        : "the actor's model '%.80s' could not be loaded",
                    name);
 }

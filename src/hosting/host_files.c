@@ -6,6 +6,7 @@
 #include "base/os.h"
 #include "hosting/host.h"
 #include "hosting/spawn.h"
+#include "runtime/engine_of.h"
 
 #define PIECE_BYTES ((size_t)256 << 10)
 #define BACKLOG_MAX ((size_t)1 << 20)
@@ -108,11 +109,24 @@ DW__HANDLER(dw__on_actors_export)
 
 /* ---- uploads -------------------------------------------------------------------------------- */
 
+static bool may_have(void *user, const char *model)
+{
+    const dw__op *op = user;
+    return dw_runtime_may_have_model(op->runtime, op->tenant, model, NULL) != DW_E_DENIED;
+}
+
 static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
                             dw_error *err)
 {
-    const dw_server *server = dw__host_server(((dw__op *)user)->host);
-    return dw_model_pool_find(server->pool, name, fingerprint, model, err);
+    const dw__op *op = user;
+    const dw_server *server = dw__host_server(op->host);
+    const dw_pool_wanted wanted = {
+        .name = name, .fingerprint = fingerprint, .may_have = may_have, .user = user};
+    dw_status status = dw_pool_find_granted(server->pool, &wanted, model, err);
+    if (status != DW_OK && status != DW_E_NOT_FOUND && server->keys != NULL && !op->own_user) {
+        dw_models_hide_others(err, name);
+    }
+    return status;
 }
 
 /* One that the tenant has uploaded; to the user himself also what is in the state folder. */

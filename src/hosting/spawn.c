@@ -239,24 +239,35 @@ dw_status dw__op_find_module(dw__op *op, dw_error *err)
     return status;
 }
 
+/* Names of models that are served; files are for the user himself. */
+static bool is_file(const dw__op *op, const char *name)
+{
+    return op->own_user && name[0] == '/';
+}
+
 /* Loaded, each counted. */
 static dw_status open_models(dw__op *op, dw__spawning *plan, dw_model **models, dw_error *err)
 {
+    char what[DW_MODELS_MISSING_BYTES];
     dw_server *server = dw__host_server(op->host);
     dw_status status = DW_OK;
-    if (!plan->has_models && dw_module_uses_models(op->module)) {
-        plan->models[plan->model_count++] = server->models[0].name;
-    }
     op->param = "model";
-    for (size_t i = 0; i < plan->model_count && status == DW_OK; i++) {
-        const dw_named_model *named = dw_models_find(server, plan->models[i]);
-        status = named != NULL ? dw_models_granted(named, op->tenant, err) : DW_OK;
-        if (status != DW_OK) {
-            return status;
+    if (!plan->has_models && dw_module_uses_models(op->module)) {
+        const dw_named_model *first = dw_models_find(server, op->tenant, NULL);
+        if (first == NULL) {
+            return dw_fail(err, DW_E_NOT_FOUND, "%s", dw_models_missing(NULL, what));
         }
-        status = dw_model_pool_take(server->pool, plan->models[i], &models[i], err);
+        plan->models[plan->model_count++] = first->name;
+    }
+    for (size_t i = 0; i < plan->model_count && status == DW_OK; i++) {
+        const dw_named_model *named = dw_models_find(server, op->tenant, plan->models[i]);
+        if (named == NULL && !is_file(op, plan->models[i])) {
+            return dw_fail(err, DW_E_NOT_FOUND, "%s", dw_models_missing(plan->models[i], what));
+        }
+        status = dw_model_pool_take(server->pool, named != NULL ? named->name : plan->models[i],
+                                    &models[i], err);
         if (status != DW_OK && server->keys != NULL && !op->own_user) {
-            dw_models_hide_file(err, plan->models[i]);
+            dw_models_hide_others(err, plan->models[i]);
         }
     }
     return status;
@@ -313,15 +324,15 @@ static dw_status spawn_work(dw__op *op, dw_error *err)
     return status;
 }
 
-/* Names of models that are served; files are for the user himself. */
 static void check_models(dw_server *server, const dw__op *op, const dw__spawning *plan,
                          dw_fault *fault)
 {
+    char what[DW_MODELS_MISSING_BYTES];
     for (size_t i = 0; plan != NULL && i < plan->model_count; i++) {
-        bool is_file = op->own_user && plan->models[i][0] == '/';
-        if (!is_file &&
-            (plan->models[i][0] == '\0' || dw_models_find(server, plan->models[i]) == NULL)) {
-            dw_fault_set(fault, 404, "model", "The model '%.100s' does not exist", plan->models[i]);
+        if (!is_file(op, plan->models[i]) &&
+            (plan->models[i][0] == '\0' ||
+             dw_models_find(server, op->tenant, plan->models[i]) == NULL)) {
+            dw_fault_set(fault, 404, "model", "%s", dw_models_missing(plan->models[i], what));
         }
     }
 }

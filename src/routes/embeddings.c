@@ -194,16 +194,17 @@ static void begin(dw_server *server, embedding *e, json_t *input)
 
 static void answer_request(dw_server *server, dw_exchange *exchange, shape of)
 {
+    char what[DW_MODELS_MISSING_BYTES];
     dw_fault fault = {.status = 0};
     json_t *body = dw_params_body(exchange, &fault);
     json_t *input =
         body != NULL ? read_input(body, of == SHAPE_OLLAMA_ONE ? "prompt" : "input", &fault) : NULL;
     const char *model = body != NULL ? dw_params_string(body, "model", &fault) : NULL;
     const char *format = body != NULL ? dw_params_string(body, "encoding_format", &fault) : NULL;
-    dw_named_model *named = dw_models_find(server, model);
+    dw_named_model *named = dw_models_find(server, dw_tenant_of(server, exchange), model);
     if (named == NULL) {
         fault.code = "model_not_found";
-        dw_fault_set(&fault, 404, "model", "The model '%.100s' does not exist", model);
+        dw_fault_set(&fault, 404, "model", "%s", dw_models_missing(model, what));
     }
     if (format != NULL && strcmp(format, "float") != 0 && strcmp(format, "base64") != 0) {
         dw_fault_set(&fault, 400, "encoding_format", "encoding_format: float or base64");

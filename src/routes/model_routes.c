@@ -13,6 +13,7 @@
 /* The one that the body names, if who asks may say so; NULL: the client was told why not. */
 static dw_named_model *commanded(dw_server *server, dw_exchange *exchange)
 {
+    char what[DW_MODELS_MISSING_BYTES];
     dw_fault fault = {.status = 0};
     json_t *body = dw_params_body(exchange, &fault);
     const char *name = body != NULL ? dw_params_string(body, "model", &fault) : NULL;
@@ -23,10 +24,10 @@ static dw_named_model *commanded(dw_server *server, dw_exchange *exchange)
     } else if (name == NULL || name[0] == '\0') {
         dw_fault_set(&fault, 400, "model", "model: a name is wanted");
     } else {
-        named = dw_models_find(server, name);
+        named = dw_models_find(server, dw_models_seer(server, exchange), name);
     }
     if (named == NULL) {
-        dw_fault_set(&fault, 404, "model", "The model '%.100s' does not exist", name);
+        dw_fault_set(&fault, 404, "model", "%s", dw_models_missing(name, what));
     }
     if (dw_fault_is_set(&fault)) {
         dw_openai_fault(exchange, &fault);

@@ -228,9 +228,8 @@ static void on_model(dw_model_waiter *waiter)
 
 /* No prompt: the model is loaded, or with keep_alive 0 unloaded. The client is not missed while it
  * is. */
-static void load_only(answer *a, bool unloads)
+static void load_only(answer *a, dw_named_model *named, bool unloads)
 {
-    dw_named_model *named = dw_models_find(a->reply.server, a->reply.model);
     a->reply.endures = true;
     a->loads_only = true;
     if (unloads) {
@@ -240,12 +239,7 @@ static void load_only(answer *a, bool unloads)
         return;
     }
     a->waiter = (dw_model_waiter){.on_model = on_model, .owner = a};
-    a->reply.status = dw_models_granted(named, a->reply.tenant, &a->reply.error);
-    bool goes = a->reply.status == DW_OK;
     dw_reply_go(&a->reply);
-    if (!goes) {
-        return;
-    }
     dw_models_want(named, &a->waiter);
 }
 
@@ -270,14 +264,16 @@ static void begin(answer *a, const json_t *body, dw_fault *fault)
     }
     dw_reply_read(&a->reply, body, 1, true, fault);
     dw_reply_read_linger(&a->reply, NULL, fault);
-    if (keeps && !dw_fault_is_set(fault)) {
-        dw_pool_keep(a->reply.server->pool, dw_models_find(a->reply.server, a->reply.model)->index,
-                     keep_ms);
+    dw_named_model *named = dw_fault_is_set(fault)
+                                ? NULL
+                                : dw_models_find(a->reply.server, a->reply.tenant, a->reply.model);
+    if (named != NULL && keeps) {
+        dw_pool_keep(a->reply.server->pool, named->index, keep_ms);
     }
     if (dw_fault_is_set(fault)) {
         dw_reply_send(&a->reply, fault->status, error_json(fault->what));
-    } else if (!says) {
-        load_only(a, keeps && keep_ms == 0);
+    } else if (!says && named != NULL) {
+        load_only(a, named, keeps && keep_ms == 0);
     } else {
         dw_reply_ask(&a->reply, chat, message);
         dw_reply_go(&a->reply);

@@ -52,10 +52,13 @@ static json_t *model_json(const dw_named_model *named, const dw_model_pool_info 
 void dw_ollama_tags(dw_server *server, dw_exchange *exchange)
 {
     json_t *models = json_array();
-    for (size_t i = 0; i < server->model_count; i++) {
+    const char *seer = dw_models_seer(server, exchange);
+    const dw_named_model *named;
+    size_t at = 0;
+    while ((named = dw_models_next(server, seer, &at)) != NULL) {
         dw_model_pool_info info;
-        dw_models_info(&server->models[i], &info);
-        (void)json_array_append_new(models, model_json(&server->models[i], &info));
+        dw_models_info(named, &info);
+        (void)json_array_append_new(models, model_json(named, &info));
     }
     dw_send_json(exchange, 200, json_pack("{s:o}", "models", models));
 }
@@ -75,8 +78,10 @@ static void expiry_text(char text[40], const dw_model_pool_info *info)
 void dw_ollama_ps(dw_server *server, dw_exchange *exchange)
 {
     json_t *models = json_array();
-    for (size_t i = 0; i < server->model_count; i++) {
-        const dw_named_model *named = &server->models[i];
+    const char *seer = dw_models_seer(server, exchange);
+    const dw_named_model *named;
+    size_t at = 0;
+    while ((named = dw_models_next(server, seer, &at)) != NULL) {
         dw_model_pool_info info;
         char expires[40];
         dw_models_info(named, &info);

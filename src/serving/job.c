@@ -78,17 +78,13 @@ void dw_job_begin(dw_server *server, dw_exchange *exchange,
                   dw_status (*function)(dw_job *job, dw_error *err),
                   void (*fail)(dw_exchange *exchange, int status, const char *what))
 {
+    char what[DW_MODELS_MISSING_BYTES];
     dw_fault fault = {.status = 0};
     json_t *body = body_of(exchange, &fault);
     const char *name = body != NULL ? dw_params_string(body, "model", &fault) : NULL;
-    dw_named_model *model = dw_models_find(server, name);
+    dw_named_model *model = dw_models_find(server, dw_tenant_of(server, exchange), name);
     if (model == NULL) {
-        dw_fault_set(&fault, 404, "model", "The model '%.100s' does not exist", name);
-    }
-    dw_error error;
-    if (model != NULL &&
-        dw_models_granted(model, dw_tenant_of(server, exchange), &error) != DW_OK) {
-        dw_fault_set(&fault, dw_http_status(error.code), "model", "%s", error.message);
+        dw_fault_set(&fault, 404, "model", "%s", dw_models_missing(name, what));
     }
     dw_job *job = dw_fault_is_set(&fault) ? NULL : dw_alloc(1, sizeof *job);
     if (job == NULL) {

@@ -37,17 +37,54 @@ static bool is_called(const char *own, const char *name)
            (name[length] == '\0' || strcmp(name + length, ":latest") == 0);
 }
 
-dw_named_model *dw_models_find(dw_server *server, const char *name)
+/* Before it is loaded, for which others may have to go. One whose file tells no name is for those
+ * alone who may have any. A runtime that is being closed says so later. */
+static bool is_granted(const dw_named_model *named, const char *tenant)
 {
-    if (server->model_count > 0 && (name == NULL || name[0] == '\0')) {
-        return &server->models[0];
+    char name[DW_POOL_NAME_BYTES];
+    if (tenant == NULL) {
+        return true;
     }
+    (void)dw_pool_own_name(named->server->pool, named->index, name);
+    return dw_runtime_may_have_model(named->server->runtime, tenant, name, NULL) != DW_E_DENIED;
+}
+
+dw_named_model *dw_models_find(dw_server *server, const char *tenant, const char *name)
+{
+    bool any = name == NULL || name[0] == '\0';
     for (size_t i = 0; i < server->model_count; i++) {
-        if (is_called(server->models[i].name, name)) {
-            return &server->models[i];
+        dw_named_model *named = &server->models[i];
+        if ((any || is_called(named->name, name)) && is_granted(named, tenant)) {
+            return named;
         }
     }
     return NULL;
+}
+
+const char *dw_models_seer(const dw_server *server, const dw_exchange *exchange)
+{
+    return dw_exchange_is_own_user(exchange) ? NULL : dw_tenant_of(server, exchange);
+}
+
+dw_named_model *dw_models_next(dw_server *server, const char *tenant, size_t *at)
+{
+    while (*at < server->model_count) {
+        dw_named_model *named = &server->models[(*at)++];
+        if (is_granted(named, tenant)) {
+            return named;
+        }
+    }
+    return NULL;
+}
+
+const char *dw_models_missing(const char *name, char what[DW_MODELS_MISSING_BYTES])
+{
+    if (name != NULL && name[0] != '\0') {
+        (void)snprintf(what, DW_MODELS_MISSING_BYTES, "The model '%.100s' does not exist", name);
+    } else {
+        (void)snprintf(what, DW_MODELS_MISSING_BYTES, "There is no model");
+    }
+    return what;
 }
 
 void dw_models_info(const dw_named_model *named, dw_model_pool_info *info)
@@ -67,22 +104,12 @@ bool dw_models_may_command(const dw_server *server, const dw_exchange *exchange)
     return server->keys == NULL || dw_exchange_is_own_user(exchange);
 }
 
-dw_status dw_models_granted(const dw_named_model *named, const char *tenant, dw_error *err)
+void dw_models_hide_others(dw_error *error, const char *name)
 {
-    char name[DW_POOL_NAME_BYTES];
-    const dw_server *server = named->server;
-    if (!dw_pool_own_name(server->pool, named->index, name)) {
-        return DW_OK; /* it cannot be loaded, or the runtime looks when it is */
-    }
-    dw_status status = dw_runtime_may_have_model(server->runtime, tenant, name, err);
-    return status == DW_E_DENIED ? dw_fail(err, status, "tenant '%s' may not have model '%.100s'",
-                                           tenant, named->name)
-                                 : status;
-}
-
-void dw_models_hide_file(dw_error *error, const char *name)
-{
-    if (error->code != DW_OK && error->code != DW_E_BUSY && error->code != DW_E_STATE) {
+    if (error->code == DW_E_BUSY) {
+        (void)!dw_fail(error, error->code,
+                       "The model '%.100s' has no room now: others are in use that have it", name);
+    } else if (error->code != DW_OK && error->code != DW_E_STATE) {
         (void)!dw_fail(error, error->code, "The model '%.100s' could not be loaded", name);
     }
 }
@@ -116,7 +143,7 @@ static void tell(dw_model_waiter *waiter)
     waiter->status = waiter->pool.error.code;
     waiter->error = waiter->pool.error;
     if (server->keys != NULL) {
-        dw_models_hide_file(&waiter->error, waiter->named->name);
+        dw_models_hide_others(&waiter->error, waiter->named->name);
     }
     (void)snprintf(waiter->scope, sizeof waiter->scope, "%s/%d", waiter->pool.fingerprint,
                    (int)server->instance.kv_type);

@@ -73,7 +73,7 @@ static json_t *status_json(const dw_named_model *named, dw_model_pool_info *info
         json_pack("{s:s, s:f}", "value", states[info->state], "fraction", dw_models_fraction(info));
     if (info->error.code != DW_OK && info->state == DW_MODEL_UNLOADED) {
         if (!dw_models_may_command(named->server, exchange)) {
-            dw_models_hide_file(&info->error, named->name);
+            dw_models_hide_others(&info->error, named->name);
         }
         json_t *what = json_string(info->error.message);
         (void)json_object_set_new(status, "failed", json_true());
@@ -116,20 +116,23 @@ static json_t *model_json(const dw_named_model *named, const dw_exchange *exchan
 
 void dw_openai_models(dw_server *server, dw_exchange *exchange, const char *name)
 {
+    const char *seer = dw_models_seer(server, exchange);
+    const dw_named_model *next;
+    size_t at = 0;
     if (name != NULL) {
-        dw_named_model *named = name[0] != '\0' ? dw_models_find(server, name) : NULL;
+        dw_named_model *named = name[0] != '\0' ? dw_models_find(server, seer, name) : NULL;
         if (named == NULL) {
-            char what[256];
-            (void)snprintf(what, sizeof what, "The model '%.100s' does not exist", name);
-            dw_openai_fail(exchange, 404, "model", "model_not_found", what);
+            char what[DW_MODELS_MISSING_BYTES];
+            dw_openai_fail(exchange, 404, "model", "model_not_found",
+                           dw_models_missing(name, what));
             return;
         }
         dw_send_json(exchange, 200, model_json(named, exchange));
         return;
     }
     json_t *list = json_array();
-    for (size_t i = 0; i < server->model_count; i++) {
-        (void)json_array_append_new(list, model_json(&server->models[i], exchange));
+    while ((next = dw_models_next(server, seer, &at)) != NULL) {
+        (void)json_array_append_new(list, model_json(next, exchange));
     }
     dw_send_json(exchange, 200, json_pack("{s:s, s:o}", "object", "list", "data", list));
 }

@@ -26,7 +26,8 @@ typedef struct entry {
     dw_model_pool *pool;
     char *name;
     char *path;
-    char *own_name; /* the model's, by the head of its file; NULL: that cannot be read */
+    char *own_name;   /* the model's, by the head of its file; NULL: that cannot be read */
+    uint64_t read_ns; /* when that was tried last */
     bool named;
     dw_model *model; /* counted; NULL: it is not loaded */
     dw_model_state state;
@@ -663,6 +664,31 @@ void dw_model_pool_give(dw_model_pool *pool, dw_model *model)
     dw_model_unref(model);
 }
 
+/* The model's own name, by the head of its file; that is tried again where it could not be read.
+ * Without the lock. */
+static bool read_own_name(entry *e, char name[DW_POOL_NAME_BYTES])
+{
+    dw_model_pool *pool = e->pool;
+    uint64_t now_ns = dw_os_clock_ns();
+    char *read = NULL;
+    lock(pool);
+    bool reads = e->own_name == NULL && (e->read_ns == 0 || now_ns - e->read_ns >= AGAIN_NS);
+    e->read_ns = reads ? now_ns : e->read_ns;
+    unlock(pool);
+    if (reads) {
+        (void)weights_of(e->path, &read, NULL);
+    }
+    lock(pool);
+    if (e->own_name == NULL) {
+        e->own_name = read;
+        read = NULL;
+    }
+    (void)snprintf(name, DW_POOL_NAME_BYTES, "%s", e->own_name != NULL ? e->own_name : "");
+    unlock(pool);
+    dw_free(read);
+    return name[0] != '\0';
+}
+
 /* ---- by fingerprint ------------------------------------------------------------------------- */
 
 /* Whether the model, or the file, is the one; without the lock. */
@@ -705,26 +731,30 @@ static entry *find_fingerprint(dw_model_pool *pool, const char *fingerprint)
     return found;
 }
 
-dw_status dw_model_pool_find(void *user, const char *name, const char *fingerprint,
-                             dw_model **model, dw_error *err)
+dw_status dw_pool_find_granted(dw_model_pool *pool, const dw_pool_wanted *wanted, dw_model **model,
+                               dw_error *err)
 {
-    dw_model_pool *pool = user;
     char path[4096];
+    char own_name[DW_POOL_NAME_BYTES];
     *model = NULL;
-    entry *e = find_fingerprint(pool, fingerprint);
+    entry *e = find_fingerprint(pool, wanted->fingerprint);
     dw_status status = DW_OK;
     if (e == NULL) {
         dw_status (*find)(void *, const char *, char *, size_t, dw_error *) =
             pool->options.find_path;
-        status = find != NULL ? find(pool->options.user, fingerprint, path, sizeof path, err)
-                              : DW_E_NOT_FOUND;
-        if (status == DW_OK) {
-            status = reach_path(pool, path, &e, err);
-        } else if (status == DW_E_NOT_FOUND) {
-            status = dw_fail(err, status,
-                             "the actor's model '%.80s' (%.60s) is neither served nor in the cache",
-                             name, fingerprint);
-        }
+        status = find != NULL
+                     ? find(pool->options.user, wanted->fingerprint, path, sizeof path, err)
+                     : DW_E_NOT_FOUND;
+        status = status == DW_OK ? reach_path(pool, path, &e, err) : status;
+    }
+    if (e != NULL && wanted->may_have != NULL) {
+        (void)read_own_name(e, own_name);
+        status = wanted->may_have(wanted->user, own_name) ? DW_OK : DW_E_NOT_FOUND;
+    }
+    if (status == DW_E_NOT_FOUND) {
+        return dw_fail(err, status,
+                       "the actor's model '%.80s' (%.60s) is neither served nor in the cache",
+                       wanted->name, wanted->fingerprint);
     }
     if (status == DW_OK) {
         status = take(e, model, err);
@@ -735,6 +765,13 @@ dw_status dw_model_pool_find(void *user, const char *name, const char *fingerpri
         unlock(pool);
     }
     return status;
+}
+
+dw_status dw_model_pool_find(void *user, const char *name, const char *fingerprint,
+                             dw_model **model, dw_error *err)
+{
+    const dw_pool_wanted wanted = {.name = name, .fingerprint = fingerprint};
+    return dw_pool_find_granted(user, &wanted, model, err);
 }
 
 /* ---- settings and what is told -------------------------------------------------------------- */
@@ -749,6 +786,7 @@ dw_status dw_model_pool_add(dw_model_pool *pool, const char *name, const char *p
     if (status == DW_OK) {
         e->named = true;
         e->bytes = weights_of(path, &e->own_name, NULL);
+        e->read_ns = dw_os_clock_ns();
     }
     unlock(pool);
     return status;
@@ -764,10 +802,9 @@ static void keep(entry *e, uint64_t keep_ms)
 bool dw_pool_own_name(dw_model_pool *pool, size_t index, char name[DW_POOL_NAME_BYTES])
 {
     lock(pool);
-    const char *own = pool->entries[index]->own_name;
-    (void)snprintf(name, DW_POOL_NAME_BYTES, "%s", own != NULL ? own : "");
+    entry *e = pool->entries[index];
     unlock(pool);
-    return name[0] != '\0';
+    return read_own_name(e, name);
 }
 
 void dw_pool_keep(dw_model_pool *pool, size_t index, uint64_t keep_ms)

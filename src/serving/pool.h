@@ -21,10 +21,21 @@ typedef struct dw_pool_waiter {
 
 /* on_end is called once, also on failure, and at once where the model is loaded. */
 void dw_pool_want(dw_model_pool *pool, size_t index, dw_pool_waiter *waiter);
+/* A model by its fingerprint, for an actor. */
+typedef struct dw_pool_wanted {
+    const char *name; /* the actor's, for errors */
+    const char *fingerprint;
+    /* By the model's own name, before it is loaded ("": its file tells none). NULL: anybody. */
+    bool (*may_have)(void *user, const char *own_name);
+    void *user;
+} dw_pool_wanted;
+/* dw_model_pool_find; one that who asks may not have is not found. */
+dw_status dw_pool_find_granted(dw_model_pool *pool, const dw_pool_wanted *wanted, dw_model **model,
+                               dw_error *err);
 /* dw_model_pool_keep, by number. */
 void dw_pool_keep(dw_model_pool *pool, size_t index, uint64_t keep_ms);
 /* The model's own name (dw_model_info), which it has before it is loaded. false: its file cannot be
- * read. */
+ * read, which is tried again when a second has passed. */
 bool dw_pool_own_name(dw_model_pool *pool, size_t index, char name[DW_POOL_NAME_BYTES]);
 /* dw_model_pool_get_info but for idle_ms, which is 0: no actor is looked at. */
 void dw_pool_counts(dw_model_pool *pool, size_t index, dw_model_pool_info *info);

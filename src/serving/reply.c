@@ -160,14 +160,15 @@ void dw_reply_drop(dw_reply *reply)
 
 void dw_reply_read(dw_reply *reply, const json_t *body, uint32_t n, bool streams, dw_fault *fault)
 {
+    char what[DW_MODELS_MISSING_BYTES];
     const char *model = dw_params_string(body, "model", fault);
-    dw_named_model *named = dw_models_find(reply->server, model);
+    dw_named_model *named = dw_models_find(reply->server, reply->tenant, model);
     reply->streams = dw_params_truth(body, "stream", streams, fault);
     reply->n = n;
     dw_terms_read(&reply->terms, reply->exchange, body, fault);
     if (named == NULL) {
         fault->code = dw_fault_is_set(fault) ? fault->code : "model_not_found";
-        dw_fault_set(fault, 404, "model", "The model '%.100s' does not exist", model);
+        dw_fault_set(fault, 404, "model", "%s", dw_models_missing(model, what));
         return;
     }
     reply->model = dw_strdup(named->name);

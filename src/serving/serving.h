@@ -109,20 +109,26 @@ struct dw_server {
 /* Those of the pool that have names. Errors: DW_E_ARG (none has), DW_E_MEMORY. */
 dw_status dw_models_create(dw_server *server, dw_model_pool *pool, dw_error *err);
 void dw_models_destroy(dw_server *server);
-/* NULL: there is no such model. `name` NULL or "": the first. */
-dw_named_model *dw_models_find(dw_server *server, const char *name);
+/* Of those that the tenant (NULL: who sees all of them) was granted; what others there are is not
+ * his to know. NULL: there is none. `name` NULL or "": the first. Any thread. */
+dw_named_model *dw_models_find(dw_server *server, const char *tenant, const char *name);
+/* The tenant for whom models are shown; NULL: the user himself sees all. */
+const char *dw_models_seer(const dw_server *server, const dw_exchange *exchange);
+/* The next of them from *at on, which begins as 0; NULL: no more. */
+dw_named_model *dw_models_next(dw_server *server, const char *tenant, size_t *at);
+#define DW_MODELS_MISSING_BYTES 160
+/* What clients are told where there is none of that name (NULL or "": none at all) -> what, which
+ * is returned. */
+const char *dw_models_missing(const char *name, char what[DW_MODELS_MISSING_BYTES]);
 /* What the pool tells of it. */
 void dw_models_info(const dw_named_model *named, dw_model_pool_info *info);
 /* Of its load: 0 unloaded, 1 loaded. */
 double dw_models_fraction(const dw_model_pool_info *info);
 /* Whether who asks may say when models come and go: where anybody may ask, or the user himself. */
 bool dw_models_may_command(const dw_server *server, const dw_exchange *exchange);
-/* Whether the tenant may have it: before it is loaded, for which others may have to go. Errors:
- * DW_E_DENIED, DW_E_STATE. */
-dw_status dw_models_granted(const dw_named_model *named, const char *tenant, dw_error *err);
 /* Of a load that failed, for others than the user himself: without the file that it failed over,
- * which /v1/models tells him. What says that there is no room, or a server that ends, stays. */
-void dw_models_hide_file(dw_error *error, const char *name);
+ * and the models that leave it no room, which /v1/models tells him. */
+void dw_models_hide_others(dw_error *error, const char *name);
 /* The waiter, of which on_model and owner are set, is told once it is loaded, off the loop: at once
  * where it is. It has the model until dw_models_give, and it is not unloaded before. */
 void dw_models_want(dw_named_model *model, dw_model_waiter *waiter);

@@ -116,17 +116,13 @@ static char *with_day(const char *chat)
 dw_status dw_task_begin(dw_task **out, dw_server *server, const dw_task_request *request,
                         dw_error *err)
 {
-    dw_named_model *model = dw_models_find(server, request->model);
+    char what[DW_MODELS_MISSING_BYTES];
+    dw_named_model *model = dw_models_find(server, request->tenant, request->model);
     if (server->leaving) {
         return dw_fail(err, DW_E_STATE, "the server is shutting down");
     }
     if (model == NULL) {
-        return dw_fail(err, DW_E_NOT_FOUND, "The model '%.100s' does not exist",
-                       request->model != NULL ? request->model : "");
-    }
-    dw_status granted = dw_models_granted(model, request->tenant, err);
-    if (granted != DW_OK) {
-        return granted;
+        return dw_fail(err, DW_E_NOT_FOUND, "%s", dw_models_missing(request->model, what));
     }
     if (server->task_count >= TASKS_MAX) {
         return dw_fail(err, DW_E_BUSY, "%d requests are under way", TASKS_MAX);

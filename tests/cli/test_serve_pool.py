@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -294,13 +295,78 @@ class Pool(unittest.TestCase):
         for path, body in [*asked, ("/v1/embeddings", {"model": "served", "input": "sea"}),
                            ("/v1/chat/completions", {"model": "served", "messages": [user("sea")]})]:
             status, answer = server.ask(path, body, key=lines[1][0])
-            self.assertEqual(status, 403, (path, answer))
-            self.assertIn("tenant 'none' may not have model 'served'", json.dumps(answer), path)
-        self.assertEqual(server.ask("/v1/models/served", key=lines[1][0])[1]["status"],
-                         {"value": "unloaded", "fraction": 0})
+            self.assertEqual(status, 404, (path, answer))
+            self.assertIn("The model 'served' does not exist" if "model" in body else "There is no model",
+                          json.dumps(answer), path)
+        state = server.ask("/v1/models/served", connection=server.own())[1]["status"]
+        self.assertEqual(state, {"value": "unloaded", "fraction": 0})
         for path, body in asked:
             status, answer = server.ask(path, body, key=lines[0][0])
             self.assertIn(status, (200, 201), (path, answer))
+        self.assertEqual(server.end(), 0, server.errors)
+
+    def test_tenants_see_the_models_that_they_were_granted(self):
+        """One that was not is as one that does not exist, byte for byte, on every route that names models."""
+        names = ("all", "some", "none")
+        lines = [new_key(tenant) for tenant in names]
+        keys, manifest = (os.path.join(self.place.name, name) for name in ("keys", "manifest.json"))
+        with open(keys, "w", encoding="utf-8") as file:
+            file.write("".join(line + "\n" for _, line in lines))
+        with open(manifest, "w", encoding="utf-8") as file:
+            json.dump({"tenants": {"all": {"models": ["*"]}, "some": {"models": ["tiny"]}, "none": {"models": []}}}, file)
+        third = os.path.join(self.place.name, "later.gguf")
+        shutil.copy(self.tiny, third)
+        server = self.serve("--keys", keys, "--manifest", manifest, "--model", "first=" + MODEL,
+                            "--model", "second=" + self.tiny, model="third=" + third)
+        order = ["third", "first", "second"]
+        seen = {"all": order, "some": ["third", "second"], "none": []}
+        for tenant, (key, _) in zip(names, lines):
+            def listed(path, of, name, key=key):
+                return [one[name] for one in server.ask(path, key=key)[1][of]]
+            self.assertEqual(listed("/v1/models", "data", "id"), seen[tenant])
+            self.assertEqual(listed("/models", "data", "id"), seen[tenant])
+            self.assertEqual(listed("/api/tags", "models", "name"), seen[tenant])
+            self.assertEqual(listed("/api/ps", "models", "name"), [])
+        told = server.ask("/v1/models", connection=server.own())[1]["data"]
+        self.assertEqual([one["id"] for one in told], order)  # the user's own, whatever tenants have
+        # What is there and not granted, and what is not there.
+        chat = {"messages": [user("sea")], "max_tokens": 2}
+        routes = [("/v1/models/NAME", None), ("/props?model=NAME", None), ("/api/show", {}),
+                  ("/v1/chat/completions", chat), ("/v1/completions", {"prompt": "sea"}),
+                  ("/v1/embeddings", {"input": "sea"}), ("/v1/responses", {"input": "sea"}),
+                  ("/v1/responses/input_tokens", {"input": "sea"}), ("/v1/messages", chat),
+                  ("/v1/messages/count_tokens", chat), ("/tokenize", {"content": "sea"}),
+                  ("/detokenize", {"tokens": [1]}), ("/apply-template", chat),
+                  ("/completion", {"prompt": "sea"}), ("/api/chat", chat),
+                  ("/api/generate", {"prompt": "sea"}), ("/api/generate", {}),
+                  ("/api/generate", {"keep_alive": 0}), ("/api/embed", {"input": "sea"}),
+                  ("/api/embeddings", {"prompt": "sea"}), ("/v1/actors", {"guest": "actor_echo"}),
+                  ("/models/load", {}), ("/models/unload", {})]
+        for path, body in routes:
+            told = []
+            for name in ("first", "never"):
+                asked = None if body is None else {**body, "model": name}
+                status, answer = server.ask(path.replace("NAME", name), asked, key=lines[1][0])
+                told.append((status, json.dumps(answer).replace(name, "NAME")))
+            self.assertEqual(told[0], told[1], path)
+            self.assertEqual(told[0][0], 403 if path.startswith("/models/") else 404, (path, told))
+        # Who names none has the first of his own.
+        status, answer = server.ask("/v1/completions", {"prompt": "sea", "max_tokens": 1},
+                                    key=lines[1][0])
+        self.assertEqual((status, answer.get("model")), (200, "third"), answer)
+        status, answer = server.ask("/v1/actors", {"guest": "chat"}, key=lines[2][0])
+        self.assertEqual(status, 404, answer)
+        # A snapshot whose model was not granted: as one whose model is not there.
+        status, spawned = server.ask("/v1/actors", {"guest": "chat", "model": "first"},
+                                     key=lines[0][0])
+        self.assertEqual(status, 201, spawned)
+        data = server.request("GET", f"/v1/actors/{spawned['id']}/export",
+                              headers={"Authorization": "Bearer " + lines[0][0]})
+        self.assertEqual(data[0], 200)
+        for key, code in ((lines[0][0], 201), (lines[1][0], 404)):
+            status, answer = server.ask("/v1/actors/import", data[2], key=key)
+            self.assertEqual(status, code, answer)
+        self.assertIn("is neither served nor in the cache", json.dumps(answer))
         self.assertEqual(server.end(), 0, server.errors)
 
     def test_others_are_not_told_where_files_lie(self):
