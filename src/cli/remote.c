@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -33,8 +34,9 @@ static dw_status broken(dw_error *err)
 
 /* ---- the socket ----------------------------------------------------------------------------- */
 
-static int dial(const char *path)
+static int dial(const char *path, unsigned patience_s)
 {
+    const struct timeval patience = {.tv_sec = (time_t)patience_s};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path) {
         return -1;
@@ -42,6 +44,8 @@ static int dial(const char *path)
     (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0 ||
         connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
         dw_cli_close(fd);
         return -1;
@@ -52,7 +56,9 @@ static int dial(const char *path)
 bool dw_cli_remote_find(dw_cli_remote *remote, const char *folder)
 {
     int length = snprintf(remote->path, sizeof remote->path, "%s/server", folder);
-    int fd = length > 0 && (size_t)length < sizeof remote->path ? dial(remote->path) : -1;
+    int fd = length > 0 && (size_t)length < sizeof remote->path
+                 ? dial(remote->path, remote->patience_s)
+                 : -1;
     dw_cli_close(fd);
     return fd >= 0;
 }
@@ -292,8 +298,9 @@ static dw_status take_json(const reading *from, const char *text, size_t bytes, 
 dw_status dw_cli_remote_ask(dw_cli_remote *remote, const dw_cli_asked *what, json_t **answer,
                             dw_error *err)
 {
-    reading from = {
-        .remote = remote, .fd = dial(remote->path), .room = dw_cli_alloc(PIECE_BYTES, 1)};
+    reading from = {.remote = remote,
+                    .fd = dial(remote->path, remote->patience_s),
+                    .room = dw_cli_alloc(PIECE_BYTES, 1)};
     char *text = NULL;
     size_t bytes = 0;
     dw_status status = DW_OK;

@@ -9,6 +9,7 @@
 
 typedef struct dw_cli_remote {
     char path[DW_CLI_PATH_MAX]; /* of the socket */
+    unsigned patience_s;        /* at most so long without a byte of an answer; 0: any time */
     uint64_t message;           /* of the answer that is read, or was last: its number; 0: none */
     /* A signal came while an answer is waited for, which goes on. NULL: nothing. */
     void (*on_signal)(void *user);

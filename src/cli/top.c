@@ -11,9 +11,10 @@
 static const char usage[] =
     "usage: driftwood top [OPTION...]\n"
     "\n"
-    "Shows what the actors of a runtime, its tenants and its device do, anew every second: at a\n"
-    "terminal as a table, elsewhere as lines. Rates are of the last interval, at first since the\n"
-    "runtime was opened. docs/seeing.md tells what the numbers are.\n"
+    "Shows what the actors of a runtime, its tenants and its device do, and beside a server its\n"
+    "models, anew every second: at a terminal as a table, elsewhere as lines. Rates are of the "
+    "last\n"
+    "interval, at first since the runtime was opened. docs/seeing.md tells what the numbers are.\n"
     "\n"
     "  --control PATH    the runtime's control socket; default: `control` in the state folder\n"
     "  --state DIR       the state folder; default $XDG_STATE_HOME/driftwood, or\n"
@@ -35,6 +36,7 @@ enum { OPT_CONTROL = 256, OPT_STATE, OPT_SORT, OPT_DELAY, OPT_ACTORS };
 
 typedef struct top {
     char path[DW_CLI_PATH_MAX + 16];
+    char folder[DW_CLI_PATH_MAX + 16]; /* that it is in: a server's socket may be there too */
     const char *control;
     const char *state;
     dw_cli_order order;
@@ -87,6 +89,14 @@ static dw_status take_option(top *t, int option, dw_error *err)
     }
 }
 
+static void find_folder(top *t)
+{
+    const char *slash = strrchr(t->path, '/');
+    size_t length = slash != NULL ? (size_t)(slash - t->path) : 0;
+    memcpy(t->folder, t->path, length);
+    (void)snprintf(t->folder + length, sizeof t->folder - length, "%s", slash != NULL ? "" : ".");
+}
+
 static dw_status find_socket(top *t, dw_error *err)
 {
     char *folder = NULL;
@@ -115,6 +125,7 @@ static dw_status look(top *t, dw_error *err)
     json_t *fetched = NULL;
     dw_status status = dw_cli_top_fetch(t->path, t->order, (unsigned)t->actors, &fetched, err);
     if (status == DW_OK) {
+        dw_cli_top_fetch_models(t->folder, fetched);
         json_decref(t->before);
         t->before = t->now;
         t->now = fetched;
@@ -210,6 +221,7 @@ static int run(top *t)
     dw_error error;
     int signal_number = 0;
     dw_status status = find_socket(t, &error);
+    find_folder(t);
     if (status == DW_OK) {
         status = look(t, &error); /* an error is told before the screen is another */
     }

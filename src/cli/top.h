@@ -23,6 +23,11 @@ extern const char *const dw_cli_order_names[DW_CLI_ORDERS];
 dw_status dw_cli_top_fetch(const char *path, dw_cli_order order, unsigned actors, json_t **root,
                            dw_error *err);
 
+/* top_models.c: what a server in `folder` says of its models, as the dashboard has it ("data" of
+ * GET /v1/models, docs/http.md), as the overview's member "models". There is none where no server
+ * answers. */
+void dw_cli_top_fetch_models(const char *folder, json_t *root);
+
 /* top_view.c */
 typedef struct dw_cli_view {
     const json_t *now;

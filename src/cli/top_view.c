@@ -204,6 +204,86 @@ static void put_tenants(page *p)
     line(p, "%s", "");
 }
 
+/* ---- models ---------------------------------------------------------------------------------- */
+
+/* "3 s", "12 min", "5 h", "2 d" of seconds. */
+static void put_time(char *to, size_t capacity, double seconds)
+{
+    static const struct {
+        double seconds;
+        const char *name;
+    } units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}};
+    size_t unit = 0;
+    seconds = seconds > 0 && seconds < 1e12 ? seconds : 0;
+    while (unit < 3 && seconds < 2 * units[unit].seconds) {
+        unit++;
+    }
+    (void)snprintf(to, capacity, "%.0f %s", seconds / units[unit].seconds, units[unit].name);
+}
+
+/* Where it is, and how far. */
+static void put_state(char *to, size_t capacity, const json_t *status)
+{
+    char value[48];
+    double fraction = json_number_value(json_object_get(status, "fraction"));
+    put_text(value, sizeof value, text(status, "value"), 10);
+    if (strcmp(text(status, "value"), "loading") == 0 && fraction >= 0 && fraction <= 1) {
+        (void)snprintf(value, sizeof value, "loading %.0f %%", 100 * fraction);
+    } else if (json_is_true(json_object_get(status, "failed"))) {
+        (void)snprintf(value, sizeof value, "failed");
+    }
+    put_text(to, capacity, value, 13);
+}
+
+static void put_model(page *p, const json_t *model)
+{
+    const json_t *status = json_object_get(model, "status");
+    const json_t *keeps = json_object_get(model, "keep_seconds");
+    bool loaded = strcmp(text(status, "value"), "loaded") == 0;
+    bool used = json_is_true(json_object_get(model, "in_use"));
+    double idle = json_number_value(json_object_get(model, "idle_seconds"));
+    char name[160];
+    char state[80];
+    char weights[16];
+    char last[32] = "-";
+    char leaves[32] = "-";
+    put_text(name, sizeof name, text(model, "id"), 32);
+    put_state(state, sizeof state, status);
+    put_bytes(weights, sizeof weights, whole(model, "size"));
+    if (loaded && used) {
+        (void)snprintf(last, sizeof last, "now");
+    } else if (loaded) {
+        put_time(last, sizeof last, idle);
+    }
+    if (loaded && !used && json_is_number(keeps)) {
+        put_time(leaves, sizeof leaves, json_number_value(keeps) - idle);
+    }
+    line(p, "%s %s %7s %8s %9s %9s  %s", name, state, loaded ? weights : "-", weights, last, leaves,
+         text(status, "error"));
+}
+
+/* Of a server's; a runtime alone has none to tell of. */
+static void put_models(page *p)
+{
+    const json_t *models = json_object_get(p->view->now, "models");
+    size_t count = json_array_size(models);
+    size_t most = p->view->rows != 0 ? p->view->rows / 4 : SIZE_MAX;
+    if (count == 0) {
+        return;
+    }
+    line(p, "%-32s %-13s %7s %8s %9s %9s", "MODEL", "STATE", "MEMORY", "WEIGHTS", "LAST USE",
+         "LEAVES IN");
+    for (size_t i = 0; i < count && i < most; i++) {
+        put_model(p, json_array_get(models, i));
+    }
+    if (count > most) {
+        line(p, "... %zu more", count - most);
+    }
+    line(p, "%s", "");
+}
+
+/* ---- actors ---------------------------------------------------------------------------------- */
+
 /* An actor with what it is sorted by. */
 typedef struct row {
     const json_t *actor;
@@ -293,6 +373,7 @@ void dw_cli_top_view(FILE *to, const dw_cli_view *view)
     page p = {.to = to, .view = view};
     put_head(&p);
     put_tenants(&p);
+    put_models(&p);
     put_actors(&p);
     if (view->keys) {
         for (; p.lines + 1 < view->rows; p.lines++) {

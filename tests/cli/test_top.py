@@ -144,6 +144,50 @@ class Fake(Case):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("0000000000000001", done.stdout)
 
+    def test_models_of_a_server(self):
+        """As GET /v1/models at the folder's other socket tells of them, and no terminal's orders among it."""
+        self.answer(overview(1, [actor(1)]))
+        told = {"data": [
+            {"id": "big\x1b[2J", "status": {"value": "loaded", "fraction": 1}, "size": 3 << 30, "in_use": True},
+            {"id": "idle", "status": {"value": "loaded", "fraction": 1}, "size": 5 << 20, "in_use": False,
+             "idle_seconds": 150.2, "keep_seconds": 300.0},
+            {"id": "kept", "status": {"value": "loaded", "fraction": 1}, "size": 5 << 20, "in_use": False,
+             "idle_seconds": 7300, "keep_seconds": None},
+            {"id": "comes", "status": {"value": "loading", "fraction": 0.42}, "size": 5 << 20},
+            {"id": "bad", "status": {"value": "unloaded", "fraction": 0, "failed": True, "error": "no \x1b file"},
+             "size": 0},
+            {"id": "away", "status": {"value": "unloaded", "fraction": 0}, "size": 1 << 30}, 7, None]}
+        body = json.dumps(told).encode()
+        fake = Answering(os.path.join(self.place.name, "server"),
+                         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+                         % len(body) + body)
+        self.addCleanup(fake.close)
+        done = top("--control", self.path, "--once")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("\x1b", done.stdout)
+        lines = done.stdout.splitlines()
+        at = next(i for i, line in enumerate(lines) if line.startswith("MODEL"))
+        rows = [" ".join(line.split()) for line in lines[at + 1:at + 7]]
+        self.assertEqual(rows, ["big?[2J loaded 3.0G 3.0G now -", "idle loaded 5.0M 5.0M 3 min 2 min",
+                                "kept loaded 5.0M 5.0M 2 h -", "comes loading 42 % - 5.0M - -",
+                                "bad failed - 0.0K - - no ? file", "away unloaded - 1.0G - -"])
+        seen = json.loads(top("--control", self.path, "--once", "--json").stdout)
+        self.assertEqual(seen["models"], told["data"])
+        self.assertEqual(fake.requests[-1].split(b"\r\n")[0], b"GET /v1/models HTTP/1.1")
+        self.assertEqual(top("--once", "--control", "control", cwd=self.place.name).stdout, done.stdout)
+
+    def test_a_server_that_says_nothing_of_models(self):
+        self.answer(overview(1, [actor(1)]))
+        for answer in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"HTTP/1.1 500 No\r\n\r\n",
+                       b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{\"data\":3}"):
+            fake = Answering(os.path.join(self.place.name, "server"), answer)
+            done = top("--control", self.path, "--once")
+            fake.close()
+            os.unlink(os.path.join(self.place.name, "server"))
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertNotIn("MODEL", done.stdout)
+            self.assertIn("0000000000000001", done.stdout)
+
     def test_request(self):
         fake = self.answer(overview(1, []))
         self.assertEqual(top("--control", self.path, "--once", "--sort", "tokens",
