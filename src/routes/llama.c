@@ -6,6 +6,7 @@
 #include "routes/logprobs.h"
 #include "routes/routes.h"
 #include "serving/job.h"
+#include "serving/profile.h"
 #include "serving/reply.h"
 
 typedef struct answer {
@@ -298,45 +299,34 @@ static uint32_t context_of(const dw_server *server, const dw_model_info *info)
     return own != 0 ? own : info->context_length;
 }
 
-static json_t *token_text(dw_model *model, int32_t token)
+static json_t *plain_text(const char *text)
 {
-    char piece[256];
-    dw_text_room text = {.items = piece, .capacity = sizeof piece};
-    if (token < 0 ||
-        dw_model_detokenize(model, &token, 1, DW_DETOKENIZE_SPECIAL, &text, NULL) != DW_OK) {
-        return json_string("");
-    }
-    return text_json(piece, text.count);
+    return text_json(text, text != NULL ? strlen(text) : 0);
 }
 
 static dw_status props(dw_job *job, dw_error *err)
 {
-    dw_model *model = job->waiter.model;
-    dw_model_info info = {.struct_bytes = sizeof info};
-    dw_vocab_info vocab = {.struct_bytes = sizeof vocab};
-    dw_status status = dw_model_get_info(model, &info);
-    if (status == DW_OK) {
-        status = dw_model_get_vocab_info(model, &vocab, err);
-    }
+    dw_profile *profile = NULL;
+    dw_status status = dw_profile_read(&profile, job->model, err);
     if (status != DW_OK) {
-        return dw_fail(err, status, "nothing can be told of the model");
+        return status;
     }
-    const char *template = dw_model_chat_template(model, false);
     job->result = json_pack(
-        "{s:{s:I, s:{s:f, s:i, s:f, s:f, s:i}}, s:i, s:s, s:s, s:s, s:o, s:o, s:{s:b, s:b}, s:s, "
+        "{s:{s:I, s:{s:f, s:i, s:f, s:f, s:i}}, s:i, s:o, s:s, s:o, s:o, s:o, s:{s:b, s:b}, s:s, "
         "s:b}",
-        "default_generation_settings", "n_ctx", (json_int_t)context_of(job->server, &info),
+        "default_generation_settings", "n_ctx", (json_int_t)context_of(job->server, &profile->info),
         "params", "temperature", 0.8, "top_k", 40, "top_p", 0.95, "min_p", 0.05, "n_predict", -1,
-        "total_slots", 1, "model_path", info.name, "model_alias", job->model->name, "chat_template",
-        template != NULL ? template : "", "bos_token", token_text(model, vocab.bos_token),
-        "eos_token", token_text(model, vocab.eos_token), "modalities", "vision", 0, "audio", 0,
-        "build_info", "driftwood-" DW_VERSION, "is_sleeping", 0);
+        "total_slots", 1, "model_path", plain_text(profile->name), "model_alias", job->model->name,
+        "chat_template", plain_text(profile->chat_template), "bos_token", plain_text(profile->bos),
+        "eos_token", plain_text(profile->eos), "modalities", "vision", 0, "audio", 0, "build_info",
+        "driftwood-" DW_VERSION, "is_sleeping", !profile->loaded);
+    dw_profile_unref(profile);
     return DW_OK;
 }
 
 void dw_llama_props(dw_server *server, dw_exchange *exchange)
 {
-    dw_job_begin(server, exchange, props, fail_plainly);
+    dw_job_begin_telling(server, exchange, props, fail_plainly);
 }
 
 /* There is no number of slots: what is under way, and one that is free. */

@@ -6,6 +6,7 @@
 
 #include "routes/ollama.h"
 #include "routes/routes.h"
+#include "serving/profile.h"
 
 /* The version whose routes these are: clients ask for one that has what they use. */
 #define API_VERSION "0.13.0"
@@ -132,50 +133,40 @@ static json_t *info_json(const dw_model_info *info)
     return about;
 }
 
-/* Whether it thinks aloud, as far as its template tells. */
-static bool thinks(dw_model *model)
-{
-    static const char request[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}";
-    dw_chat_answer *answer = NULL;
-    dw_chat_info info = {.struct_bytes = sizeof info};
-    bool aloud =
-        dw_chat_answer_create(&answer, model, request, sizeof request - 1, NULL) == DW_OK &&
-        dw_chat_answer_get_info(answer, &info) == DW_OK && info.thinking_begin[0] != '\0';
-    dw_chat_answer_destroy(answer);
-    return aloud;
-}
-
 static dw_status show(dw_job *job, dw_error *err)
 {
-    dw_model *model = job->waiter.model;
-    dw_model_info info = {.struct_bytes = sizeof info};
-    dw_status status = dw_model_get_info(model, &info);
+    dw_profile *profile = NULL;
+    dw_status status = dw_profile_read(&profile, job->model, err);
     if (status != DW_OK) {
-        return dw_fail(err, status, "nothing can be told of the model");
+        return status;
     }
-    const char *template = dw_model_chat_template(model, false);
-    json_t *able = json_pack("[s]", info.encoder ? "embedding" : "completion");
-    if (!info.encoder && template != NULL) {
+    const dw_model_info *info = &profile->info;
+    json_t *template = json_string(profile->chat_template);
+    json_t *able = json_pack("[s]", info->encoder ? "embedding" : "completion");
+    if (!info->encoder && profile->chat_template != NULL) {
         (void)json_array_append_new(able, json_string("tools"));
-        if (thinks(model)) {
+        if (profile->thinks) {
             (void)json_array_append_new(able, json_string("thinking"));
         }
     }
     dw_model_pool_info all;
     dw_models_info(job->model, &all);
+    all.known = true;
+    all.model = *info;
     json_t *about = model_json(job->model, &all);
     job->result =
-        json_pack("{s:s, s:s, s:s, s:s, s:O, s:o, s:o, s:O}", "license", "", "modelfile", "",
-                  "parameters", "", "template", template != NULL ? template : "", "details",
-                  json_object_get(about, "details"), "model_info", info_json(&info), "capabilities",
-                  able, "modified_at", json_object_get(about, "modified_at"));
+        json_pack("{s:s, s:s, s:s, s:o, s:O, s:o, s:o, s:O}", "license", "", "modelfile", "",
+                  "parameters", "", "template", template != NULL ? template : json_string(""),
+                  "details", json_object_get(about, "details"), "model_info", info_json(info),
+                  "capabilities", able, "modified_at", json_object_get(about, "modified_at"));
     json_decref(about);
+    dw_profile_unref(profile);
     return DW_OK;
 }
 
 void dw_ollama_show(dw_server *server, dw_exchange *exchange)
 {
-    dw_job_begin(server, exchange, show, dw_ollama_fail);
+    dw_job_begin_telling(server, exchange, show, dw_ollama_fail);
 }
 
 void dw_ollama_refuse(dw_server *server, dw_exchange *exchange)

@@ -279,6 +279,7 @@ static void begin_loop(dw_server *server)
     (void)uv_check_start(&server->idle_check, on_idle_check);
     (void)uv_timer_start(&server->idle_timer, on_idle_timer, 500, 500);
     (void)pthread_mutex_init(&server->lock, NULL);
+    (void)pthread_mutex_init(&server->profile_lock, NULL);
     server->started_s = dw_os_wall_ms() / 1000;
 }
 
@@ -429,6 +430,7 @@ void dw_server_close(dw_server *server)
     dw_module_unref(server->conversation);
     dw_waker_close(&server->news);
     (void)pthread_mutex_destroy(&server->lock);
+    (void)pthread_mutex_destroy(&server->profile_lock);
     dw_free(server);
 }
 

@@ -46,6 +46,15 @@ static void on_worked(uv_work_t *queued, int result)
     finish(queued->data);
 }
 
+static void queue(dw_job *job)
+{
+    job->queued.data = job;
+    if (uv_queue_work(&job->server->loop, &job->queued, work, on_worked) < 0) {
+        job->status = dw_fail(&job->error, DW_E_MEMORY, "no thread for a request");
+        finish(job);
+    }
+}
+
 static void on_model(dw_model_waiter *waiter)
 {
     dw_job *job = waiter->owner;
@@ -55,11 +64,7 @@ static void on_model(dw_model_waiter *waiter)
         finish(job);
         return;
     }
-    job->queued.data = job;
-    if (uv_queue_work(&job->server->loop, &job->queued, work, on_worked) < 0) {
-        job->status = dw_fail(&job->error, DW_E_MEMORY, "no thread for a request");
-        finish(job);
-    }
+    queue(job);
 }
 
 /* What has no body asks with its query. */
@@ -74,15 +79,15 @@ static json_t *body_of(const dw_exchange *exchange, dw_fault *fault)
     return json_pack("{s:o}", "model", name != NULL ? name : json_string("?"));
 }
 
-void dw_job_begin(dw_server *server, dw_exchange *exchange,
-                  dw_status (*function)(dw_job *job, dw_error *err),
-                  void (*fail)(dw_exchange *exchange, int status, const char *what))
+/* The job of a request for a model that `tenant` sees; NULL: the client was told why not. */
+static dw_job *create(dw_server *server, dw_exchange *exchange, const char *tenant,
+                      void (*fail)(dw_exchange *exchange, int status, const char *what))
 {
     char what[DW_MODELS_MISSING_BYTES];
     dw_fault fault = {.status = 0};
     json_t *body = body_of(exchange, &fault);
     const char *name = body != NULL ? dw_params_string(body, "model", &fault) : NULL;
-    dw_named_model *model = dw_models_find(server, dw_tenant_of(server, exchange), name);
+    dw_named_model *model = dw_models_find(server, tenant, name);
     if (model == NULL) {
         dw_fault_set(&fault, 404, "model", "%s", dw_models_missing(name, what));
     }
@@ -91,17 +96,38 @@ void dw_job_begin(dw_server *server, dw_exchange *exchange,
         dw_fault_set(&fault, 503, NULL, "no memory for a request");
         fail(exchange, fault.status, fault.what);
         json_decref(body);
-        return;
+        return NULL;
     }
     job->server = server;
     job->exchange = exchange;
     job->model = model;
     job->input = body;
-    job->work = function;
     job->fail = fail;
-    job->waiter = (dw_model_waiter){.on_model = on_model, .owner = job};
     dw_exchange_watch(exchange, on_gone, NULL, job);
-    dw_models_want(model, &job->waiter);
+    return job;
+}
+
+void dw_job_begin(dw_server *server, dw_exchange *exchange,
+                  dw_status (*function)(dw_job *job, dw_error *err),
+                  void (*fail)(dw_exchange *exchange, int status, const char *what))
+{
+    dw_job *job = create(server, exchange, dw_tenant_of(server, exchange), fail);
+    if (job != NULL) {
+        job->work = function;
+        job->waiter = (dw_model_waiter){.on_model = on_model, .owner = job};
+        dw_models_want(job->model, &job->waiter);
+    }
+}
+
+void dw_job_begin_telling(dw_server *server, dw_exchange *exchange,
+                          dw_status (*function)(dw_job *job, dw_error *err),
+                          void (*fail)(dw_exchange *exchange, int status, const char *what))
+{
+    dw_job *job = create(server, exchange, dw_models_seer(server, exchange), fail);
+    if (job != NULL) {
+        job->work = function;
+        queue(job);
+    }
 }
 
 dw_status dw_job_tokenize(const dw_model *model, const char *text, uint32_t flags,

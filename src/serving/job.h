@@ -27,6 +27,12 @@ void dw_job_begin(dw_server *server, dw_exchange *exchange,
                   dw_status (*work)(dw_job *job, dw_error *err),
                   void (*fail)(dw_exchange *exchange, int status, const char *what));
 
+/* The same without the model, which is neither loaded for it nor kept: `work` tells of it by its
+ * profile (serving/profile.h). The user himself is told of all. */
+void dw_job_begin_telling(dw_server *server, dw_exchange *exchange,
+                          dw_status (*work)(dw_job *job, dw_error *err),
+                          void (*fail)(dw_exchange *exchange, int status, const char *what));
+
 /* A chat, which is released, as the job's model reads it; NULL: `fault` says why there is none.
  * Errors: DW_E_ARG, those of dw_chat_render. */
 dw_status dw_job_render(const dw_job *job, json_t *chat, const dw_fault *fault,

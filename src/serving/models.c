@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "runtime/engine_of.h"
+#include "serving/profile.h"
 #include "serving/serving.h"
 
 dw_status dw_models_create(dw_server *server, dw_model_pool *pool, dw_error *err)
@@ -26,6 +27,9 @@ dw_status dw_models_create(dw_server *server, dw_model_pool *pool, dw_error *err
 
 void dw_models_destroy(dw_server *server)
 {
+    for (size_t i = 0; i < server->model_count; i++) {
+        dw_profile_unref(server->models[i].profile);
+    }
     dw_free(server->models);
 }
 

@@ -857,6 +857,20 @@ static void describe(const entry *e, dw_model_pool_info *info)
     memcpy(info->fingerprint, e->fingerprint, sizeof info->fingerprint);
 }
 
+dw_model *dw_pool_peek(dw_model_pool *pool, size_t index)
+{
+    lock(pool);
+    dw_model *model = pool->entries[index]->model;
+    model = model != NULL ? dw_model_ref(model) : NULL;
+    unlock(pool);
+    return model;
+}
+
+const char *dw_pool_chat_template(const dw_model_pool *pool)
+{
+    return pool->options.chat_template;
+}
+
 void dw_pool_counts(dw_model_pool *pool, size_t index, dw_model_pool_info *info)
 {
     lock(pool);

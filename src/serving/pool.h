@@ -37,6 +37,11 @@ void dw_pool_keep(dw_model_pool *pool, size_t index, uint64_t keep_ms);
 /* The model's own name (dw_model_info), which it has before it is loaded. false: its file cannot be
  * read, which is tried again when a second has passed. */
 bool dw_pool_own_name(dw_model_pool *pool, size_t index, char name[DW_POOL_NAME_BYTES]);
+/* The model if it is loaded, counted for the caller, who looks at it for a moment and calls
+ * dw_model_unref: no use that it is kept for. NULL: it is not. */
+dw_model *dw_pool_peek(dw_model_pool *pool, size_t index);
+/* The options' chat_template, as long as the pool; or NULL. */
+const char *dw_pool_chat_template(const dw_model_pool *pool);
 /* dw_model_pool_get_info but for idle_ms, which is 0: no actor is looked at. */
 void dw_pool_counts(dw_model_pool *pool, size_t index, dw_model_pool_info *info);
 /* A load that is under way, and those that wait for their turn, fail with DW_E_CANCELLED. */

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include "base/stop.h"
 #include "driftwood.h"
@@ -51,6 +52,9 @@ struct dw_named_model {
     dw_server *server;
     size_t index; /* in the pool */
     const char *name;
+    struct dw_profile
+        *profile; /* of its file, as that was; NULL: not read. profile_lock, and next */
+    struct stat profile_file;
     dw_idle_actor idle[DW_IDLE_MAX]; /* [idle_count] */
     size_t idle_count;
 };
@@ -98,10 +102,11 @@ struct dw_server {
     uint64_t requests;        /* so far */
     uint64_t started_s;       /* since 1970 */
     bool leaving;
-    _Atomic bool stops;      /* dw_server_stop was called */
-    pthread_mutex_t lock;    /* guards the next two */
-    dw_task *ready;          /* tasks with news */
-    dw_model_waiter *loaded; /* who waited for a model, and has it, or not */
+    pthread_mutex_t profile_lock; /* held while one is read */
+    _Atomic bool stops;           /* dw_server_stop was called */
+    pthread_mutex_t lock;         /* guards the next two */
+    dw_task *ready;               /* tasks with news */
+    dw_model_waiter *loaded;      /* who waited for a model, and has it, or not */
 };
 
 /* ---- models.c ---- */

@@ -369,6 +369,50 @@ class Pool(unittest.TestCase):
         self.assertIn("is neither served nor in the cache", json.dumps(answer))
         self.assertEqual(server.end(), 0, server.errors)
 
+    def test_what_tells_of_a_model_does_not_load_it(self):
+        """/props and /api/show say the same of one that is loaded; so says the table of driftwood top."""
+        server = self.serve("--model", "tiny=" + self.tiny, "--chat-template", "chatml")
+        paths = {"small": 49152, "tiny": None}
+        for name, words in paths.items():
+            def told(name=name):
+                return server.ask(f"/props?model={name}"), server.ask("/api/show", {"model": name})
+
+            props, shown = told()
+            self.assertEqual((props[0], shown[0]), (200, 200), (props, shown))
+            self.assertTrue(props[1]["is_sleeping"])
+            self.assertEqual(state_of(server, name), "unloaded")
+            self.assertEqual(told(), (props, shown))
+            server.ask("/tokenize", {"model": name, "content": "sea"})
+            self.assertEqual(state_of(server, name), "loaded")
+            again, shown_again = told()
+            self.assertEqual(again[1], {**props[1], "is_sleeping": False})
+            self.assertEqual(shown_again, shown)
+            self.assertIn("<|im_start|>", props[1]["chat_template"])
+            self.assertEqual(shown[1]["template"], props[1]["chat_template"])
+            if words:
+                self.assertEqual(props[1]["bos_token"], "<|im_start|>")
+                self.assertEqual(props[1]["default_generation_settings"]["n_ctx"], 8192)
+                self.assertEqual(shown[1]["model_info"]["general.architecture"], "llama")
+                self.assertEqual(shown[1]["details"]["parameter_size"], "134.5M")
+        shown = server.overview()
+        self.assertEqual([(one["id"], one["status"]["value"]) for one in shown["models"]],
+                         [("small", "loaded"), ("tiny", "loaded")])
+        self.assertEqual(server.end(), 0, server.errors)
+
+    def test_a_file_that_is_another_is_told_of_anew(self):
+        path = os.path.join(self.place.name, "changing.gguf")
+        shutil.copy(self.tiny, path)
+        server = self.serve("--model", "changing=" + path)
+        first = server.ask("/props?model=changing")[1]
+        os.unlink(path)
+        self.assertGreaterEqual(server.ask("/props?model=changing")[0], 400)
+        os.symlink(MODEL, path)
+        second = server.ask("/props?model=changing")[1]
+        self.assertNotEqual(first["model_path"], second["model_path"])
+        self.assertEqual(second["bos_token"], "<|im_start|>")
+        self.assertEqual(state_of(server, "changing"), "unloaded")
+        self.assertEqual(server.end(), 0, server.errors)
+
     def test_others_are_not_told_where_files_lie(self):
         """A load that fails names its file to the user himself, and to anybody where there are no keys."""
         bad = os.path.join(self.place.name, "bad.gguf")
