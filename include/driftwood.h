@@ -349,7 +349,9 @@ typedef enum dw_limit_unit {
       "files of an actor in a state folder")                                                       \
     X(tickets, COUNT, 256, 1, 65536, "", "messages that an actor is still to answer")              \
     X(ticket_ms, MS, 86400000, 1, UINT64_C(31622400000), "",                                       \
-      "how long it may take for that")
+      "how long it may take for that")                                                             \
+    X(unread_bytes, BYTES, UINT64_C(64) << 20, 4096, UINT64_C(64) << 30, "",                       \
+      "of an actor's answers by tickets, what was not taken yet; of one that is longer a piece")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {
@@ -1908,8 +1910,8 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_call(dw_runtime *runtime, const char *
                                                const dw_request *request, dw_error *err);
 /* End a request with DW_E_CANCELLED: a message that waits is worked on no more; where it is being
  * worked on, the guest is asked to stop (dw_instance_cancel), and what it still answers is not
- * told.
- * Errors: DW_E_NOT_FOUND (no such message: it has ended). */
+ * told. Errors: DW_E_NOT_FOUND (no such message: it has ended), DW_E_STATE (it was worked on, and
+ * what came of it is being written: it ends in a moment, with what that comes to). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_cancel(dw_runtime *runtime, const char *id,
                                                  uint64_t number, dw_error *err);
 /* End what the actor is working on, whatever it is in, as if it had trapped. Errors: DW_E_END (it

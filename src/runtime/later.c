@@ -15,8 +15,24 @@
 #define UNREAD_BYTES_MAX ((size_t)16 << 20)
 #define UNREAD_PIECES_MAX ((size_t)16384)
 
-static void drop_pieces(dw__mail *mail)
+/* The record that its pieces are charged to; NULL: it has gone, or has no more to do with it. */
+static dw__record *holder_of(const dw_runtime *runtime, const dw__mail *mail)
 {
+    return mail->kept_by_record ? dw__find_any(runtime, mail->to) : NULL;
+}
+
+static void let_go(const dw_runtime *runtime, const dw__mail *mail, size_t bytes)
+{
+    dw__record *record = holder_of(runtime, mail);
+    if (record != NULL) {
+        DW_ASSERT(record->unread_bytes >= bytes);
+        record->unread_bytes -= bytes;
+    }
+}
+
+static void drop_pieces(const dw_runtime *runtime, dw__mail *mail)
+{
+    let_go(runtime, mail, mail->pieces.bytes);
     for (dw__mail *piece = dw__mailbox_take(&mail->pieces); piece != NULL;
          piece = dw__mailbox_take(&mail->pieces)) {
         dw_free(piece);
@@ -28,7 +44,7 @@ void dw__later_release(dw_runtime *runtime, dw__mail *mail)
 {
     if (mail->later) {
         dw__alarm_unreserve(runtime, &mail->piece_alarm);
-        drop_pieces(mail);
+        drop_pieces(runtime, mail);
     }
 }
 
@@ -58,6 +74,24 @@ static void give_up(dw__mail *mail)
                   mail->ticket, mail->pieces.bytes - mail->piece_told);
 }
 
+/* So much of the answer was taken. */
+static void count_taken(dw_runtime *runtime, const dw__mail *mail, const unsigned char *bytes,
+                        size_t count)
+{
+    dw__record *record = dw__find_any(runtime, mail->to);
+    const dw__sums more = {.answered_bytes = count};
+    if (record != NULL) {
+        dw__sum(runtime, record, &more);
+    } else {
+        dw__sum_gone(runtime, mail->tenant, &more);
+    }
+    dw__happened_to(runtime, mail->to,
+                    &(dw__happening){.kind = DW_EVENT_ANSWERED,
+                                     .number = mail->number,
+                                     .bytes = bytes,
+                                     .byte_count = count});
+}
+
 /* What was told of the first piece; false: no more of them now. With the lock. */
 static bool advance(dw_runtime *runtime, dw__mail *mail, ptrdiff_t taken)
 {
@@ -74,12 +108,15 @@ static bool advance(dw_runtime *runtime, dw__mail *mail, ptrdiff_t taken)
     }
     if (taken <= 0) { /* nobody hears the rest */
         mail->deaf = true;
-        drop_pieces(mail);
+        drop_pieces(runtime, mail);
         return false;
     }
     const size_t left = piece->bytes - mail->piece_told;
-    mail->piece_told += (size_t)taken < left ? (size_t)taken : left;
+    const size_t told = (size_t)taken < left ? (size_t)taken : left;
+    count_taken(runtime, mail, piece->content + mail->piece_told, told);
+    mail->piece_told += told;
     if (mail->piece_told == piece->bytes) {
+        let_go(runtime, mail, piece->bytes);
         dw_free(dw__mailbox_take(&mail->pieces));
         mail->piece_told = 0;
     }
@@ -126,12 +163,12 @@ void dw__later_settle(dw_runtime *runtime, dw__mail *mail)
     }
     dw_error error = mail->error;
     dw__record *record = dw__find_any(runtime, mail->to);
+    drop_pieces(runtime, mail);
     if (mail->kept_by_record && record != NULL) {
         (void)dw__mailbox_take_number(&record->later, mail->number);
         mail->kept_by_record = false;
         runtime->later_count--;
     }
-    drop_pieces(mail);
     dw__alarm_clear(runtime, &mail->piece_alarm);
     mail->over = false;
     dw__mail_end(runtime, mail, &error);
@@ -164,6 +201,7 @@ void dw__later_end_all(dw_runtime *runtime, dw__record *record, const dw_error *
         dw_error own;
         (void)dw_fail(&own, error->code, "ticket %" PRIu64 " was never answered: %.180s",
                       mail->ticket, error->message);
+        let_go(runtime, mail, mail->pieces.bytes);
         mail->kept_by_record = false;
         runtime->later_count--;
         end(runtime, mail, mail->over && !mail->over_now ? &mail->error : &own);
@@ -193,6 +231,7 @@ void dw__later_begin(dw_runtime *runtime, dw__record *record, dw__mail *mail)
         return;
     }
     mail->later = mail->kept_by_record = true;
+    mail->tenant = record->tenant;
     dw__mailbox_put(&record->later, mail);
     if (++runtime->later_count == 1 && runtime->options.works_on_request) {
         dw__rouse_all(runtime); /* what is due may be what it waits for */
@@ -210,14 +249,11 @@ static dw__mail *find(const dw__record *record, uint64_t ticket)
     return mail;
 }
 
-/* Takes the message that was asked for: it becomes the piece. */
-static dw_status add_piece(dw__mail *mail, dw__ask *asked, dw_error *err)
+static dw_status check_room(const dw__record *record, const dw__mail *mail, size_t bytes,
+                            dw_error *err)
 {
     const size_t waits = mail->pieces.bytes - mail->piece_told;
-    const size_t bytes = asked->mail->bytes;
-    if (bytes == 0 || mail->on_answer == NULL || mail->deaf) {
-        return DW_OK;
-    }
+    const uint64_t unread_max = record->limits->unread_bytes;
     if (mail->pieces.count >= UNREAD_PIECES_MAX ||
         (waits > 0 && (bytes > UNREAD_BYTES_MAX || waits > UNREAD_BYTES_MAX - bytes))) {
         return dw_fail(err, DW_E_LIMIT,
@@ -226,9 +262,35 @@ static dw_status add_piece(dw__mail *mail, dw__ask *asked, dw_error *err)
                        mail->ticket, bytes, waits, mail->pieces.count, UNREAD_BYTES_MAX,
                        UNREAD_PIECES_MAX);
     }
-    dw__mailbox_put(&mail->pieces, asked->mail);
-    asked->mail = NULL;
+    if (record->unread_bytes > 0 &&
+        (bytes > unread_max || record->unread_bytes > unread_max - bytes)) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "ticket %" PRIu64 ": %zu bytes more of the answer, while %zu of the actor's "
+                       "answers wait that were not taken, limit %" PRIu64 " (unread_bytes)",
+                       mail->ticket, bytes, record->unread_bytes, unread_max);
+    }
     return DW_OK;
+}
+
+/* Takes the message that was asked for: it becomes the piece. */
+static dw_status add_piece(dw_runtime *runtime, dw__record *record, dw__mail *mail, dw__ask *asked,
+                           dw_error *err)
+{
+    const size_t bytes = asked->mail->bytes;
+    if (bytes == 0 || mail->deaf) {
+        return DW_OK;
+    }
+    if (mail->on_answer == NULL) {
+        count_taken(runtime, mail, asked->mail->content, bytes);
+        return DW_OK;
+    }
+    dw_status status = check_room(record, mail, bytes, err);
+    if (status == DW_OK) {
+        record->unread_bytes += bytes;
+        dw__mailbox_put(&mail->pieces, asked->mail);
+        asked->mail = NULL;
+    }
+    return status;
 }
 
 void dw__later_answer(dw_runtime *runtime, dw__record *record, dw__ask *asked)
@@ -238,7 +300,7 @@ void dw__later_answer(dw_runtime *runtime, dw__record *record, dw__ask *asked)
     if (mail == NULL || mail->over) { /* nobody waits any more: whoever did was told why */
         return;
     }
-    dw_status status = add_piece(mail, asked, &error);
+    dw_status status = add_piece(runtime, record, mail, asked, &error);
     if (mail->pieces.first != NULL && mail->piece_alarm.place == 0) {
         tell_soon(runtime, mail);
     }

@@ -94,15 +94,16 @@ typedef struct dw__mail {
     uint64_t queued_ns; /* since when it waits */
     dw_trace_context context;
     /* Its message is done, and its answer comes later (later.c): */
-    uint64_t ticket;     /* by which; 0: it ends with its message */
-    bool later;          /* that is so now, or was: `piece_alarm` is reserved */
-    bool kept_by_record; /* it is in record->later */
-    bool over;           /* it ends as soon as its pieces are told, with `error` */
-    bool over_now;       /* as soon as none is being told */
-    bool deaf;           /* its sender takes no more */
-    bool telling;        /* a piece is among what is to be told, or is being told */
-    dw__mailbox pieces;  /* what is still to be told of it */
-    size_t piece_told;   /* of the first one's bytes */
+    uint64_t ticket;           /* by which; 0: it ends with its message */
+    bool later;                /* that is so now, or was: `piece_alarm` is reserved */
+    bool kept_by_record;       /* it is in record->later */
+    struct dw__tenant *tenant; /* of who answers */
+    bool over;                 /* it ends as soon as its pieces are told, with `error` */
+    bool over_now;             /* as soon as none is being told */
+    bool deaf;                 /* its sender takes no more */
+    bool telling;              /* a piece is among what is to be told, or is being told */
+    dw__mailbox pieces;        /* what is still to be told of it */
+    size_t piece_told;         /* of the first one's bytes */
     dw__notice piece_notice;
     dw__alarm piece_alarm; /* its sender could take nothing for now */
     dw_error error;        /* its code is the status */
@@ -286,6 +287,7 @@ typedef struct dw__record {
     dw__mailbox mail;
     dw__mailbox aside;
     dw__mailbox later;        /* done, and still to be answered */
+    size_t unread_bytes;      /* of their pieces, as long as these are held */
     dw__mail *current;        /* while it works; NULL: on a message from inside */
     dw_trace_context context; /* of what it began with last */
     uint64_t began_ns;
@@ -338,6 +340,8 @@ typedef struct dw__record {
     size_t undone_capacity;
     uint64_t undone_bytes;
     uint64_t aside_count;  /* messages that were set aside in the folder */
+    bool aside_stale;      /* fewer have been, since they are being read */
+    uint64_t load_number;  /* of runtime->load_number, when they were; 0: they were not */
     uint32_t own_attempts; /* at what waits inside */
     dw_durability durability;
     uint32_t durability_s;
@@ -444,7 +448,8 @@ struct dw_runtime {
     dw__record *all;     /* listed or not */
     size_t record_count; /* in `all` */
     size_t listed_count;
-    size_t later_count; /* of all records */
+    size_t later_count;   /* of all records */
+    uint64_t load_number; /* of the last record whose mail was read */
     dw__names names;
     uint64_t names_number;
     size_t busy_count; /* of records that are not DW__RESTING */
@@ -913,6 +918,8 @@ void dw__part(dw_runtime *runtime, dw__record *record, const dw_error *error, bo
 
 /* To what is counted of the record, its tenant and all. */
 void dw__sum(dw_runtime *runtime, dw__record *record, const dw__sums *more);
+/* The same of an actor whose record has gone. */
+void dw__sum_gone(dw_runtime *runtime, dw__tenant *tenant, const dw__sums *more);
 /* What its body has done by now, if it has one: also while it works. */
 void dw__sum_usage(dw_runtime *runtime, dw__record *record);
 /* The same, of a body that nobody else uses. */

@@ -18,6 +18,12 @@ void dw__sum(dw_runtime *runtime, dw__record *record, const dw__sums *more)
     add(&runtime->sums, more);
 }
 
+void dw__sum_gone(dw_runtime *runtime, dw__tenant *tenant, const dw__sums *more)
+{
+    add(&tenant->sums, more);
+    add(&runtime->sums, more);
+}
+
 void dw__sum_usage(dw_runtime *runtime, dw__record *record)
 {
     if (record->state == DW__WORKING) { /* else its body may be a worker's */
@@ -29,7 +35,7 @@ void dw__measure(dw_runtime *runtime, dw__record *record)
 {
     dw__usage usage = {.memory_bytes = 0};
     runtime->platform.usage(runtime->platform.user, record->body, &usage);
-    dw__note_memory(runtime, record, usage.memory_bytes);
+    dw__note_memory(runtime, record, usage.memory_bytes + record->unread_bytes);
     dw__sum(runtime, record,
             &(dw__sums){.prompt_tokens = usage.prompt_tokens,
                         .generated_tokens = usage.generated_tokens,

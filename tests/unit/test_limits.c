@@ -320,6 +320,7 @@ static const struct {
     {"actor_bytes", "test_freeze_bytes.c"},
     {"tickets", "test_runtime_later.c"},
     {"ticket_ms", "test_runtime_later.c"},
+    {"unread_bytes", "test_runtime_later.c"},
 };
 
 /* A module of many functions, 4 MiB of code or so. */

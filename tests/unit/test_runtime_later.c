@@ -1,6 +1,7 @@
 /* Answers that come later than their messages: by tickets, in memory and in a folder. */
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -277,6 +278,92 @@ static void test_later_unread(void **state)
     await_end(&a);
 }
 
+/* And what all senders of an actor leave unread together. */
+static void test_later_unread_together(void **state)
+{
+    runtime_fixture *f = *state;
+    asked a = {.busy = UINT_MAX, .drops = true};
+    asked b = {.busy = UINT_MAX, .drops = true};
+    f->limits = (dw_limits){.struct_bytes = sizeof f->limits, .unread_bytes = 8 << 20};
+    runtime_open(f);
+    runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+    ask(f, &a, talker.text, "r", 0);
+    runtime_await(f);
+    tell(f, &talker, "B6", DW_OK);
+    ask(f, &b, talker.text, "r", 0); /* another ticket in its place */
+    runtime_await(f);
+    tell(f, &talker, "B2", DW_OK);
+    tell(f, &talker, "y!", DW_OK);
+    await_end(&b);
+    assert_int_equal(b.status, DW_E_LIMIT);
+    assert_non_null(strstr(b.message, "1 bytes more"));
+    assert_non_null(strstr(b.message, "8388608 of the actor's answers"));
+    assert_non_null(strstr(b.message, "limit 8388608 (unread_bytes)"));
+    ask(f, &b, talker.text, "r", 0); /* what nobody waits for any more is not held */
+    runtime_await(f);
+    tell(f, &talker, "y!", DW_OK);
+    assert_true(runtime_info(f, &talker).memory_bytes >= 6 << 20);
+    (void)pthread_mutex_lock(&a.lock);
+    assert_int_equal(a.ends, 0);
+    a.busy = 0;
+    (void)pthread_mutex_unlock(&a.lock);
+    await_bytes(&a, (size_t)6 << 20);
+    tell(f, &talker, "B7", DW_OK);
+    (void)pthread_mutex_lock(&b.lock);
+    assert_int_equal(b.ends, 0);
+    b.busy = 0;
+    (void)pthread_mutex_unlock(&b.lock);
+    tell(f, &talker, "z", DW_OK);
+    await_end(&b);
+    assert_int_equal(b.status, DW_OK);
+    assert_int_equal(b.answer.count, ((size_t)7 << 20) + 1);
+    runtime_close(f);
+    await_end(&a);
+    f->limits = (dw_limits){.struct_bytes = 0};
+}
+
+static void count_answered(void *user, const dw_event *event)
+{
+    _Atomic uint64_t *bytes = user;
+    if (event->kind == DW_EVENT_ANSWERED) {
+        assert_int_equal(event->number, 1);
+        (void)atomic_fetch_add(bytes, event->byte_count);
+    }
+}
+
+/* What is answered by tickets is counted, and told of, as other answers are. */
+static void test_later_is_counted(void **state)
+{
+    runtime_fixture *f = *state;
+    asked a = {.busy = 1};
+    _Atomic uint64_t told = 0;
+    uint64_t subscription = 0;
+    dw_error error;
+    dw_runtime_stats stats = {.struct_bytes = sizeof stats};
+    runtime_open(f);
+    runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+    ask(f, &a, talker.text, "r", 0);
+    runtime_await(f);
+    assert_int_equal(runtime_info(f, &talker).answered_bytes, 0);
+    assert_int_equal(
+        dw_runtime_subscribe(f->runtime, talker.text, count_answered, &told, &subscription, &error),
+        DW_OK);
+    tell(f, &talker, "yone, ", DW_OK);
+    tell(f, &talker, "ztwo", DW_OK);
+    await_end(&a);
+    assert_string_equal((char *)a.answer.bytes, "one, two");
+    runtime_await(f);
+    while (atomic_load(&told) < 8) {
+        (void)usleep(1000);
+    }
+    dw_runtime_unsubscribe(f->runtime, subscription);
+    assert_int_equal(atomic_load(&told), 8);
+    assert_int_equal(runtime_info(f, &talker).answered_bytes, 8);
+    assert_int_equal(dw_runtime_get_stats(f->runtime, &stats), DW_OK);
+    assert_int_equal(stats.answered_bytes, 8);
+    runtime_close(f);
+}
+
 /* An actor that breaks off and begins anew in memory has no tickets, and gives their numbers once
  * more; in a folder it has those that it had. */
 static void check_restart(runtime_fixture *f)
@@ -455,6 +542,7 @@ int main(void)
         runtime_test(test_later_in_memory),       runtime_test(test_later_ends),
         runtime_test(test_later_is_not_for_ever), runtime_test(test_later_in_a_folder),
         runtime_test(test_later_on_request),      runtime_test(test_later_unread),
+        runtime_test(test_later_unread_together), runtime_test(test_later_is_counted),
         runtime_test(test_later_restart),         runtime_test(test_later_stopped_at_work),
         runtime_test(test_later_timeouts),        runtime_test(test_later_untaken_at_close),
         runtime_test(test_spawns_that_cannot_be),
