@@ -112,10 +112,15 @@ static dw_status wait_again(dw_runtime *runtime, const kept_mail *all, const dw_
     }
     dw_free(content);
     dw__lock_again(runtime, scope);
+    dw__record *record = dw__find(runtime, all->number);
+    if (record != NULL && !record->loaded) { /* what is being read may have it set aside */
+        record->aside_stale = true;
+    } else if (record != NULL && fresh > record->seen_row) { /* else it was read since */
+        record->aside_count -= record->aside_count > 0;
+    }
     if (status == DW_E_NOT_FOUND) { /* it was done, or dropped, already */
         return DW_OK;
     }
-    dw__record *record = dw__find(runtime, all->number);
     if (status != DW_OK || record == NULL) {
         dw_free(mail);
         dw__bring_in(runtime, all->number);
@@ -124,7 +129,6 @@ static dw_status wait_again(dw_runtime *runtime, const kept_mail *all, const dw_
     mail->from.is_actor = dw__id_parse(row->message.from, &from);
     mail->from.id = from;
     mail->row = fresh;
-    record->aside_count -= record->loaded && record->aside_count > 0;
     dw__arrive(runtime, record, mail);
     return DW_OK;
 }
@@ -193,17 +197,39 @@ static dw_status drop_waiting(dw_runtime *runtime, const kept_mail *all, uint64_
     return status;
 }
 
-static dw_status drop_set_aside(dw_runtime *runtime, const kept_mail *all, uint64_t row,
-                                dw_error *err)
+/* It was read while one was dropped: what there is now. */
+static void count_again(dw_runtime *runtime, const kept_mail *all)
 {
+    dw_actor_row row;
     dw__lock_scope scope = dw__unlock(runtime);
-    dw_status status = runtime->keeper->drop_aside(runtime->keeper->user, all->id, row, err);
+    dw_status status = runtime->keeper->look(runtime->keeper->user, all->id, &row, NULL);
     dw__lock_again(runtime, scope);
     dw__record *record = dw__find(runtime, all->number);
     if (status == DW_OK && record != NULL && record->loaded) {
-        record->aside_count -= record->aside_count > 0;
+        record->aside_count = row.set_aside;
     }
-    return status;
+}
+
+static dw_status drop_set_aside(dw_runtime *runtime, const kept_mail *all, uint64_t row,
+                                dw_error *err)
+{
+    dw__record *record = dw__find(runtime, all->number);
+    const uint64_t before = record != NULL ? record->load_number : 0;
+    dw__lock_scope scope = dw__unlock(runtime);
+    dw_status status = runtime->keeper->drop_aside(runtime->keeper->user, all->id, row, err);
+    dw__lock_again(runtime, scope);
+    record = dw__find(runtime, all->number);
+    if (status != DW_OK || record == NULL) {
+        return status;
+    }
+    if (!record->loaded) { /* what is being read may have it */
+        record->aside_stale = true;
+    } else if (record->load_number == before) {
+        record->aside_count -= record->aside_count > 0;
+    } else {
+        count_again(runtime, all);
+    }
+    return DW_OK;
 }
 
 static dw_status retry_set_aside(dw_runtime *runtime, const kept_mail *all, const dw_mail_row *row,

@@ -405,6 +405,11 @@ dw_status dw_runtime_cancel(dw_runtime *runtime, const char *id, uint64_t number
         if (mail != NULL && mail->number == number && mail->awaited && !mail->detached &&
             record->state == DW__WORKING) {
             dw__mail_detach(runtime, record, &cancelled);
+        } else if (mail != NULL && mail->number == number && mail->awaited && !mail->detached) {
+            status = dw_fail(err, DW_E_STATE,
+                             "message %" PRIu64 " of actor %s was worked on, and what came of it "
+                             "is being written: it ends with that",
+                             number, id);
         } else if (record == NULL || !end_waiting(runtime, record, number, &cancelled)) {
             status = dw_fail(err, DW_E_NOT_FOUND, "no message %" PRIu64 " waits for actor %s",
                              number, id);

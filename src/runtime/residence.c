@@ -185,6 +185,7 @@ static void take_mail(dw_runtime *runtime, dw__record *record, dw__operation *op
     if (again) {
         return;
     }
+    record->load_number = ++runtime->load_number;
     record->seen_row = operation->row.numbered;
     record->aside_count = operation->aside_count;
     operation->aside_count = 0;
@@ -241,6 +242,19 @@ static void try_again(dw_runtime *runtime, dw__record *record, dw__operation *op
     look_in(runtime, LATER_MS); /* for what goes on waiting in the folder */
 }
 
+static void tell_thawed(dw_runtime *runtime, dw__record *record, bool restarts)
+{
+    if (restarts) {
+        record->restarts++;
+        runtime->counts.restarts++;
+        dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_RESTARTED});
+    } else {
+        dw__sum(runtime, record, &(dw__sums){.thaws = 1});
+        dw__log_simple(runtime, record, DW_LOG_DEBUG, "actor-thawed");
+        dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_THAWED});
+    }
+}
+
 static void load_finish(dw__operation *operation)
 {
     dw_runtime *runtime = operation->runtime;
@@ -268,19 +282,17 @@ static void load_finish(dw__operation *operation)
         give_up(runtime, record, operation);
         return;
     }
+    if (record->aside_stale && !record->loaded) {
+        record->aside_stale = false;
+        forget_mail(runtime, operation);
+        dw__load(runtime, record);
+        return;
+    }
     record->load_failures = 0;
     bool restarts = record->loaded && !record->left;
     record->left = false;
     take_counts(runtime, record, operation);
-    if (restarts) {
-        record->restarts++;
-        runtime->counts.restarts++;
-        dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_RESTARTED});
-    } else {
-        dw__sum(runtime, record, &(dw__sums){.thaws = 1});
-        dw__log_simple(runtime, record, DW_LOG_DEBUG, "actor-thawed");
-        dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_THAWED});
-    }
+    tell_thawed(runtime, record, restarts);
     if (!record->tree->counted) {
         record->tree->counted = true;
         record->tree->actors += operation->tree_count + 1;

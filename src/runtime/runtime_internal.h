@@ -914,26 +914,6 @@ void dw__stop(dw_runtime *runtime, dw__record *record);
  * is no such actor any more; else it is in its folder, as is what waits. */
 void dw__part(dw_runtime *runtime, dw__record *record, const dw_error *error, bool ends);
 
-/* ---- sums.c ---- */
-
-/* To what is counted of the record, its tenant and all. */
-void dw__sum(dw_runtime *runtime, dw__record *record, const dw__sums *more);
-/* The same of an actor whose record has gone. */
-void dw__sum_gone(dw_runtime *runtime, dw__tenant *tenant, const dw__sums *more);
-/* What its body has done by now, if it has one: also while it works. */
-void dw__sum_usage(dw_runtime *runtime, dw__record *record);
-/* The same, of a body that nobody else uses. */
-void dw__measure(dw_runtime *runtime, dw__record *record);
-/* What the folder is to have of it; and of one that has done nothing. */
-void dw__counts_of(const dw_runtime *runtime, const dw__record *record, uint32_t failures,
-                   dw_actor_counts *counts);
-void dw__counts_fresh(const dw_runtime *runtime, dw_actor_counts *counts);
-/* What a row says of it. `*restarts` (may be NULL): it was read again so often. */
-void dw__counts_read(const dw_runtime *runtime, const dw_actor_counts *counts, dw__sums *sums,
-                     uint64_t *restarts);
-/* The turn writes them with what it writes. */
-void dw__turn_count(const dw_runtime *runtime, dw__record *record, uint32_t failures);
-
 /* ---- noted.h ---- */
 
 /* Whether a trace is under way. */
@@ -1003,5 +983,6 @@ void dw__id_text(char text[DW_ACTOR_ID_CHARS + 1], uint64_t id);
 void dw__sender_text(char text[DW_ACTOR_ID_CHARS + 1], const dw__sender *sender);
 
 #include "runtime/names.h"
+#include "runtime/sums.h"
 
 #endif

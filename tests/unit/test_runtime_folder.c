@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "runtime/runtime_internal.h"
 #include "runtime_fixture.h"
 #include "store_account.h"
 #include "support.h"
@@ -50,6 +51,21 @@ static dw_runtime_stats stats_of(runtime_fixture *f)
     dw_runtime_stats stats = {.struct_bytes = sizeof stats};
     assert_int_equal(dw_runtime_get_stats(f->runtime, &stats), DW_OK);
     return stats;
+}
+
+static void take_first_aside(void *user, const dw_runtime_message *message)
+{
+    uint64_t *number = user;
+    *number = message->set_aside && *number == 0 ? message->number : *number;
+}
+
+static uint64_t first_aside(runtime_fixture *f, const runtime_id *id)
+{
+    dw_error error;
+    uint64_t number = 0;
+    assert_int_equal(dw_runtime_list_mail(f->runtime, id->text, take_first_aside, &number, &error),
+                     DW_OK);
+    return number;
 }
 
 static void test_folder_answers_go_on(void **state)
@@ -171,6 +187,123 @@ static void test_folder_failures(void **state)
     assert_int_equal(runtime_told(f, &a, "+1"), 8);
     open_again(f);
     assert_int_equal(runtime_told(f, &a, "+1"), 9);
+    close_folder(f);
+}
+
+/* ---- what happens between two steps of a call ------------------------------------------------ */
+
+static dw__keeper kept; /* as it is in earnest, but for what a test puts in its place */
+static dw__keeper well;
+static runtime_fixture *intruded;
+static runtime_id of;
+
+static void intrude(runtime_fixture *f, const runtime_id *id)
+{
+    intruded = f;
+    of = *id;
+    well = kept = *f->runtime->keeper;
+}
+
+static void intrude_now(runtime_fixture *f)
+{
+    dw__enter(f->runtime);
+    f->runtime->keeper = &kept;
+    dw__leave(f->runtime, false);
+}
+
+/* The actor comes into memory, and does all that waits for it. */
+static void come_in(void)
+{
+    (void)runtime_told(intruded, &of, "+0");
+    runtime_await(intruded);
+}
+
+static dw_status retry_and_come_in(void *user, const char *id, uint64_t number, uint64_t *fresh,
+                                   dw_error *err)
+{
+    dw_status status = well.retry(user, id, number, fresh, err);
+    come_in();
+    return status;
+}
+
+static dw_status drop_and_come_in(void *user, const char *id, uint64_t number, dw_error *err)
+{
+    dw_status status = well.drop_aside(user, id, number, err);
+    come_in();
+    return status;
+}
+
+/* An actor that is read while a message of it that was set aside is tried again, or dropped: what
+ * is told of it is what there is. */
+static void test_folder_read_meanwhile(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error;
+    char text[32];
+    uint64_t count = 0;
+    open_folder(f);
+    runtime_id a = runtime_spawned(f, f->hostile, NULL);
+    runtime_id b = runtime_spawned(f, f->hostile, NULL);
+    (void)snprintf(text, sizeof text, "I%s", a.text);
+    (void)runtime_told(f, &b, text);
+    (void)runtime_told(f, &b, "D!");
+    (void)runtime_told(f, &b, "D!");
+    runtime_await(f);
+    assert_int_equal(runtime_info(f, &a).set_aside, 2);
+    for (int drops = 0; drops < 2; drops++) {
+        open_again(f);
+        intrude(f, &a);
+        if (drops) {
+            kept.drop_aside = drop_and_come_in;
+        } else {
+            kept.retry = retry_and_come_in;
+        }
+        intrude_now(f);
+        assert_int_equal((drops ? dw_runtime_drop_mail : dw_runtime_retry_mail)(
+                             f->runtime, a.text, first_aside(f, &a), &count, &error),
+                         DW_OK);
+        runtime_await(f);
+        assert_int_equal(runtime_info(f, &a).set_aside, drops ? 1 : 2);
+    }
+    open_again(f);
+    assert_int_equal(runtime_told(f, &a, "+1"), 1);
+    assert_int_equal(runtime_info(f, &a).set_aside, 1);
+    close_folder(f);
+}
+
+static dw_status cancelled_as;
+static uint64_t to_cancel;
+static char cancelled_why[248];
+
+static dw_status cancel_and_freeze(void *user, dw__turn *turn, void *body, dw_error *err)
+{
+    dw_error error = {.message = ""};
+    cancelled_as = dw_runtime_cancel(intruded->runtime, of.text, to_cancel, &error);
+    (void)snprintf(cancelled_why, sizeof cancelled_why, "%s", error.message);
+    return well.freeze(user, turn, body, err);
+}
+
+/* A message that is done counts, whatever is asked while that is being written. */
+static void test_folder_cancel_while_it_is_written(void **state)
+{
+    runtime_fixture *f = *state;
+    runtime_answer answer;
+    dw_error error;
+    open_folder(f);
+    runtime_id a = runtime_spawned(f, f->hostile, NULL);
+    runtime_await(f);
+    intrude(f, &a);
+    kept.freeze = cancel_and_freeze;
+    to_cancel = 1;
+    intrude_now(f);
+    assert_int_equal(runtime_tell(f, &a, "+5", &answer, &error), DW_OK);
+    assert_int_equal(cancelled_as, DW_E_STATE);
+    assert_non_null(strstr(cancelled_why, "message 1 of actor"));
+    assert_non_null(strstr(cancelled_why, "is being written"));
+    assert_int_equal(dw_runtime_cancel(f->runtime, a.text, 1, &error), DW_E_NOT_FOUND);
+    to_cancel = 1; /* it has ended: another is being written */
+    assert_int_equal(runtime_tell(f, &a, "+2", &answer, &error), DW_OK);
+    assert_int_equal(cancelled_as, DW_E_NOT_FOUND);
     close_folder(f);
 }
 
@@ -334,6 +467,8 @@ int main(void)
         runtime_test(test_folder_answers_go_on),
         runtime_test(test_folder_effects),
         runtime_test(test_folder_failures),
+        runtime_test(test_folder_read_meanwhile),
+        runtime_test(test_folder_cancel_while_it_is_written),
         runtime_test(test_folder_does_again),
         runtime_test(test_folder_has_one_owner),
         runtime_test(test_folder_freezes),
