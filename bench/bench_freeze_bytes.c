@@ -2,11 +2,12 @@
  * pages of 4,096 bytes that differ. Counts, not times. An actor in a state folder has --rounds
  * turns (200), each of which is frozen: of a chat, whose keys and values grow; in which the same
  * pages change, or some of a large memory; in which pages come that stay; in which nothing is new.
- * Beside them what the folder has at the end, and how long a turn takes for which it is read. The
- * folder is made where $TMPDIR says. */
+ * Beside them what the folder has at the end, and how long a turn takes for which it is read, by
+ * the clock and of processors' time. The folder is made where $TMPDIR says. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <wasmtime.h>
 
@@ -149,16 +150,30 @@ static double folder_bytes(bench *b, const char *id)
     return (double)kib * 1024;
 }
 
-static double wake_ms(bench *b, const char *id, void (*turn)(bench *, const char *, int))
+static double processor_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+/* Of a turn for which it is read: the best of five, by the clock and of processors' time, of which
+ * others on the machine take none. */
+static double wake_ms(bench *b, const char *id, void (*turn)(bench *, const char *, int),
+                      double *processor)
 {
     dw_error err = {.message = ""};
     double best = 0;
+    *processor = 0;
     for (int i = 0; i < 5; i++) {
         must(dw_runtime_park(b->runtime, id, &err), &err);
+        double worked = processor_ms();
         uint64_t begun = dw_os_clock_ns();
         turn(b, id, i);
         double took = (double)(dw_os_clock_ns() - begun) / 1e6;
+        worked = processor_ms() - worked;
         best = best == 0 || took < best ? took : best;
+        *processor = *processor == 0 || worked < *processor ? worked : *processor;
     }
     return best;
 }
@@ -195,7 +210,8 @@ static void live(bench *b, const life *l)
     dw_runtime_stats after = stats_of(b);
     double fresh = (double)(after.new_bytes - before.new_bytes);
     double written = (double)(after.written_bytes - before.written_bytes);
-    took = wake_ms(b, id, l->turn);
+    double processor = 0;
+    took = wake_ms(b, id, l->turn, &processor);
     (void)snprintf(name, sizeof name, "%s_written", l->name);
     if (fresh > 0) {
         bench_row(name, "bytes", written / b->turns, fresh / b->turns);
@@ -206,6 +222,8 @@ static void live(bench *b, const life *l)
     bench_figure(name, "bytes", folder_bytes(b, id));
     (void)snprintf(name, sizeof name, "%s_wake", l->name);
     bench_figure(name, "ms", took);
+    (void)snprintf(name, sizeof name, "%s_wake_processor", l->name);
+    bench_figure(name, "ms", processor);
     must(dw_runtime_stop(b->runtime, id, &err), &err);
 }
 
