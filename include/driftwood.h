@@ -2691,6 +2691,8 @@ typedef struct dw_server_options {
     dw_call_fn on_call; /* tools of actors that are made over HTTP, with `user`, as
                            dw_instance_options.on_call; tenants that the server makes of keys may
                            call none. NULL: there are none */
+    uint32_t heartbeat_ms; /* after so long without a word a stream's client is told that somebody
+                              is there, as its shape allows; 0: 10,000 */
 } dw_server_options;
 
 /* Listens when it returns; requests are taken by dw_server_run. The runtime outlives the server.

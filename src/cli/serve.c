@@ -39,6 +39,9 @@ static const char usage[] =
     "  --state DIR          the state folder; default $XDG_STATE_HOME/driftwood, or\n"
     "                       ~/.local/state/driftwood\n"
     "  --conversations N    kept in it; of more those used longest ago go; default 100000\n"
+    "  --heartbeat S        after S seconds without a word tell a stream's client that somebody "
+    "is\n"
+    "                       there; default 10\n"
     "  --keys FILE          who may ask: lines \"TENANT SHA256\", the latter of a key\n"
     "  --new-key TENANT     print a new key, and its line for that file\n"
     "  --allow-origin O     let pages of another site ask, \"https://chat.example\" or \"*\"; may "
@@ -75,6 +78,7 @@ enum {
     OPT_MODEL_IDLE,
     OPT_MODEL_MEMORY,
     OPT_CONFIG,
+    OPT_HEARTBEAT,
     OPT_TOOL,
     OPT_TOOL_TIMEOUT,
 };
@@ -87,6 +91,7 @@ static const struct option options[] = {
     {"listen", required_argument, NULL, OPT_LISTEN},
     {"state", required_argument, NULL, OPT_STATE},
     {"conversations", required_argument, NULL, OPT_CONVERSATIONS},
+    {"heartbeat", required_argument, NULL, OPT_HEARTBEAT},
     {"manifest", required_argument, NULL, OPT_MANIFEST},
     {"keys", required_argument, NULL, OPT_KEYS},
     {"new-key", required_argument, NULL, OPT_NEW_KEY},
@@ -134,6 +139,7 @@ typedef struct serving {
     const char *origins[ORIGINS_MAX]; /* [origin_count] */
     size_t origin_count;
     uint64_t conversations;
+    double heartbeat_s;
     served models[MODELS_MAX]; /* [model_count] */
     size_t model_count;
     uint64_t model_idle_s; /* 0: never */
@@ -411,6 +417,7 @@ static dw_status open_server(serving *s, dw_error *err)
                                    .conversation = s->conversation,
                                    .path = s->folder,
                                    .conversations_max = s->conversations,
+                                   .heartbeat_ms = (uint32_t)(s->heartbeat_s * 1000),
                                    .keys = s->keys,
                                    .keys_bytes = s->keys_bytes,
                                    .context_tokens_max = s->session.context_tokens_max,
@@ -608,6 +615,8 @@ static dw_status take_option(serving *s, int option, const char *value, dw_error
     case OPT_OPEN:
         s->open = true;
         return DW_OK;
+    case OPT_HEARTBEAT:
+        return dw_cli_number("--heartbeat", value, 0.01, 86400, &s->heartbeat_s, err);
     case OPT_CONVERSATIONS:
         return dw_cli_whole("--conversations", value, 1, UINT32_MAX, &s->conversations, err);
     default:

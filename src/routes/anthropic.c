@@ -41,8 +41,10 @@ static void put(answer *a, json_t *event)
 
 static void on_silence(dw_reply *reply)
 {
-    if (reply->begun) {
+    if (reply->event_count > 0) {
         put(answer_of(reply), json_pack("{s:s}", "type", "ping"));
+    } else {
+        dw_reply_put_comment(reply); /* message_start is the first event */
     }
 }
 

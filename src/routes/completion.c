@@ -17,13 +17,6 @@ static void put_event(dw_completion *c, json_t *event)
     dw_reply_put(&c->reply, NULL, event);
 }
 
-/* A client that waits long for its first token, or between two, sees that somebody is there. */
-static void on_silence(dw_reply *reply)
-{
-    static const char comment[] = ": working\n\n";
-    dw_reply_write(reply, comment, sizeof comment - 1);
-}
-
 static void release(dw_reply *reply)
 {
     dw_completion *c = completion_of(reply);
@@ -151,7 +144,7 @@ static const dw_writer writer = {
     .on_choice_end = on_choice_end,
     .finish = finish,
     .fail = fail,
-    .on_silence = on_silence,
+    .on_silence = dw_reply_put_comment,
     .release = release,
 };
 

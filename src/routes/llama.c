@@ -177,19 +177,13 @@ static void fail(dw_reply *reply)
     }
 }
 
-static void on_silence(dw_reply *reply)
-{
-    static const char comment[] = ": working\n\n";
-    dw_reply_write(reply, comment, sizeof comment - 1);
-}
-
 static const dw_writer writer = {
     .stream_type = DW_EVENT_STREAM,
     .on_piece = on_piece,
     .on_choice_end = on_choice_end,
     .finish = finish,
     .fail = fail,
-    .on_silence = on_silence,
+    .on_silence = dw_reply_put_comment,
     .release = release,
 };
 

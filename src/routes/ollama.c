@@ -194,10 +194,11 @@ static void fail(dw_reply *reply)
     }
 }
 
-/* Its clients read lines of JSON alone: a comment would be none. */
+/* Its clients read lines of JSON alone, of which an empty one is none, and show what a message
+ * without a text would say. A blank in front of the next line is part of its JSON. */
 static void on_silence(dw_reply *reply)
 {
-    (void)reply;
+    dw_reply_write(reply, " ", 1);
 }
 
 static const dw_writer writer = {

@@ -331,14 +331,6 @@ static void on_choice_end(dw_reply *reply, uint32_t choice, const dw_choice_end 
     close_item(r);
 }
 
-static void on_silence(dw_reply *reply)
-{
-    static const char comment[] = ": working\n\n";
-    if (reply->begun) {
-        dw_reply_write(reply, comment, sizeof comment - 1);
-    }
-}
-
 /* ---- keeping it ----------------------------------------------------------------------------- */
 
 static void keep(dw_reply *reply)
@@ -372,6 +364,12 @@ static void tell_end(dw_reply *reply)
         reply->status = r->status;
         reply->error = r->error;
         r->state = "failed";
+    }
+    if (reply->begun && reply->event_count == 0) { /* comments alone came before it failed */
+        const char *state = r->state;
+        r->state = "in_progress";
+        put_state(r, "response.created");
+        r->state = state;
     }
     if (reply->begun || reply->log.count > 0) {
         put_state(r, strcmp(r->state, "completed") == 0    ? "response.completed"
@@ -424,7 +422,7 @@ static const dw_writer writer = {
     .on_choice_end = on_choice_end,
     .finish = finish,
     .fail = fail,
-    .on_silence = on_silence,
+    .on_silence = dw_reply_put_comment,
     .release = release,
 };
 

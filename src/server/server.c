@@ -18,6 +18,7 @@
 #define CONVERSATIONS_MAX 100000
 #define RESPONSES_EACH 10 /* kept, for each conversation */
 #define PATIENCE_MS 30000
+#define HEARTBEAT_MS 10000
 #define LOOK_NS UINT64_C(1000000) /* between two looks at what actors have answered */
 #define SNAPSHOT_BYTES_MAX (UINT64_C(16) << 30)
 
@@ -318,6 +319,7 @@ static void take_options(dw_server *server, dw_runtime *runtime, const dw_server
     server->conversations_max =
         options->conversations_max != 0 ? options->conversations_max : CONVERSATIONS_MAX;
     server->responses_max = server->conversations_max * RESPONSES_EACH;
+    server->heartbeat_ms = options->heartbeat_ms != 0 ? options->heartbeat_ms : HEARTBEAT_MS;
     server->instance = (dw_instance_options){
         .struct_bytes = sizeof server->instance,
         .context_tokens_max = options->context_tokens_max,

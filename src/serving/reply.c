@@ -10,7 +10,6 @@
 #include "serving/openai.h"
 #include "serving/url.h"
 
-#define SILENCE_MS 10000
 #define BACKLOG_MAX ((size_t)1 << 20) /* that a client has not read */
 #define BACKLOG_LOW ((size_t)1 << 18)
 #define LOG_MAX ((size_t)16 << 20)   /* of one that can be taken up */
@@ -142,7 +141,7 @@ dw_reply *dw_reply_create(size_t bytes, const dw_writer *writer, dw_server *serv
     (void)uv_timer_init(&server->loop, &reply->patience);
     reply->handles = 2;
     reply->timer.data = reply->patience.data = reply;
-    (void)uv_timer_start(&reply->timer, on_timer, SILENCE_MS, SILENCE_MS);
+    (void)uv_timer_start(&reply->timer, on_timer, server->heartbeat_ms, server->heartbeat_ms);
     reply->next = server->replies;
     if (server->replies != NULL) {
         server->replies->before = reply;
@@ -398,6 +397,12 @@ void dw_reply_put_line(dw_reply *reply, json_t *line)
     free(dumped);
     json_decref(line);
     dw_text_free(&text);
+}
+
+void dw_reply_put_comment(dw_reply *reply)
+{
+    static const char comment[] = ": working\n\n";
+    dw_reply_write(reply, comment, sizeof comment - 1);
 }
 
 void dw_reply_end_stream(dw_reply *reply)

@@ -37,7 +37,8 @@ typedef struct dw_writer {
     void (*finish)(dw_reply *reply);
     /* Instead of that, reply->status and reply->error; once reply->begun, as part of the stream. */
     void (*fail)(dw_reply *reply);
-    /* Nothing has come for 10 seconds: tells a stream's client that somebody is there. */
+    /* Nothing has come for server->heartbeat_ms: tells a stream's client that somebody is there,
+     * before the head of the stream is out, too. */
     void (*on_silence)(dw_reply *reply);
     /* What the shape's struct holds beyond its dw_reply. */
     void (*release)(dw_reply *reply);
@@ -147,6 +148,8 @@ void dw_reply_put_line(dw_reply *reply, json_t *line);
 /* The same in bytes; and what is no event, as a comment. */
 void dw_reply_write_event(dw_reply *reply, const char *bytes, size_t count);
 void dw_reply_write(dw_reply *reply, const char *bytes, size_t count);
+/* ": working", which readers of events pass over. */
+void dw_reply_put_comment(dw_reply *reply);
 /* Nothing follows. */
 void dw_reply_end_stream(dw_reply *reply);
 /* The whole of one that does not stream; `body` is released. */

@@ -72,6 +72,7 @@ struct dw_server {
     dw_keys *keys;              /* NULL: anybody may ask */
     struct dw_archive *archive; /* NULL: there is no folder; nothing is kept by its id */
     uint64_t responses_max;
+    uint32_t heartbeat_ms;
     dw_origins origins;
     dw_links *links;
     dw_index *index; /* NULL: there is no folder; conversations end with their requests */

@@ -9,7 +9,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from serving import MODEL, Server, text_of, user  # noqa: E402
+from serving import MODEL, STORY, Server, text_of, user  # noqa: E402
 
 TOOL = {"type": "function", "function": {"name": "get_weather", "description": "weather",
                                          "parameters": {
@@ -214,6 +214,68 @@ class Ollama(Case):
             error = self.ask(path, body, status)
             self.assertIn(word, error["error"], path)
         self.assertIn("delete", self.ask("/api/delete", {"model": "x"}, 501, "DELETE")["error"])
+
+
+class Heartbeat(unittest.TestCase):
+    """A stream's client sees that somebody is there while a model is loaded, a long prompt read."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server("--heartbeat", "0.01")
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.server.end() == 0, cls.server.errors
+
+    def stream(self, path, body, prompt):
+        """-> the bytes of the answer"""
+        chat = {"messages": [user(prompt)], "max_tokens": 3, "options": {"num_predict": 3}}
+        body = {**(chat if body is None else body), "stream": True}
+        status, _, data = self.server.request("POST", path, json.dumps(body))
+        self.assertEqual(status, 200, data)
+        return data.decode()
+
+    def events(self, text):
+        """-> types of events, and how many comments stand before the first"""
+        lines = text.split("\n")
+        kinds = [json.loads(line[6:]).get("type") for line in lines if line.startswith("data: {")]
+        before = text[:text.index("data: ")]
+        self.assertEqual(set(line for line in lines if line.startswith(":")), {": working"})
+        return kinds, before.count(": working")
+
+    def test_events(self):
+        for i, (path, name) in enumerate((("/v1/chat/completions", None), ("/v1/messages", None),
+                                          ("/v1/responses", "input"), ("/v1/completions", "prompt"),
+                                          ("/completion", "prompt"))):
+            prompt = f"{i}. " + STORY
+            body = None if name is None else {name: prompt, "max_tokens": 16, "n_predict": 3,
+                                              "max_output_tokens": 16}
+            text = self.stream(path, body, prompt)
+            self.assertTrue(": working\n\n" in text or '"type":"ping"' in text, (path, text[:200]))
+
+    def test_lines(self):
+        for i, path in enumerate(("/api/chat", "/api/generate")):
+            prompt = f"{i}, again. " + STORY
+            text = self.stream(path, {"prompt": prompt, "options": {"num_predict": 3}}
+                               if path == "/api/generate" else None, prompt)
+            self.assertEqual(text[0], " ")
+            lines = [json.loads(line) for line in text.split("\n") if line]
+            self.assertEqual([line["done"] for line in lines], [False] * (len(lines) - 1) + [True])
+            self.assertEqual(text.count("\n"), len(lines))
+
+    def test_what_fails_behind_it(self):
+        """Its status is out: it is told as its shape has it, from its beginning on."""
+        prompt = STORY * 3000
+        text = self.stream("/v1/responses", {"input": prompt}, "")
+        kinds, before = self.events(text)
+        self.assertEqual(kinds, ["response.created", "response.failed"])
+        self.assertGreater(before, 0)
+        kinds, before = self.events(self.stream("/v1/messages", None, prompt))
+        self.assertEqual(kinds, ["error"])
+        text = self.stream("/api/chat", None, prompt)
+        self.assertEqual((text[0], list(json.loads(text))), (" ", ["error"]))
+        text = self.stream("/v1/completions", {"prompt": prompt}, "")
+        self.assertIn("message_bytes", text[text.index("data: "):])
 
 
 if __name__ == "__main__":

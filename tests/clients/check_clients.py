@@ -32,7 +32,7 @@ class Case(unittest.TestCase):
         cls.place = tempfile.TemporaryDirectory(prefix="dw-clients-")
         cls.server = subprocess.Popen(
             [PROGRAM, "serve", "--listen", "127.0.0.1:0", "--state", cls.place.name, "--model",
-             "small=" + MODEL], stdout=subprocess.PIPE, text=True)
+             "small=" + MODEL, "--heartbeat", "0.1"], stdout=subprocess.PIPE, text=True)
         cls.url = cls.server.stdout.readline().split()[-1]
 
     @classmethod
