@@ -1166,11 +1166,17 @@ DW_API const char *dw_actor_id(const dw_actor *actor);
 /* Its instance, borrowed: for dw_instance_get_stats, _memory, _cancel and _interrupt. */
 DW_API dw_instance *dw_actor_instance(dw_actor *actor);
 
-/* Put a message [bytes] into the mailbox; `from` is an actor's id, or NULL: from outside.
- * Errors: DW_E_LIMIT (a message too long), DW_E_BUSY (the mailbox is full), DW_E_ARG,
+/* Put a message [bytes] into the mailbox; `from` is an actor's id, or NULL: from outside. An actor
+ * has a clock of its own (docs/actors.md), which is at the time of the message when that is begun:
+ * now, or of the second function `at_ms` since 1970, so that the same message at the same time to
+ * the same state gives the same again; 0: when it is begun. Errors: DW_E_LIMIT (a message too
+ * long), DW_E_BUSY (the mailbox is full), DW_E_ARG, DW_E_RANGE (at_ms, beyond the year 2262),
  * DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_actor_send(dw_actor *actor, const char *from,
                                              const void *message, size_t bytes, dw_error *err);
+DW_API DW_MUST_CHECK dw_status dw_actor_send_at(dw_actor *actor, const char *from,
+                                                const void *message, size_t bytes, uint64_t at_ms,
+                                                dw_error *err);
 /* Messages waiting. */
 DW_API size_t dw_actor_waiting(const dw_actor *actor);
 /* Let the actor work on its next message. `on_answer` (may be NULL) gets the answer piece by piece,

@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "base/public_struct.h"
 #include "wasm/instance_state.h"
+#include "wasm/repeatable.h"
 #include "wasm/tool_call.h"
 
 /* ---- what the guest reaches -------------------------------------------------------------- */
@@ -240,7 +241,7 @@ static void drop_ticket(dw_mailbox *tickets, uint64_t ticket)
 /* Those that are too old: nobody awaits them any more. They stand in the order of their ages. */
 static void drop_old_tickets(dw_actor *actor)
 {
-    const uint64_t now_ms = dw_os_wall_ms();
+    const uint64_t now_ms = dw_instance_wall_ms(actor->instance);
     while (actor->tickets.first != NULL && actor->tickets.first->number < now_ms) {
         dw_free(dw_mailbox_take(&actor->tickets));
     }
@@ -269,7 +270,7 @@ dw_status dw_actor_take_ticket(dw_actor *actor, uint64_t *ticket, dw_error *err)
     }
     if (status == DW_OK) {
         entry->ticket = effect->ticket = actor->received + 1;
-        entry->number = dw_os_wall_ms() + limits->ticket_ms;
+        entry->number = dw_instance_wall_ms(actor->instance) + limits->ticket_ms;
         status = dw_actor_add_effect(actor, DW_EFFECT_LATER, effect, err);
     }
     if (status != DW_OK) {
@@ -323,11 +324,49 @@ dw_status dw_actor_answer(dw_actor *actor, uint64_t ticket, const void *bytes, s
 
 /* ---- life ------------------------------------------------------------------------------- */
 
-void dw_actor_new_id(char id[DW_ACTOR_ID_CHARS + 1])
+static void new_id(char id[DW_ACTOR_ID_CHARS + 1])
 {
     uint64_t random;
     dw_os_random(&random, sizeof random);
-    (void)snprintf(id, DW_ACTOR_ID_CHARS + 1, "%016llx", (unsigned long long)random);
+    dw_actor_id_write(id, random);
+}
+
+void dw_actor_draw_id(dw_actor *actor, char id[DW_ACTOR_ID_CHARS + 1])
+{
+    uint8_t random[8];
+    uint64_t number = 0;
+    dw_instance_draw(actor->instance, random, sizeof random);
+    for (size_t i = 0; i < sizeof random; i++) {
+        number = number << 8 | random[i]; /* the same on every machine */
+    }
+    dw_actor_id_write(id, number);
+}
+
+/* What it draws and its clock: its own from the first call on. */
+static void begin_repeatable(dw_actor *actor)
+{
+    dw_repeatable own = {.own_random = true, .own_clock = true};
+    dw_random_stream_init(&own.random);
+    own.clock_ns = dw_os_wall_ms() * 1000000;
+    dw_instance_set_repeatable(actor->instance, &own);
+}
+
+void dw_actor_branch_random(dw_actor *actor, const dw_repeatable *parent)
+{
+    static const char use[] = "fork:";
+    char what[sizeof use - 1 + DW_ACTOR_ID_CHARS];
+    dw_repeatable own = *parent;
+    memcpy(what, use, sizeof use - 1);
+    memcpy(what + sizeof use - 1, actor->id, DW_ACTOR_ID_CHARS);
+    dw_random_stream_derive(&own.random, &parent->random, what, sizeof what);
+    dw_instance_set_repeatable(actor->instance, &own);
+}
+
+void dw_actor_renew_random(dw_actor *actor)
+{
+    dw_repeatable own = *dw_instance_repeatable(actor->instance);
+    dw_random_stream_renew(&own.random);
+    dw_instance_set_repeatable(actor->instance, &own);
 }
 
 /* The instance's options: the settings', with the actor itself between it and the embedder. */
@@ -361,11 +400,12 @@ static dw_status create(dw_actor **out, dw_module *module, dw_actor_settings *se
     if (id != NULL) {
         (void)snprintf(actor->id, sizeof actor->id, "%s", id);
     } else {
-        dw_actor_new_id(actor->id);
+        new_id(actor->id);
     }
     dw_instance_options options = options_of(actor);
     status = dw_instance_create_bare(&actor->instance, module, &options, err);
     if (status == DW_OK) { /* nothing has run: actors' modules have no start function */
+        begin_repeatable(actor);
         dw_instance_set_import_user(actor->instance, actor->settings->instance.user);
         status = bare ? DW_OK : dw_instance_initialize(actor->instance, err);
     }
@@ -445,7 +485,11 @@ const char *dw_actor_id(const dw_actor *actor)
 void dw_actor_set_id(dw_actor *actor, const char *id)
 {
     DW_ASSERT(dw_actor_id_good(id));
-    memmove(actor->id, id, sizeof actor->id);
+    if (strcmp(actor->id, id) != 0) {
+        const dw_repeatable before = *dw_instance_repeatable(actor->instance);
+        memmove(actor->id, id, sizeof actor->id);
+        dw_actor_branch_random(actor, &before);
+    }
 }
 
 dw_instance *dw_actor_instance(dw_actor *actor)
@@ -483,6 +527,12 @@ bool dw_actor_has_base(const dw_actor *actor)
 dw_status dw_actor_send(dw_actor *actor, const char *from, const void *content, size_t bytes,
                         dw_error *err)
 {
+    return dw_actor_send_at(actor, from, content, bytes, dw_os_wall_ms(), err);
+}
+
+dw_status dw_actor_send_at(dw_actor *actor, const char *from, const void *content, size_t bytes,
+                           uint64_t at_ms, dw_error *err)
+{
     const dw_actor_options *options = &actor->settings->options;
     dw_message *message = NULL;
     dw_status status = dw_callback_check(err);
@@ -491,6 +541,10 @@ dw_status dw_actor_send(dw_actor *actor, const char *from, const void *content, 
     }
     if (from != NULL && from[0] != '\0' && !dw_actor_id_good(from)) {
         return dw_fail(err, DW_E_ARG, "from: '%.40s' is no actor's id", from);
+    }
+    if (at_ms > DW_ACTOR_AT_MS_MAX) {
+        return dw_fail(err, DW_E_RANGE, "at_ms: %" PRIu64 ", at most %" PRIu64 " is possible",
+                       at_ms, DW_ACTOR_AT_MS_MAX);
     }
     if (bytes > options->message_bytes_max) {
         return dw_fail(err, DW_E_LIMIT, "message: %zu bytes, limit %zu", bytes,
@@ -506,6 +560,7 @@ dw_status dw_actor_send(dw_actor *actor, const char *from, const void *content, 
     status = dw_message_create(&message, from, content, bytes, err);
     dw_account_leave(before);
     if (status == DW_OK) {
+        message->at_ms = at_ms;
         dw_mailbox_put(&actor->mailbox, message);
     }
     return dw_account_explain(account, status, err);
@@ -679,6 +734,9 @@ dw_status dw_actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *u
     if (actor->current == NULL) {
         return dw_fail(err, DW_E_END, "actor %s: no message waits", actor->id);
     }
+    uint64_t *at_ms = &actor->current->at_ms;
+    *at_ms = *at_ms != 0 ? *at_ms : dw_os_wall_ms();
+    dw_instance_clock_reach(actor->instance, *at_ms * 1000000);
     actor->taken = false;
     actor->flushed = false;
     actor->answered_bytes = 0;
@@ -789,6 +847,7 @@ dw_status dw_actor_fire_timers(dw_actor *actor, uint64_t now_ms, dw_error *err)
                            actor->mailbox.count);
         }
         dw_message *message = dw_mailbox_take(&actor->timers);
+        message->at_ms = now_ms <= DW_ACTOR_AT_MS_MAX ? now_ms : message->number;
         message->number = 0;
         dw_mailbox_put(&actor->mailbox, message);
     }
@@ -870,6 +929,12 @@ static dw_status copy_state(dw_actor *child, dw_actor *parent, dw_error *err)
     dw_status status = dw_actor_map_images(child, parent->images, err);
     if (status != DW_OK) {
         return status;
+    }
+    const dw_repeatable *own = dw_instance_repeatable(parent->instance);
+    if (strcmp(child->id, parent->id) == 0) { /* what it was, to go on with or to compare */
+        dw_instance_set_repeatable(child->instance, own);
+    } else {
+        dw_actor_branch_random(child, own);
     }
     status = copy_globals(child->instance, parent->instance, err);
     if (status != DW_OK) {

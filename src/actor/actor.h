@@ -36,7 +36,8 @@ bool dw_actor_has_file(const dw_actor *actor, uint64_t number);
 /* Forget files that hold nothing of it any more: their numbers [*count], the caller's to dw_free.
  * Errors: DW_E_MEMORY. */
 dw_status dw_actor_drop_files(dw_actor *actor, uint64_t **numbers, size_t *count, dw_error *err);
-/* `id` is valid (dw_actor_id_good). */
+/* `id` is valid (dw_actor_id_good). Where it is another than before, so are the random numbers that
+ * it draws from now on: they follow from its own and the id. */
 void dw_actor_set_id(dw_actor *actor, const char *id);
 /* What an actor asks of its host while it works on a message: `message`, whose kind is 0 for a
  * timer, is refused with an error that the guest gets, or granted, its cause filled in. */
@@ -64,11 +65,16 @@ void dw_actor_effect_cause(const dw_actor *actor, uint64_t number, uint64_t *cau
 /* What an actor counts ends here: work that would bring a counter beyond it is refused, so that
  * whatever is frozen can be thawed. */
 #define DW_ACTOR_COUNTER_MAX ((uint64_t)INT64_MAX / 2)
+/* As late as its clock goes (DW_CLOCK_NS_MAX). */
+#define DW_ACTOR_AT_MS_MAX ((uint64_t)INT64_MAX / 1000000)
 /* Messages worked on so far; messages and timers that are in it. */
 uint64_t dw_actor_received(const dw_actor *actor);
 size_t dw_actor_inside(const dw_actor *actor);
 /* Effects from now on are numbered behind those of `other`, whose place the actor takes. */
 void dw_actor_number_behind(dw_actor *actor, const dw_actor *other);
+/* It was taken back to what it was before: it draws other random numbers than it did then, else its
+ * secrets, and the ids of actors that it makes, would come twice. */
+void dw_actor_renew_random(dw_actor *actor);
 /* Drop the message that waits longest, if one does. */
 void dw_actor_drop_message(dw_actor *actor);
 /* Take it out: the caller's to dw_free; NULL: none waits. */
@@ -90,7 +96,8 @@ dw_status dw_actor_take_ticket(dw_actor *actor, uint64_t *ticket, dw_error *err)
  * ended well. After the `last` one the ticket is no more. Errors: also DW_E_NOT_FOUND. */
 dw_status dw_actor_answer(dw_actor *actor, uint64_t ticket, const void *bytes, size_t count,
                           bool last, dw_error *err);
-void dw_actor_new_id(char id[DW_ACTOR_ID_CHARS + 1]);
+/* An id for an actor that it makes, of its own random numbers. */
+void dw_actor_draw_id(dw_actor *actor, char id[DW_ACTOR_ID_CHARS + 1]);
 
 /* dw_actor_receive in two: before and after the call of driftwood_receive. Errors of the first:
  * DW_E_STATE, DW_E_END: nothing has begun. The second takes what the call gave (exit_code -1: the

@@ -7,6 +7,7 @@
 #include "actor/actor.h"
 #include "actor/frozen_map.h"
 #include "memory/memory_image.h"
+#include "wasm/repeatable.h"
 
 /* What the files hold that the actor was last frozen to or thawed from. */
 typedef struct dw_frozen {
@@ -60,6 +61,9 @@ struct dw_actor {
  * the caller puts in. Errors: those of dw_instance_create. */
 dw_status dw_actor_create_bare(dw_actor **out, dw_module *module, dw_actor_settings *settings,
                                const char *id, dw_error *err);
+/* It has the clock of `parent`, which has another id, and not its random numbers: those that follow
+ * from them and from its own id. */
+void dw_actor_branch_random(dw_actor *actor, const dw_repeatable *parent);
 /* Images of all memories as they are now, in actor->images. Errors: those of
  * dw_memory_image_take. */
 dw_status dw_actor_take_images(dw_actor *actor, dw_error *err);

@@ -15,6 +15,7 @@ typedef struct dw_message {
     uint64_t number;                   /* of an effect; of a timer, when it is due in ms */
     uint64_t cause;  /* what began it all, a message from outside; 0: this one, or it is unknown */
     uint64_t caused; /* how many messages came of that, with this one */
+    uint64_t at_ms;  /* in mailboxes: when it was accepted, or its timer rang; 0: it is not known */
     uint64_t ticket; /* of DW_EFFECT_LATER, DW_EFFECT_ANSWER; of a ticket itself; 0: none */
     bool last;       /* of DW_EFFECT_ANSWER */
     size_t bytes;

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/array.h"
 #include "wasm/instance_state.h"
+#include "wasm/repeatable.h"
 
 typedef enum upgrade_phase { GIVING, TAKING } upgrade_phase;
 
@@ -222,6 +223,7 @@ static dw_status copy_mailbox(dw_mailbox *to, const dw_mailbox *from, dw_error *
         copy->number = message->number;
         copy->cause = message->cause;
         copy->caused = message->caused;
+        copy->at_ms = message->at_ms;
         copy->ticket = message->ticket;
         copy->last = message->last;
         dw_mailbox_put(to, copy);
@@ -290,7 +292,8 @@ dw_status dw_actor_upgrade(dw_actor **out, dw_actor *actor, dw_module *module, d
     if (status == DW_OK) {
         status = dw_actor_create_bare(&made, module, actor->settings, actor->id, err);
     }
-    if (status == DW_OK) {
+    if (status == DW_OK) { /* where the handing over has left them */
+        dw_instance_set_repeatable(made->instance, dw_instance_repeatable(copy->instance));
         status = take(made, copy, &upgrade, err);
     }
     if (status == DW_OK) {

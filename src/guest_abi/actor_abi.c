@@ -7,11 +7,11 @@
 
 #include "actor/actor.h"
 #include "base/alloc.h"
-#include "base/os.h"
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
 #include "guest_abi/guest_strings.h"
+#include "wasm/repeatable.h"
 
 /* The actor that calls; NULL with dw_instance_error filled: the guest is none. */
 static dw_actor *actor_of(dw_instance *instance)
@@ -229,7 +229,7 @@ DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, group_leave)
 static int32_t make_actor(dw_instance *instance, dw_actor *actor, dw_effect_kind kind,
                           dw_message *message, uint32_t id_pointer, uint32_t id_capacity)
 {
-    dw_actor_new_id(message->actor);
+    dw_actor_draw_id(actor, message->actor);
     int32_t given = give_id(instance, message->actor, id_pointer, id_capacity);
     if (given < 0) {
         dw_free(message);
@@ -306,7 +306,7 @@ static int32_t actor_timer(dw_instance *instance, const wasmtime_val_raw_t *args
     if (status != DW_OK) {
         return status;
     }
-    message->number = dw_os_wall_ms() + wait_ms;
+    message->number = dw_instance_wall_ms(instance) + wait_ms;
     return dw_actor_add_timer(actor, message, err);
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, actor_timer)

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/os.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
 #include "guest_abi/guest_strings.h"
+#include "wasm/repeatable.h"
 
 /* A request, and room for what is made of it. */
 typedef struct chat_call {
@@ -34,11 +34,6 @@ static uint64_t request_bytes(const char *json, size_t bytes)
         objects += json[i] == '{';
     }
     return BYTES_A_BYTE * bytes + OBJECT_BYTES * objects;
-}
-
-static int64_t seconds_now(void)
-{
-    return (int64_t)(dw_os_wall_ms() / 1000);
 }
 
 /* For what is made of JSON, or of an answer with some in it, until the call ends. */
@@ -105,7 +100,7 @@ static dw_status read_room(chat_call *call, const wasmtime_val_raw_t *args, size
 static dw_status render(const chat_call *call, dw_chat_text *text, dw_error *err)
 {
     return dw_chats_render(dw_instance_chats(call->instance, call->model), call->request,
-                           seconds_now(), text, err);
+                           (int64_t)(dw_instance_wall_ms(call->instance) / 1000), text, err);
 }
 
 static dw_status open_format(const chat_call *call, const dw_chat_format **format, dw_error *err)

@@ -5,6 +5,7 @@
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
+#include "wasm/repeatable.h"
 
 static int32_t abi_version(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -76,6 +77,9 @@ static int64_t clock_ns(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     const uint64_t step = dw_instance_limits(instance)->clock_ns;
     (void)args;
+    if (dw_instance_repeatable(instance)->own_clock) {
+        return (int64_t)dw_instance_clock_read(instance);
+    }
     return (int64_t)(dw_os_clock_ns() / step * step);
 }
 DW__GUEST_CALL(i64, clock_ns)

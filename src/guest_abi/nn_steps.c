@@ -12,6 +12,7 @@
 #include "guest_abi/guest_call.h"
 #include "guest_abi/guest_steps.h"
 #include "nn/nn_settings.h"
+#include "wasm/repeatable.h"
 
 /* The plugin keeps so many tokens of a context free for what follows a prompt. */
 #define TOKENS_BEHIND_PROMPT 4u
@@ -174,7 +175,7 @@ static dw_status renew_sampler(dw_instance *instance, dw_nn_execution *execution
         return may;
     }
     if (!settings->has_seed) {
-        dw_os_random(&params.seed, sizeof params.seed);
+        dw_instance_draw(instance, &params.seed, sizeof params.seed);
     }
     dw__nn_close(instance, DW_HANDLE_SAMPLER, execution->sampler);
     execution->sampler = 0;

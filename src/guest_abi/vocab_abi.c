@@ -4,7 +4,7 @@
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
 #include "guest_abi/guest_strings.h"
-#include "base/os.h"
+#include "wasm/repeatable.h"
 
 /* model, text, text_bytes, tokens, capacity, flags */
 static int32_t tokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -131,7 +131,7 @@ static int32_t chat_template(dw_instance *instance, const wasmtime_val_raw_t *ar
                                      .count = count,
                                      .open_answer = args[3].i32 == 1};
         dw_chat_room room = {.text = text, .capacity = capacity};
-        int64_t seconds = (int64_t)(dw_os_wall_ms() / 1000);
+        int64_t seconds = (int64_t)(dw_instance_wall_ms(instance) / 1000);
         status =
             dw_chats_render_pairs(dw_instance_chats(instance, model), &pairs, seconds, &room, err);
         text_bytes = room.bytes;

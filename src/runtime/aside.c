@@ -128,6 +128,7 @@ static dw_status wait_again(dw_runtime *runtime, const kept_mail *all, const dw_
     }
     mail->from.is_actor = dw__id_parse(row->message.from, &from);
     mail->from.id = from;
+    mail->at_ms = row->message.at_ms;
     mail->row = fresh;
     dw__arrive(runtime, record, mail);
     return DW_OK;

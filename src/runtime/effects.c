@@ -61,6 +61,9 @@ dw__ask *dw__take_effects(dw_runtime *runtime, dw__record *record, dw_error *fai
     for (size_t i = 0; platform->effect_at(platform->user, record->body, i, &effect); i++) {
         dw__ask *asked = copy_ask(record, &effect, failed);
         if (asked != NULL) {
+            if (asked->mail != NULL) {
+                asked->mail->at_ms = platform->wall_ms(platform->user);
+            }
             *link = asked;
             link = &asked->next;
         }
@@ -114,6 +117,7 @@ static dw_status send_copy(dw_runtime *runtime, dw__record *record, dw__record *
         copy->from = mail->from;
         copy->cause = mail->cause;
         copy->caused = mail->caused;
+        copy->at_ms = mail->at_ms;
         dw__mail_accept(runtime, member, copy);
     }
     return status;

@@ -94,6 +94,9 @@ static dw_status read_freeze(dw__operation *operation, const char *id, dw_error 
         status = platform->adopt(platform->user, &operation->body, thawed.given, record, record->id,
                                  err);
     }
+    if (status == DW_OK && platform->renews != NULL) {
+        platform->renews(platform->user, operation->body);
+    }
     return status;
 }
 

@@ -424,8 +424,9 @@ static dw_status receive(void *user, void *of, dw__record *record, const dw__del
     if (delivery != NULL) {
         char from[DW_ACTOR_ID_CHARS + 1];
         dw__sender_text(from, &delivery->from);
-        dw_status status = dw_actor_send(own->actor, delivery->from.is_actor ? from : NULL,
-                                         delivery->content, delivery->bytes, err);
+        dw_status status =
+            dw_actor_send_at(own->actor, delivery->from.is_actor ? from : NULL, delivery->content,
+                             delivery->bytes, delivery->at_ms, err);
         if (status != DW_OK) {
             return status;
         }
@@ -513,6 +514,12 @@ static void worked_on(void *user, void *of, uint64_t *received, uint64_t *inside
     *inside = dw_actor_inside(own->actor);
 }
 
+static void renews(void *user, void *of)
+{
+    (void)user;
+    dw_actor_renew_random(((body *)of)->actor);
+}
+
 static void replaces(void *user, void *of, void *before)
 {
     (void)user;
@@ -565,6 +572,7 @@ const dw__platform dw__guests_platform = {
     .timer_ms = timer_ms,
     .fire_timers = fire_timers,
     .waiting = waiting,
+    .renews = renews,
     .replaces = replaces,
     .take_inside = take_inside,
     .worked_on = worked_on,

@@ -234,6 +234,7 @@ dw_status dw__send_request(dw_runtime *runtime, dw__record *record, const dw_req
     dw_status status = dw__mail_create(&mail, request->message, request->message_bytes, err);
     if (status == DW_OK) {
         fill_request(mail, request);
+        mail->at_ms = runtime->platform.wall_ms(runtime->platform.user);
         status = accept_request(runtime, record, mail, err);
     }
     if (status != DW_OK && mail != NULL) {
@@ -265,6 +266,7 @@ dw_status dw_runtime_send(dw_runtime *runtime, const char *id, const dw_request 
     dw__lock_again(runtime, scope);
     if (status == DW_OK) {
         fill_request(mail, &own);
+        mail->at_ms = runtime->platform.wall_ms(runtime->platform.user);
         dw__record *record = NULL;
         status = runtime->closing ? dw_fail(err, DW_E_STATE, "the runtime is being closed")
                                   : dw__reach(runtime, id, &record, err);

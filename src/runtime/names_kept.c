@@ -260,6 +260,7 @@ static dw_status put_copy(dw__ask **link, const dw__ask *asked, const char *id, 
     copy->mail->from = asked->mail->from;
     copy->mail->cause = asked->mail->cause;
     copy->mail->caused = asked->mail->caused;
+    copy->mail->at_ms = asked->mail->at_ms;
     copy->next = *link;
     *link = copy;
     return DW_OK;

@@ -200,6 +200,19 @@ void dw__make(dw_runtime *runtime, dw__record *record)
 
 /* ---- restarting ------------------------------------------------------------------------------ */
 
+/* A body that is what the record's was at `freeze`, but for the random numbers it will draw. */
+static dw_status take_back(dw__operation *operation, void *freeze, dw_error *err)
+{
+    const dw__platform *platform = &operation->runtime->platform;
+    dw__record *record = operation->record;
+    dw_status status =
+        platform->fork(platform->user, &operation->body, freeze, record, record->id, err);
+    if (status == DW_OK && platform->renews != NULL) {
+        platform->renews(platform->user, operation->body);
+    }
+    return status;
+}
+
 /* Its last freeze, or what it was at first. */
 static void restart_work(dw__operation *operation)
 {
@@ -209,9 +222,7 @@ static void restart_work(dw__operation *operation)
     platform->destroy(platform->user, record->body);
     record->body = NULL;
     error->code = record->freeze_count > 0
-                      ? platform->fork(platform->user, &operation->body,
-                                       record->freezes[record->freeze_count - 1].body, record,
-                                       record->id, error)
+                      ? take_back(operation, record->freezes[record->freeze_count - 1].body, error)
                       : platform->spawn(platform->user, &operation->body, record->seed, record,
                                         record->id, error);
 }
@@ -417,8 +428,7 @@ static void rewind_work(dw__operation *operation)
             dw_fail(error, DW_E_NOT_FOUND, "freeze %" PRIu64 " is not kept", operation->number);
         return;
     }
-    error->code = freeze != NULL ? platform->fork(platform->user, &operation->body, freeze->body,
-                                                  record, record->id, error)
+    error->code = freeze != NULL ? take_back(operation, freeze->body, error)
                                  : platform->spawn(platform->user, &operation->body, record->seed,
                                                    record, record->id, error);
     if (error->code == DW_OK) {

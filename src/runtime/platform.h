@@ -38,6 +38,7 @@ typedef struct dw__delivery {
     size_t bytes;
     uint64_t cause;
     uint64_t caused;
+    uint64_t at_ms; /* when it was accepted; 0: it is not known */
 } dw__delivery;
 
 /* What an actor asks for while it works, before it is granted. */
@@ -116,6 +117,9 @@ typedef struct dw__platform {
     uint64_t (*timer_ms)(void *user, void *body);
     void (*fire_timers)(void *user, void *body, uint64_t now_ms);
     size_t (*waiting)(void *user, void *body);
+    /* `body` was taken back to what it was: chance has other numbers for it than it had then. NULL:
+     * it has none. */
+    void (*renews)(void *user, void *body);
     /* `body` takes the place of `before`: what it asks for is numbered behind what that did. */
     void (*replaces)(void *user, void *body, void *before);
     /* The message that waits longest inside: the caller's to dw_free. */

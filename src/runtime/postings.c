@@ -189,7 +189,7 @@ static dw_status send_off(dw_runtime *runtime, dw__record *record, dw__mail *mai
     dw__posting *posting = mail->posting;
     *posting = (dw__posting){.landing = {.runtime = runtime, .land = land_accepted},
                              .mail = mail,
-                             .sent = {.message = {.bytes = mail->bytes},
+                             .sent = {.message = {.bytes = mail->bytes, .at_ms = mail->at_ms},
                                       .content = mail->content,
                                       .mail_max = UINT64_MAX}};
     dw__id_text(posting->sent.to, record->id);

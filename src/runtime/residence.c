@@ -35,6 +35,7 @@ static dw_status read_one(const dw_runtime *runtime, const char *id, const dw_ma
         (*mail)->from.id = from;
         (*mail)->cause = message->cause;
         (*mail)->caused = message->caused;
+        (*mail)->at_ms = message->at_ms;
         (*mail)->attempts = row->attempts;
         (*mail)->row = message->number;
         (void)snprintf((*mail)->error.message, sizeof(*mail)->error.message, "%s", row->reason);
@@ -80,11 +81,8 @@ static dw_status count_attempts(dw__operation *operation, const char *id, dw_err
     const dw__platform *platform = &operation->runtime->platform;
     const dw__keeper *keeper = operation->runtime->keeper;
     dw_attempted work = {.kind = DW_ATTEMPTED_OWN_MESSAGE};
-    dw_attempts attempts;
     platform->worked_on(platform->user, operation->body, &work.number, &work.inside);
-    dw_status status = keeper->get_attempts(keeper->user, id, &work, &attempts, err);
-    operation->own_attempts = attempts.count;
-    return status;
+    return keeper->get_attempts(keeper->user, id, &work, &operation->own, err);
 }
 
 /* Of an actor that an actor made. */
@@ -195,8 +193,9 @@ static void take_counts(const dw_runtime *runtime, dw__record *record,
                         const dw__operation *operation)
 {
     /* Those that could not be noted, on a disk that is full, count as long as it is in memory. */
-    record->own_attempts = operation->own_attempts > record->own_attempts ? operation->own_attempts
-                                                                          : record->own_attempts;
+    const uint32_t noted = operation->own.count;
+    record->own_attempts = noted > record->own_attempts ? noted : record->own_attempts;
+    record->tried_ms = operation->own.work.at_ms;
     if (!record->loaded) {
         dw__counts_read(runtime, &operation->row.counts, &record->sums, &record->restarts);
         record->failures = operation->row.counts.failures;

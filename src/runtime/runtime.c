@@ -574,7 +574,8 @@ dw_status dw__begin_import(dw_runtime *runtime, const dw_thaw_options *thaw,
         status = dw_actor_thaw(&actor, host->engine, &own, NULL, err);
         dw__folders_unref(folders);
     }
-    if (status == DW_OK) {
+    if (status == DW_OK) { /* whoever has the file knows what it would have drawn */
+        dw_actor_renew_random(actor);
         status = seed_of(runtime, actor, tenant, &seed, err);
     }
     if (status == DW_OK) {

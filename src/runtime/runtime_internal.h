@@ -70,8 +70,9 @@ typedef struct dw__mail {
     uint64_t number; /* of all that were accepted, from 1 on */
     uint64_t to;
     dw__sender from;
-    uint64_t cause; /* as of dw_message */
+    uint64_t cause; /* as of dw_message, as the next two */
     uint64_t caused;
+    uint64_t at_ms;
     uint32_t attempts;
     bool awaited;  /* a request: somebody is to be told of its end */
     bool working;  /* it is its actor's current one */
@@ -343,6 +344,7 @@ typedef struct dw__record {
     bool aside_stale;      /* fewer have been, since they are being read */
     uint64_t load_number;  /* of runtime->load_number, when they were; 0: they were not */
     uint32_t own_attempts; /* at what waits inside */
+    uint64_t tried_ms; /* when timers rang for what is tried, or was before: they ring then again */
     dw_durability durability;
     uint32_t durability_s;
     dw__alarm keep_alarm;
@@ -372,15 +374,13 @@ struct dw__operation {
     dw__notice notice;
     struct dw__operation *next;
     dw_runtime *runtime;
-    dw__record *record; /* whose body it works with; NULL: nobody's */
-    dw__record *child;  /* of a fork */
-    /* Without the lock. */
-    void (*work)(struct dw__operation *operation);
-    /* With it. The record rests afterwards, unless it is gone. */
-    void (*finish)(struct dw__operation *operation);
-    const char *name; /* in traces; NULL: that of its work */
-    bool pending;     /* submitted and not finished */
-    bool effect;      /* asked for by the actor: what fails is a problem of its */
+    dw__record *record;                              /* whose body it works with; NULL: nobody's */
+    dw__record *child;                               /* of a fork */
+    void (*work)(struct dw__operation *operation);   /* without the lock */
+    void (*finish)(struct dw__operation *operation); /* with it; the record, unless gone, rests */
+    const char *name;                                /* in traces; NULL: that of its work */
+    bool pending;                                    /* submitted and not finished */
+    bool effect; /* asked for by the actor: what fails is a problem of its */
     uint64_t number;
     struct dw__tenant *tenant; /* whose time it takes, when it was submitted */
     uint32_t weight;           /* of that */
@@ -396,7 +396,7 @@ struct dw__operation {
     dw__mailbox mail;
     size_t tree_count;
     uint64_t aside_count;
-    uint32_t own_attempts;
+    dw_attempts own;     /* at what waits inside */
     uint64_t *ancestors; /* [ancestor_count], owned */
     size_t ancestor_count;
     bool absent;                        /* there is no such actor */

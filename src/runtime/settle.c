@@ -57,6 +57,8 @@ dw_status dw__turn_try(dw_runtime *runtime, dw__record *record, dw_error *err)
         turn->work = (dw_attempted){.kind = DW_ATTEMPTED_MESSAGE, .number = turn->row};
     } else {
         turn->work.kind = DW_ATTEMPTED_OWN_MESSAGE;
+        turn->work.at_ms = record->tried_ms;
+        record->tried_ms = 0;
         platform->worked_on(platform->user, record->body, &turn->work.number, &turn->work.inside);
     }
     return runtime->keeper->try(runtime->keeper->user, turn->folder.id, &turn->work, err);

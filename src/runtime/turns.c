@@ -353,13 +353,15 @@ static void not_begun(dw_runtime *runtime, dw__record *record, const dw_error *e
 static bool fire_timers(dw_runtime *runtime, dw__record *record)
 {
     const dw__platform *platform = &runtime->platform;
-    platform->fire_timers(platform->user, record->body, platform->wall_ms(platform->user));
+    uint64_t now_ms = record->tried_ms != 0 ? record->tried_ms : platform->wall_ms(platform->user);
+    platform->fire_timers(platform->user, record->body, now_ms);
     size_t inside = platform->waiting(platform->user, record->body);
     uint64_t timer_ms = platform->timer_ms(platform->user, record->body);
     (void)pthread_mutex_lock(&runtime->lock);
     record->inside = inside;
     record->timer_ms = timer_ms;
     bool any = !record->stopping && choose(runtime, record);
+    record->tried_ms = any && runtime->keeper != NULL ? now_ms : 0; /* until it is tried */
     if (!any) {
         dw__rest(runtime, record);
     }
@@ -393,7 +395,8 @@ static void start(dw_runtime *runtime, dw__record *record)
                                   .content = mail->content,
                                   .bytes = mail->bytes,
                                   .cause = mail->cause,
-                                  .caused = mail->caused};
+                                  .caused = mail->caused,
+                                  .at_ms = mail->at_ms};
     }
     if (status == DW_OK) {
         status = platform->receive(platform->user, record->body, record,

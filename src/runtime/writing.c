@@ -203,6 +203,7 @@ static dw_status prepare(dw_runtime *runtime, dw__record *record, dw__ask *asked
     *sent = (dw_sent){.message = {.effect = asked->number,
                                   .cause = asked->mail->cause,
                                   .caused = asked->mail->caused,
+                                  .at_ms = asked->mail->at_ms,
                                   .bytes = asked->mail->bytes},
                       .content = asked->mail->content,
                       .mail_max = 3 * runtime->own_limits.mail};

@@ -36,7 +36,7 @@ static dw_status fill(dw__freeze *f, json_t *about, dw_error *err)
         !dw__json_put(about, "tables", dw__json_number(dw_state_table_count(actor->instance))) ||
         !dw__json_put(about, "effect_number", dw__json_number(actor->effect_number)) ||
         !dw__json_put(about, "received", dw__json_number(actor->received)) ||
-        !dw__messages_describe(&actor->mailbox, made[5]) ||
+        !dw__repeatable_save(actor, about) || !dw__messages_describe(&actor->mailbox, made[5]) ||
         !dw__messages_describe(&actor->timers, made[6]) ||
         !dw__messages_describe(&actor->effects, made[7]) ||
         !dw__messages_describe(&actor->tickets, made[8])) {

@@ -22,6 +22,9 @@ bool dw__messages_describe(const dw_mailbox *mailbox, json_t *to)
              !dw__json_put(entry, "caused", dw__json_number(message->caused)))) {
             return false;
         }
+        if (message->at_ms != 0 && !dw__json_put(entry, "at", dw__json_number(message->at_ms))) {
+            return false;
+        }
         if (message->ticket != 0 &&
             (!dw__json_put(entry, "ticket", dw__json_number(message->ticket)) ||
              !dw__json_put(entry, "last", json_boolean(message->last)))) {
@@ -87,6 +90,14 @@ static dw_status read_cause(const json_t *entry, uint64_t *cause, uint64_t *caus
                            : status;
 }
 
+/* When it was accepted; earlier programs did not say. */
+static dw_status read_time(const json_t *entry, dw_message *message, dw_error *err)
+{
+    return json_object_get(entry, "at") != NULL
+               ? dw__json_whole(entry, "messages", "at", DW_ACTOR_AT_MS_MAX, &message->at_ms, err)
+               : DW_OK;
+}
+
 /* Of answers that come later; others have none. */
 static dw_status read_ticket(const json_t *entry, dw_message *message, dw_error *err)
 {
@@ -149,6 +160,9 @@ static dw_status read_message(const json_t *entry, messages *from, size_t bytes_
     (*message)->number = number;
     from->used += (size_t)bytes;
     status = read_ticket(entry, *message, err);
+    if (status == DW_OK) {
+        status = read_time(entry, *message, err);
+    }
     if (status != DW_OK) {
         dw_free(*message);
     }

@@ -42,6 +42,8 @@ dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *o
 dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, void **out,
                            dw_error *err);
 
+bool dw__repeatable_save(const dw_actor *actor, json_t *about);
+dw_status dw__repeatable_load(const dw__thaw *t, dw_error *err);
 bool dw__messages_describe(const dw_mailbox *mailbox, json_t *to);
 dw_status dw__messages_save(dw__freeze *f, dw_error *err);
 dw_status dw__messages_load(const dw__thaw *t, dw_error *err);

@@ -292,6 +292,10 @@ static dw_status put_state(dw__thaw *t, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
+    status = dw__repeatable_load(t, err);
+    if (status != DW_OK) {
+        return status;
+    }
     status = dw__handles_load(t, err);
     if (status == DW_OK) {
         dw_account *account = dw_instance_account(t->actor->instance);

@@ -339,6 +339,8 @@ typedef struct dw_message_row {
     uint64_t cause;                   /* the message from outside that it comes of; 0: it is one */
     uint64_t caused;                  /* so many of it there were when it was sent */
     uint64_t bytes;                   /* of its content */
+    uint64_t at_ms;                   /* when it was accepted, as its actor's clock is to have it;
+                                         0: it is not known */
     bool aside;                       /* it was given up, and waits for its actor's owner */
 } dw_message_row;
 
@@ -404,6 +406,8 @@ typedef struct dw_attempted {
     dw_attempted_kind kind;
     uint64_t number;
     uint64_t inside; /* DW_ATTEMPTED_OWN_MESSAGE: messages and timers in the actor */
+    uint64_t at_ms;  /* likewise: when its timers rang, so that they ring then again; 0: they did
+                        not. What it is known by is without this */
 } dw_attempted;
 typedef struct dw_attempts {
     dw_attempted work;

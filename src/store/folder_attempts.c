@@ -23,6 +23,7 @@ static dw_status read_attempts(void *user, dw_journal_tx *tx, dw_error *err)
     if (found && dw_query_get_u64(query, 0) == search->work->number &&
         dw_query_get_u64(query, 1) == search->work->inside) {
         search->attempts->count = (uint32_t)dw_query_get_i64(query, 2);
+        search->attempts->work.at_ms = dw_query_get_u64(query, 4);
         (void)snprintf(search->attempts->reason, sizeof search->attempts->reason, "%s",
                        dw_query_get_text(query, 3));
     }
@@ -48,6 +49,7 @@ dw_status dw__attempts_note(dw_journal_tx *tx, const char *id, const dw_attempts
     dw_query_u64(query, attempts->work.inside);
     dw_query_i64(query, attempts->count);
     dw_query_text(query, attempts->reason);
+    dw_query_u64(query, attempts->work.at_ms);
     return dw_query_run(query, err);
 }
 
@@ -60,6 +62,7 @@ dw_status dw__attempts_count(dw_journal_tx *tx, const char *id, const dw_attempt
     dw_query_u64(query, work->number);
     dw_query_u64(query, work->inside);
     dw_query_text(query, "the process ended in the middle of it");
+    dw_query_u64(query, work->at_ms);
     return dw_query_run(query, err);
 }
 

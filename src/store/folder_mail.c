@@ -45,6 +45,7 @@ dw_status dw__mail_add(dw_journal_tx *tx, const char *id, const dw_message_row *
     dw_query_i64(query, why != NULL ? why->count : 0);
     dw_query_text(query, why != NULL ? why->reason : "");
     dw_query_blob(query, content, (size_t)message->bytes);
+    dw_query_u64(query, message->at_ms);
     return dw_query_run(query, err);
 }
 
@@ -155,6 +156,7 @@ static void take_message(dw_query *query, dw_message_row *message)
     message->caused = dw_query_get_u64(query, 4);
     message->aside = dw_query_get_i64(query, 5) != 0;
     message->bytes = (uint64_t)dw_query_get_i64(query, 8);
+    message->at_ms = dw_query_get_u64(query, 9);
 }
 
 typedef struct mail_list {

@@ -20,7 +20,8 @@ typedef struct mark {
     uint64_t kind;  /* dw_attempted_kind; 0: files alone */
     uint64_t state; /* goes last, and is the first to go: a killed process leaves a mark or none */
     uint64_t loose; /* files were left of what is over */
-    uint64_t unused[2];
+    uint64_t at_ms; /* dw_attempted.at_ms */
+    uint64_t unused;
 } mark;
 static_assert(sizeof(mark) == 64, "a mark in the file");
 
@@ -85,6 +86,7 @@ dw_status dw_actor_folder_try(dw_actor_folder *folder, const char *id, const dw_
         to.number = work->number;
         to.inside = work->inside;
         to.kind = (uint64_t)work->kind;
+        to.at_ms = work->at_ms;
     }
     if (at != NULL) {
         to.loose = at->state == AT_WORK && at->loose != 0;
@@ -171,7 +173,7 @@ static size_t copy_withdrawn(dw_actor_folder *folder, mark *copies)
     for (size_t i = 0; i < folder->marks_used; i++) {
         if (marks[i].state == WITHDRAWN) {
             copies[count] = marks[i];
-            copies[count++].unused[0] = i;
+            copies[count++].unused = i;
         }
     }
     (void)pthread_mutex_unlock(&folder->marking);
@@ -193,7 +195,7 @@ void dw__folder_finish_withdrawals(dw_actor_folder *folder)
         dw_journal_write(folder->journal, finish_work, &list, false, NULL) == DW_OK) {
         (void)pthread_mutex_lock(&folder->marking);
         for (size_t i = 0; i < list.count; i++) {
-            mark *at = &marks_of(folder)[copies[i].unused[0]];
+            mark *at = &marks_of(folder)[copies[i].unused];
             if (at->state == WITHDRAWN && at->actor == copies[i].actor &&
                 at->number == copies[i].number) {
                 clear(folder, at);
@@ -232,8 +234,10 @@ static dw_status count_attempt(dw_journal_tx *tx, const mark *at, dw_error *err)
     char id[DW_ACTOR_ID_CHARS + 1];
     dw_actor_row row;
     bool there = true;
-    const dw_attempted work = {
-        .kind = (dw_attempted_kind)at->kind, .number = at->number, .inside = at->inside};
+    const dw_attempted work = {.kind = (dw_attempted_kind)at->kind,
+                               .number = at->number,
+                               .inside = at->inside,
+                               .at_ms = at->at_ms};
     dw__id_write(id, at->actor);
     dw_status status = dw__row_read(tx, id, &row, NULL, err);
     if (status == DW_OK && work.kind == DW_ATTEMPTED_MESSAGE) { /* or it is done */

@@ -105,7 +105,13 @@ static const char version_3[] =
 static const char version_4[] = "ALTER TABLE snapshot ADD COLUMN identity TEXT NOT NULL DEFAULT '';"
                                 "ALTER TABLE snapshot ADD COLUMN drops INTEGER NOT NULL DEFAULT 0;";
 
-static const char *const upgrades[] = {version_1, version_2, version_3, version_4};
+/* When a message was accepted, and when the timers rang of what is tried; numbers of ours, whose 0
+ * is SQLite's least. */
+static const char version_5[] =
+    "ALTER TABLE message ADD COLUMN at_ms INTEGER NOT NULL DEFAULT -9223372036854775808;"
+    "ALTER TABLE attempt ADD COLUMN at_ms INTEGER NOT NULL DEFAULT -9223372036854775808;";
+
+static const char *const upgrades[] = {version_1, version_2, version_3, version_4, version_5};
 
 #define ACTOR_COLUMNS                                                                              \
     "id, parent, depth, head, module, sequence, done, numbered, waiting, aside, inside, timer_ms," \
@@ -113,7 +119,7 @@ static const char *const upgrades[] = {version_1, version_2, version_3, version_
     " name, failures, counters"
 #define SNAPSHOT_COLUMNS "sequence, done, whole, pending, bytes, identity, drops"
 #define MESSAGE_COLUMNS                                                                            \
-    "number, sender, effect, cause, caused, aside, attempts, reason, length(content)"
+    "number, sender, effect, cause, caused, aside, attempts, reason, length(content), at_ms"
 
 static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_TOTAL] = "SELECT actors, taken_over, former_left FROM total",
@@ -180,7 +186,8 @@ static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_MAIL] = "SELECT " MESSAGE_COLUMNS " FROM message WHERE actor = ?1 ORDER BY number",
     [DW__SQL_CONTENT] = "SELECT content FROM message WHERE actor = ?1 AND number = ?2",
     [DW__SQL_HAS_MESSAGE] = "SELECT 1 FROM message WHERE actor = ?1 AND number = ?2",
-    [DW__SQL_ADD_MESSAGE] = "INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    [DW__SQL_ADD_MESSAGE] =
+        "INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     [DW__SQL_SAME_MESSAGE] =
         "SELECT 1 FROM message WHERE actor = ?1 AND sender = ?2 AND effect = ?3",
     [DW__SQL_DROP_MESSAGE] = "DELETE FROM message WHERE actor = ?1 AND number = ?2",
@@ -194,13 +201,15 @@ static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_PRUNE_SEEN] = "DELETE FROM seen WHERE sender NOT IN (SELECT actor.id FROM actor "
                            "JOIN snapshot ON snapshot.actor = actor.id AND "
                            "snapshot.sequence = actor.sequence WHERE snapshot.pending = 1)",
-    [DW__SQL_ATTEMPT] = "SELECT number, inside, count, reason FROM attempt "
+    [DW__SQL_ATTEMPT] = "SELECT number, inside, count, reason, at_ms FROM attempt "
                         "WHERE actor = ?1 AND kind = ?2",
-    [DW__SQL_NOTE_ATTEMPT] = "INSERT OR REPLACE INTO attempt VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [DW__SQL_NOTE_ATTEMPT] = "INSERT OR REPLACE INTO attempt VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [DW__SQL_COUNT_ATTEMPT] =
-        "INSERT INTO attempt VALUES(?1, ?2, ?3, ?4, 1, ?5) ON CONFLICT(actor, kind) DO UPDATE SET "
+        "INSERT INTO attempt VALUES(?1, ?2, ?3, ?4, 1, ?5, ?6) ON CONFLICT(actor, kind) DO UPDATE "
+        "SET "
         "count = iif(number = excluded.number AND inside = excluded.inside, count, 0) + 1, "
-        "number = excluded.number, inside = excluded.inside, reason = excluded.reason",
+        "number = excluded.number, inside = excluded.inside, reason = excluded.reason, "
+        "at_ms = excluded.at_ms",
     [DW__SQL_DROP_ATTEMPT] = "DELETE FROM attempt WHERE actor = ?1 AND kind = ?2 AND number = ?3",
     [DW__SQL_DROP_ATTEMPTS] = "DELETE FROM attempt WHERE actor = ?1",
     [DW__SQL_LOOSE] = "SELECT actor FROM loose ORDER BY actor",

@@ -12,6 +12,7 @@
 #include "wasm/instance_wait.h"
 #include "wasm/module.h"
 #include "wasm/module_cache.h"
+#include "wasm/repeatable.h"
 #include "wasm/wasm_host.h"
 #include "wasm/wasm_memory.h"
 
@@ -167,6 +168,7 @@ struct dw_instance {
     int streams[3];           /* what number each standard stream has for the guest; -1: closed */
     bool stream_failed[3];    /* a write to it has: no more are tried */
     bool reads_input;         /* standard input is the process's; else it is empty */
+    dw_repeatable repeatable;
 };
 
 /* "what: first line of the error", as `code`; takes `error`. */

@@ -25,6 +25,8 @@ enum {
     DW__WASI_PIPE = 64,
 };
 
+enum { DW__CLOCK_DAY = 0, DW__CLOCK_STEADY = 1 };
+
 /* ---- wasi_through.c: Wasmtime's functions, called for the guest ---- */
 
 /* All functions that are ours in the place of Wasmtime's, and those that ours need. */

@@ -10,7 +10,6 @@
 /* While a guest waits for a time of day, the clock of which may be set, it looks so often. */
 #define DAY_LOOK_NS UINT64_C(1000000000)
 
-enum { CLOCK_DAY = 0, CLOCK_STEADY = 1 };
 enum { CLOCK_IS_ABSOLUTE = 1 };
 enum { ON_CLOCK = 0, ON_READ = 1, ON_WRITE = 2 };
 enum { READ_HANGUP = 1 };
@@ -50,6 +49,7 @@ typedef struct poll_call {
     uint64_t started_ns;      /* from when relative times run */
     uint64_t steady_ahead_ns; /* of the guest's steady clock before ours; modulo 2^64 */
     uint32_t round;
+    bool own_clock; /* times are by the guest's own clock, not by dw_os_clock_ns */
 
     /* Found anew before each wait: */
     dw_wait wait;
@@ -66,14 +66,23 @@ static uint64_t add(uint64_t a, uint64_t b)
     return a < UINT64_MAX - b ? a + b : UINT64_MAX;
 }
 
-/* When a clock's subscription comes true, by dw_os_clock_ns; `now` where it has. */
+/* By the clock that the call's times are of. */
+static uint64_t now_of(const poll_call *call)
+{
+    return call->own_clock ? call->instance->repeatable.clock_ns : dw_os_clock_ns();
+}
+
+/* When a clock's subscription comes true; `now` where it has. */
 static uint64_t due_ns(const poll_call *call, const wasi_subscription *one, uint64_t now)
 {
     uint64_t clock = now - call->started_ns;
-    if ((one->flags & CLOCK_IS_ABSOLUTE) != 0) {
-        clock = one->id == CLOCK_DAY ? dw_os_wall_ms() * 1000000 : now + call->steady_ahead_ns;
+    if ((one->flags & CLOCK_IS_ABSOLUTE) != 0 && call->own_clock) {
+        clock = now;
+    } else if ((one->flags & CLOCK_IS_ABSOLUTE) != 0) {
+        clock = one->id == DW__CLOCK_DAY ? dw_os_wall_ms() * 1000000 : now + call->steady_ahead_ns;
     }
-    return one->timeout_ns > clock ? add(now, one->timeout_ns - clock) : now;
+    uint64_t due = one->timeout_ns > clock ? add(now, one->timeout_ns - clock) : now;
+    return call->own_clock && due > DW_CLOCK_NS_MAX ? DW_CLOCK_NS_MAX : due; /* where it stands */
 }
 
 /* What the guest's steady clock says beyond ours: Wasmtime's begins with its store. `events`, which
@@ -84,7 +93,7 @@ static wasm_trap_t *find_steady(poll_call *call)
     uint64_t theirs = 0;
     uint64_t kept;
     memcpy(&kept, call->events, sizeof kept); /* the subscriptions may lie there */
-    values[0].i32 = CLOCK_STEADY;
+    values[0].i32 = DW__CLOCK_STEADY;
     values[1].i64 = 0;
     values[2].i32 = (int32_t)call->events_at;
     wasm_trap_t *trap = dw__wasi_through(call->instance, DW__WASI_CLOCK_TIME_GET, values);
@@ -98,14 +107,21 @@ static wasm_trap_t *find_steady(poll_call *call)
 
 static int32_t want_clock(poll_call *call, const wasi_subscription *one, uint64_t now)
 {
-    if (one->id > CLOCK_STEADY) {
+    if (one->id > DW__CLOCK_STEADY) {
         return DW__WASI_INVAL;
     }
-    bool absolute = (one->flags & CLOCK_IS_ABSOLUTE) != 0;
-    call->any_day = call->any_day || (absolute && one->id == CLOCK_DAY);
+    bool absolute = (one->flags & CLOCK_IS_ABSOLUTE) != 0 && !call->own_clock;
+    call->any_day = call->any_day || (absolute && one->id == DW__CLOCK_DAY);
     uint64_t due = due_ns(call, one, now);
     call->wait.until_ns = due < call->wait.until_ns ? due : call->wait.until_ns;
     return DW__WASI_SUCCESS;
+}
+
+/* What has to come before a stream can be used. Whether a reader is slow is no guest's to know
+ * whose time is its own: it can always write, and that takes as long as it takes. */
+static uint32_t stream_events(const poll_call *call, int stream)
+{
+    return call->own_clock && stream != 0 ? 0 : dw__wasi_stream_events(call->instance, stream);
 }
 
 static int32_t want_stream(poll_call *call, const wasi_subscription *one)
@@ -119,7 +135,7 @@ static int32_t want_stream(poll_call *call, const wasi_subscription *one)
     if ((stream == 0) != (one->kind == ON_READ)) {
         return DW__WASI_BADF;
     }
-    uint32_t events = dw__wasi_stream_events(call->instance, stream);
+    uint32_t events = stream_events(call, stream);
     call->any_stream = true;
     call->wait.wanted |= events;
     call->any_ready = call->any_ready || events == 0;
@@ -177,7 +193,7 @@ static bool has_come(const poll_call *call, const wasi_subscription *one, uint64
         event->error = file_is_open(call, one->id, index) ? DW__WASI_SUCCESS : DW__WASI_BADF;
         return true;
     }
-    uint32_t events = dw__wasi_stream_events(call->instance, stream);
+    uint32_t events = stream_events(call, stream);
     event->flags = stream == 0 && (call->wait.ready & DW_WAIT_HANGUP) != 0 ? READ_HANGUP : 0;
     return events == 0 || (call->wait.ready & events) != 0;
 }
@@ -223,7 +239,8 @@ static bool read_call(poll_call *call, dw_instance *instance, const wasmtime_val
                         .event_count = event_count,
                         .count = count,
                         .events_at = (uint32_t)values[1].i32,
-                        .started_ns = dw_os_clock_ns()};
+                        .own_clock = instance->repeatable.own_clock};
+    call->started_ns = now_of(call);
     return good;
 }
 
@@ -232,10 +249,29 @@ static bool any_steady_time(const poll_call *call)
     bool any = false;
     for (uint32_t i = 0; i < call->count && !any; i++) {
         const wasi_subscription *one = &call->wanted[i];
-        any = one->kind == ON_CLOCK && one->id == CLOCK_STEADY &&
+        any = one->kind == ON_CLOCK && one->id == DW__CLOCK_STEADY &&
               (one->flags & CLOCK_IS_ABSOLUTE) != 0;
     }
     return any;
+}
+
+/* Wait for what is wanted. A clock of the guest's own goes on by what it sleeps, whatever that
+ * took. False: the guest was asked to stop. */
+static bool wait_for(poll_call *call)
+{
+    uint64_t sleep_ns = 0;
+    if (!call->own_clock) {
+        return dw_instance_wait(call->instance, &call->wait);
+    }
+    if (call->wait.until_ns != UINT64_MAX) {
+        sleep_ns = call->wait.until_ns - now_of(call);
+        call->wait.until_ns = add(dw_os_clock_ns(), sleep_ns);
+    }
+    if (!dw_instance_wait(call->instance, &call->wait)) {
+        return false;
+    }
+    dw_instance_clock_sleep(call->instance, call->wait.ready == 0 ? sleep_ns : 0);
+    return true;
 }
 
 /* in, out, count, size */
@@ -249,23 +285,23 @@ static wasm_trap_t *poll_oneoff(void *env, wasmtime_caller_t *caller, wasmtime_v
     if (!read_call(&call, instance, values)) {
         return dw__wasi_through(instance, DW__WASI_POLL_ONEOFF, values);
     }
-    wasm_trap_t *trap = any_steady_time(&call) ? find_steady(&call) : NULL;
+    wasm_trap_t *trap = !call.own_clock && any_steady_time(&call) ? find_steady(&call) : NULL;
     if (trap != NULL) {
         return trap;
     }
     for (;;) {
-        int32_t error = read_wanted(&call, dw_os_clock_ns());
+        int32_t error = read_wanted(&call, now_of(&call));
         if (error != DW__WASI_SUCCESS) {
             values[0].i32 = error;
             return NULL;
         }
-        if (call.any_file && !call.any_stream) {
+        if (call.any_file && !call.any_stream && !call.own_clock) {
             return dw__wasi_through(instance, DW__WASI_POLL_ONEOFF, values);
         }
-        if (!dw_instance_wait(instance, &call.wait)) {
+        if (!wait_for(&call)) {
             return dw__wasi_left(instance, values);
         }
-        if (tell(&call, dw_os_clock_ns()) > 0) {
+        if (tell(&call, now_of(&call)) > 0) {
             values[0].i32 = DW__WASI_SUCCESS;
             return NULL;
         }
@@ -292,7 +328,8 @@ static wasm_trap_t *random_get(void *env, wasmtime_caller_t *caller, wasmtime_va
                                size_t count)
 {
     dw_instance *instance = dw__wasi_caller(caller);
-    uint32_t at = (uint32_t)values[0].i32;
+    const uint32_t begin = (uint32_t)values[0].i32;
+    uint32_t at = begin;
     uint32_t left = (uint32_t)values[1].i32;
     void *place;
     (void)env;
@@ -309,6 +346,12 @@ static wasm_trap_t *random_get(void *env, wasmtime_caller_t *caller, wasmtime_va
         dw_stop_pause(&instance->stop);
         if (dw_instance_cancelled(instance)) {
             return dw__wasi_left(instance, values);
+        }
+        if (instance->repeatable.own_random) {
+            dw_instance_draw(instance, (unsigned char *)place + (at - begin), piece);
+            at += piece;
+            left -= piece;
+            continue;
         }
         wasm_trap_t *trap = dw__wasi_through(instance, DW__WASI_RANDOM_GET, part);
         if (trap != NULL || part[0].i32 != DW__WASI_SUCCESS) {

@@ -278,6 +278,26 @@ static ptrdiff_t write_part(const stream_call *call, bool *left)
     return taken;
 }
 
+/* The same, all of it: how much a reader takes at once is no guest's to know whose time is its
+ * own. */
+static ptrdiff_t write_all(stream_call call, bool *left)
+{
+    const size_t whole = call.count;
+    *left = false;
+    while (call.count > 0) {
+        ptrdiff_t taken = write_part(&call, left);
+        if (taken < 0) {
+            return taken;
+        }
+        call.bytes += taken;
+        call.count -= (size_t)taken;
+        if (taken == 0) { /* who reads breaks a promise: the guest goes on, and can be stopped */
+            break;
+        }
+    }
+    return (ptrdiff_t)(whole - call.count);
+}
+
 dw_status dw_instance_write(dw_instance *instance, int stream, const void *bytes, size_t count,
                             dw_error *err)
 {
@@ -322,7 +342,8 @@ static wasm_trap_t *fd_write(void *env, wasmtime_caller_t *caller, wasmtime_val_
         return NULL;
     }
     bool left;
-    ptrdiff_t taken = write_part(&call, &left);
+    ptrdiff_t taken =
+        instance->repeatable.own_clock ? write_all(call, &left) : write_part(&call, &left);
     if (left) {
         return dw__wasi_left(instance, values);
     }

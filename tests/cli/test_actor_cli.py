@@ -367,11 +367,85 @@ class Actors(unittest.TestCase):
         shown = json.loads(self.run_good("verify", actor, "--message", "g4", "--tokens", "5",
                                          "--json"))
         self.assertEqual((shown["equal"], shown["tokens"], shown["answer_bytes"]), (True, 5, 32))
-        # Its answer is the clock's: the two cannot be equal.
-        done = self.run_raw("verify", actor, "--message", "c")
-        self.assertEqual(done.returncode, 1)
-        self.assertIn(b"they differ: the answers", done.stdout)
+        # Its answer is the clock's, which is the actor's own.
+        self.assertTrue(json.loads(self.run_good("verify", actor, "--message", "c", "--json"))
+                        ["equal"])
         self.assertEqual(json.loads(self.run_good("list", "--json"))[0]["waiting"], 0)
+
+    def chance(self, *options):
+        guest = os.path.join(BUILD, "guests", "actor_chance.wasm")
+        return self.run_good("spawn", "--guest", guest, *options).decode().strip()
+
+    def test_verify_tells_what_differs(self):
+        """The copy's file is written over while the other works: what it has in memory then is
+        not what it was."""
+        actor = self.chance()
+        first = self.run_good("send", actor, "l").split()[0]
+        with subprocess.Popen([PROGRAM, "actor", "verify", actor, "--message", "s1500", "--state",
+                               self.state, "--threads", "1"], stdout=subprocess.PIPE) as process:
+            copy = os.path.join(self.state, ".tmp-verify")
+            until = time.monotonic() + 120
+            while not os.path.exists(copy) and time.monotonic() < until:
+                time.sleep(0.005)
+            time.sleep(0.3)  # it was thawed, and the first of the two sleeps
+            with open(copy, "r+b") as file:
+                content = file.read()
+                self.assertIn(first, content)
+                file.seek(content.index(first))
+                file.write(b"0123456789abcdef")
+            said = process.communicate(timeout=120)[0]
+        self.assertEqual(process.returncode, 1)
+        self.assertIn(b"they differ: the state behind equal answers", said)
+
+    def test_chance_and_time_are_its_own(self):
+        """Random numbers and clocks: equal in a twin, other ones in forks and copies."""
+        actor = self.chance()
+        self.run_good("send", actor, "l")
+        for message in ("l", "b5000", "s5", "t1000 l", "w3"):
+            shown = json.loads(self.run_good("verify", actor, "--message", message, "--json"))
+            self.assertTrue(shown["equal"], message)
+        forks = [self.run_good("fork", actor).decode().strip() for _ in range(2)]
+        exported = self.run_good("export", actor, "-")
+        copy = self.run_good("import", "-", input=exported).decode().strip()
+        seen = [self.run_good("send", one, "l").decode().split()
+                for one in (actor, *forks, copy)]
+        self.assertEqual(len({one[0] for one in seen}), 1)  # drawn before
+        for at in (1, 2):
+            self.assertEqual(len({one[at] for one in seen}), 4, seen)
+        self.run_good("run")  # each has made an actor: the ids are no one else's
+        self.assertEqual(len(json.loads(self.run_good("list", "--json"))), 8 + 1)
+        self.run_good("freeze", actor)
+        seen = [self.run_good("send", actor, "l").decode().split()]
+        for _ in range(2):  # taken back, it draws other numbers each time
+            self.run_good("rewind", actor, "0")
+            seen.append(self.run_good("send", actor, "l").decode().split())
+        for at in (1, 2):
+            self.assertEqual(len({one[at] for one in seen}), 3, seen)
+
+    def killed_at(self, text, *args):
+        """What the guest has told on standard error, where the process is killed then."""
+        with subprocess.Popen([PROGRAM, "actor", *args, "--state", self.state, "--threads", "1"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            line = process.stderr.readline().decode()
+            while text not in line and line:
+                line = process.stderr.readline().decode()
+            process.kill()
+        return line
+
+    def test_what_is_done_again_after_a_kill_is_the_same(self):
+        """A message, and what a timer brings: random numbers, ids and times again as they were."""
+        actor = self.chance()
+        first = self.run_good("send", actor, "l").decode().split()[0]
+        told = self.killed_at(first, "send", actor, "k2000").split()
+        time.sleep(0.01)
+        self.run_good("run")
+        self.assertEqual(self.run_good("send", actor, "q").decode().split(), told)
+        self.run_good("send", actor, "t0 k2000")
+        told = self.killed_at(first, "run").split()
+        self.assertEqual(len(told), 6)
+        time.sleep(0.01)
+        self.run_good("run")
+        self.assertEqual(self.run_good("send", actor, "q").decode().split(), told)
 
     def test_golden(self):
         """A snapshot as the first version wrote it."""

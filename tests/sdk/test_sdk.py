@@ -45,8 +45,7 @@ def skip(why):
 
 def look_for_tools():
     """Ends as skipped, with the word why, where a tool of the language is not there."""
-    plan = json.loads((SOURCE / "sdk" / LANGUAGE / "project.json").read_text())
-    for tool in plan["tools"]:
+    for tool in plan()["tools"]:
         if not tool["name"].startswith("@") and shutil.which(tool["name"]) is None:
             skip(f"{tool['name']} is not installed: {tool['get']}")
     if LANGUAGE == "rust":
@@ -58,15 +57,23 @@ def look_for_tools():
         skip(f"there is no {MODEL}")
 
 
+def plan():
+    return json.loads((SOURCE / "sdk" / LANGUAGE / "project.json").read_text())
+
+
 @functools.cache
-def project(example):
-    """The module of a new project of that example; what is there of the last one is used again."""
+def project(example, own=None):
+    """The module of a new project of that example; what is there of the last one is used again.
+    `own`: a program of tests/sdk/LANGUAGE takes the example's place."""
     PROJECTS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=PROJECTS) as folder:
-        made = pathlib.Path(folder) / example
+        made = pathlib.Path(folder) / (own or example)
         said = run(DRIFTWOOD, "new", made, "--language", LANGUAGE, "--example", example)
         assert "driftwood build" in said, said
-        kept = PROJECTS / example
+        kept = PROJECTS / made.name
+        if own:
+            main = made / plan()["examples"][example]["files"][0][1]
+            shutil.copyfile(SOURCE / "tests/sdk" / LANGUAGE / (own + main.suffix), main)
         for path in made.rglob("*"):
             to = kept / path.relative_to(made)
             if path.is_dir():
@@ -80,8 +87,8 @@ def project(example):
         if re.search(r"ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNREFUSED|ENOTCACHED", str(problem)):
             raise unittest.SkipTest(f"{LANGUAGE}: no network: {str(problem)[-200:]}") from problem
         raise
-    assert said.splitlines()[-1] == f"{example}.wasm", said
-    return kept / f"{example}.wasm"
+    assert said.splitlines()[-1] == f"{kept.name}.wasm", said
+    return kept / f"{kept.name}.wasm"
 
 
 class Sdk(unittest.TestCase):
@@ -135,6 +142,34 @@ class Sdk(unittest.TestCase):
             self.assertTrue(equal.startswith("equal: "), equal)
             self.assertNotIn("equal: 0 bytes of answer", equal)
             print(f"{LANGUAGE}: {equal.strip()}", file=sys.stderr)
+
+    @unittest.skipUnless(LANGUAGE == "go", "a program in Go")
+    def test_chance(self):
+        """What Go leaves to chance is the actor's own: equal in a twin and in a message that is
+        worked on again after a kill, another in a fork."""
+        module = project("actor", "chance")
+        with tempfile.TemporaryDirectory(prefix="dw-sdk-") as folder:
+            def actor(command, *args):
+                return run(DRIFTWOOD, "actor", command, *args, "--state", folder)
+            first = actor("spawn", "--guest", module).strip()
+            said = [actor("send", first, "look") for _ in range(2)]
+            self.assertNotEqual(said[0].split()[:2], said[1].split()[:2])
+            for _ in range(2):
+                equal = actor("verify", first, "--message", "look")
+                self.assertTrue(equal.startswith("equal: "), equal)
+            print(f"{LANGUAGE}: {equal.strip()}", file=sys.stderr)
+            actor("freeze", first)
+            forks = [actor("fork", first).strip() for _ in range(2)]
+            said = [actor("send", one, "look").split() for one in (first, *forks)]
+            self.assertEqual(len({tuple(words[:3]) for words in said}), 3, said)
+            with subprocess.Popen([DRIFTWOOD, "actor", "send", first, "work", "--state", folder],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                  text=True) as process:
+                told = process.stderr.readline()
+                process.kill()
+            self.assertEqual(len(told.split()), 6, told)
+            actor("run")
+            self.assertEqual(actor("send", first, "again"), told)
 
 
 if __name__ == "__main__":
