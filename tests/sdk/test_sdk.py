@@ -72,7 +72,7 @@ def project(example, own=None):
         assert "driftwood build" in said, said
         kept = PROJECTS / made.name
         if own:
-            main = made / plan()["examples"][example]["files"][0][1]
+            main = made / plan()["examples"][example]["files"][-1][1]
             shutil.copyfile(SOURCE / "tests/sdk" / LANGUAGE / (own + main.suffix), main)
         for path in made.rglob("*"):
             to = kept / path.relative_to(made)
@@ -98,6 +98,16 @@ class Sdk(unittest.TestCase):
             args = ["--prompt", prompt, "--max-tokens", tokens, *WITH_MODEL]
             own = run(DRIFTWOOD, "run", module, *args, stderr_empty=True)
             self.assertEqual(own, run(DRIFTWOOD, "run", *args, "--temp", "0"))
+
+    def test_layers(self):
+        """Trees of drafts, steps of several contexts, embeddings: bit for bit what the guest `layers`
+        of the C API says."""
+        said = run(DRIFTWOOD, "run", project("generate", "layers"), *WITH_MODEL, stderr_empty=True)
+        wanted = run(DRIFTWOOD, "run", BUILD / "guests" / "layers.wasm", *WITH_MODEL)
+        self.assertEqual(said, wanted)
+        self.assertEqual([line.split()[0] for line in said.splitlines()],
+                         ["tree", "kept", "mask", "many", "rows", "embed"])
+        self.assertIn(" refused\n", said)
 
     def test_no_model(self):
         """A failure is told in the host's words, and is a failure."""
