@@ -12,6 +12,7 @@
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
 #include "support.h"
+#include "tiny_adapter.h"
 #include "tiny_model.h"
 
 #define IMPORTS_MAX 112
@@ -200,6 +201,26 @@ static void make_module(guest *to)
     wasm_byte_vec_delete(&wasm);
 }
 
+/* For the model in the file at `path`. */
+static void add_adapter(dw_model *model, const char *path)
+{
+    char file[] = "/tmp/fuzz_host_calls.XXXXXX";
+    int fd = mkstemp(file);
+    if (fd < 0) {
+        die("no temporary file", NULL);
+    }
+    (void)close(fd);
+    dw_error err;
+    const tiny_adapter adapter = {.rank = 2, .seed = 1, .type = GGML_TYPE_F32};
+    const dw_adapter_options options = {
+        .struct_bytes = sizeof options, .name = "a", .path = file, .scale = 0.0F};
+    tiny_adapter_write(file, path, &adapter);
+    if (dw_model_add_adapter(model, &options, &err) != DW_OK) {
+        die("adapter", &err);
+    }
+    (void)unlink(file);
+}
+
 static void make_model(guest *to)
 {
     char path[] = "/tmp/fuzz_host_calls.XXXXXX";
@@ -214,6 +235,7 @@ static void make_model(guest *to)
     if (dw_model_open(&to->model, to->engine, path, &err) != DW_OK) {
         die("model", &err);
     }
+    add_adapter(to->model, path);
     (void)unlink(path);
 }
 
@@ -259,6 +281,7 @@ static const guest *the_guest(void)
     one.nn_first = one.import_count;
     add_imports(&one, dw_nn_imports);
     one.nn_end = one.import_count;
+    add_imports(&one, dw_lora_imports);
     make_model(&one);
     make_module(&one);
     return &one;

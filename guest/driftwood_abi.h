@@ -223,6 +223,8 @@ typedef struct dw_generate_request {
 
 #define DW_FORWARD_STEPS_MAX 256 /* in one call */
 #define DW_TOP_COUNT_MAX 128     /* likeliest tokens of a row */
+#define DW_LORAS_MAX 64          /* adapters of a model, and of a context at once */
+#define DW_LORA_NAME_MAX 200     /* bytes of their names */
 #define DW_CONTEXT_ROWS_MAX 16   /* rows of logits that a context can keep */
 
 /* One context's step among several of dw_forward_many: its tokens, and what is wanted of them. That

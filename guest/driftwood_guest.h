@@ -172,6 +172,22 @@ int32_t dw_context_shift(int32_t context, uint32_t keep, uint32_t drop);
  * at least, as by dw_context_shift. 0 and 0: no window. */
 DW_IMPORT("context_window")
 int32_t dw_context_window(int32_t context, uint32_t sink, uint32_t window);
+/* LoRA adapters that the host has loaded for the model: how many; and the name of the one of that
+ * index, from 0, to name [capacity]. -> its bytes, without an end. DW_E_RANGE: there is no such;
+ * DW_E_SPACE: the name has more bytes. Numbers may be others after a thaw; names stay. */
+DW_IMPORT("lora_count") int32_t dw_lora_count(int32_t model);
+DW_IMPORT("lora_name")
+int32_t dw_lora_name(int32_t model, uint32_t index, char *name, uint32_t capacity);
+/* From now on the context's steps have these of its model's adapters, loras [count] by index, each
+ * times its scale, scales [count], from -1000 to 1000; count 0: none. A new context has those that
+ * the host gives it; a fork has its parent's. DW_E_STATE: it holds tokens, computed with others
+ * (dw_context_trim to 0 first); DW_E_RANGE: no such adapter; DW_E_ARG: one twice, a scale. */
+DW_IMPORT("context_set_loras")
+int32_t dw_context_set_loras(int32_t context, const uint32_t *loras, const float *scales,
+                             uint32_t count);
+/* Those that it has, to loras [capacity] and scales [capacity]. -> how many; DW_E_SPACE. */
+DW_IMPORT("context_loras")
+int32_t dw_context_loras(int32_t context, uint32_t *loras, float *scales, uint32_t capacity);
 /* From now on the context keeps rows of logits: of the last `count` tokens, at most
  * DW_CONTEXT_ROWS_MAX, whose logits a step gave or chose from. 0: none, as a new context. */
 DW_IMPORT("context_rows") int32_t dw_context_rows(int32_t context, uint32_t count);

@@ -601,7 +601,8 @@ DW_API dw_status dw_model_get_info(const dw_model *model, dw_model_info *info);
 /* Which model it is: a hash of all that decides its results (docs/models.md), the same for every
  * file of the same model. Computed once, by a thread that yields to others, from when the first
  * actor is granted the model or dw_model_options says so; this call waits for it and takes part.
- * Where the files were changed since, it is computed anew.
+ * Where the files were changed since, it is computed anew. With adapters that new contexts begin
+ * with it is another one: of all of these together.
  * Errors: DW_E_MEMORY, DW_E_IO (the files; also cut short), DW_E_CANCELLED (on_fingerprint).
  * Thread: any. Blocks. */
 DW_API DW_MUST_CHECK dw_status dw_model_fingerprint(dw_model *model,
@@ -613,6 +614,49 @@ DW_API DW_MUST_CHECK dw_status dw_model_fingerprint(dw_model *model,
  * could be equal. Errors: as dw_model_fingerprint. Thread: any. Blocks. */
 DW_API DW_MUST_CHECK dw_status dw_model_matches(dw_model *model, const char *fingerprint,
                                                 bool *matches, dw_error *err);
+
+/* ---- adapters: LoRA from GGUF files, docs/models.md#adapters ---- */
+
+typedef struct dw_adapter_options {
+    size_t struct_bytes;
+    /* By which guests and people know it: at most 200 characters of ASCII that are no blanks, which
+     * no other of the model's has. */
+    const char *name;
+    const char *path; /* a GGUF file as convert_lora_to_gguf.py writes it */
+    /* With which contexts begin that nobody chooses adapters for, from -1000 to 1000, usually 1; 0:
+     * without it. */
+    float scale;
+    const char *fingerprint_folder; /* as dw_model_options'; NULL: none */
+} dw_adapter_options;
+
+/* Load an adapter for the model, which has it until it goes. Contexts that are there stay as they
+ * are. The file is read, and not needed afterwards. `options` is copied.
+ * Errors, each with the file: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT (a key or tensor missing, or
+ * with what cannot be), DW_E_UNSUPPORTED (another kind of adapter or architecture, a tensor that
+ * the model lacks or that is none that adapters change; an encoder), DW_E_NUMERIC (not finite),
+ * DW_E_ARG (name, scale; the same adapter twice), DW_E_LIMIT (64 adapters, rank 4,096, name),
+ * DW_E_MEMORY, DW_E_DEVICE. Thread: any. */
+DW_API DW_MUST_CHECK dw_status dw_model_add_adapter(dw_model *model,
+                                                    const dw_adapter_options *options,
+                                                    dw_error *err);
+
+typedef struct dw_adapter_info {
+    size_t struct_bytes;
+    const char *name;        /* as the next, until the model goes */
+    const char *fingerprint; /* of its keys and tensors, as dw_model_fingerprint's */
+    float scale;             /* of contexts that nobody chooses adapters for */
+    float alpha;             /* adapter.lora.alpha */
+    uint32_t rank;           /* the largest of its pairs' */
+    uint64_t pair_count;     /* matrices that it changes */
+    uint64_t bytes;          /* of the device's memory */
+} dw_adapter_info;
+
+/* Thread: any. */
+DW_API size_t dw_model_adapter_count(const dw_model *model);
+/* Adapter `index` below that, in the order in which they were added. Thread: any. Errors:
+ * DW_E_RANGE, DW_E_ARG (struct_bytes). */
+DW_API DW_MUST_CHECK dw_status dw_model_get_adapter(const dw_model *model, size_t index,
+                                                    dw_adapter_info *info, dw_error *err);
 
 /* What a fingerprint cost. */
 typedef struct dw_fingerprint_stats {
@@ -2584,6 +2628,10 @@ typedef struct dw_model_pool_options {
      * thread. May be NULL. */
     void (*on_change)(void *user, const char *name, dw_model_state state, const dw_error *error);
     void *user;
+    /* A model's weights are there, and nobody has it yet: adapters may be added (`name` as it was
+     * added, NULL: it is none of those). An error fails the load. On the pool's thread. May be
+     * NULL. */
+    dw_status (*on_load)(void *user, const char *name, dw_model *model, dw_error *err);
 } dw_model_pool_options;
 
 typedef struct dw_model_pool_info {

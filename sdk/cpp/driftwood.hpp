@@ -410,6 +410,18 @@ public:
             return dw_model_name(index, to, room);
         });
     }
+    /* LoRA adapters that the host has loaded for it, and the name of the one of this index. */
+    uint32_t lora_count() const
+    {
+        int32_t count = dw_lora_count(handle_);
+        return count < 0 ? 0 : static_cast<uint32_t>(count);
+    }
+    Result<String> lora_name(uint32_t index) const
+    {
+        return detail::growing<char>(256, false, [&](char *to, uint32_t room) {
+            return dw_lora_name(handle_, index, to, room);
+        });
+    }
     Result<ModelInfo> info() const
     {
         ModelInfo info{};
@@ -650,6 +662,22 @@ public:
     Status window(uint32_t sink, uint32_t window)
     {
         return detail::status(dw_context_window(handle_, sink, window));
+    }
+    /* While it is empty: these adapters of its model, by index, each times its scale, which are as
+     * many; none: no adapter. */
+    Status set_loras(Span<const uint32_t> loras, Span<const float> scales)
+    {
+        return loras.size() != scales.size()
+                   ? Status(Error::of(DW_E_ARG, "loras: as many scales are needed"))
+                   : detail::status(dw_context_set_loras(handle_, loras.data(), scales.data(),
+                                                         static_cast<uint32_t>(loras.size())));
+    }
+    /* Those that it has, into as many places as there are: how many. */
+    Result<int32_t> loras(Span<uint32_t> loras, Span<float> scales) const
+    {
+        const size_t room = loras.size() < scales.size() ? loras.size() : scales.size();
+        return detail::number(dw_context_loras(handle_, loras.data(), scales.data(),
+                                               static_cast<uint32_t>(room)));
     }
     /* Keeps rows of logits of the last `count` tokens from now on. */
     Status keep_rows(uint32_t count) { return detail::status(dw_context_rows(handle_, count)); }

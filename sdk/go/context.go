@@ -59,6 +59,35 @@ func (c *Context) Window(sink, window int) error {
 	return status(rawContextWindow(c.handle, uint32(sink), uint32(window)))
 }
 
+// Lora is an adapter of a context's model, by index, and what it is multiplied by.
+type Lora struct {
+	Index uint32
+	Scale float32
+}
+
+// SetLoras that its steps have, while it is empty; without any: no adapter.
+func (c *Context) SetLoras(loras ...Lora) error {
+	indices, scales := aligned[int32](len(loras)+1), aligned[float32](len(loras)+1)
+	for i, lora := range loras {
+		indices[i], scales[i] = int32(lora.Index), lora.Scale
+	}
+	return status(rawContextSetLoras(c.handle, at(indices), at(scales), uint32(len(loras))))
+}
+
+// Loras that it has.
+func (c *Context) Loras() ([]Lora, error) {
+	indices, scales := aligned[int32](LORAS_MAX), aligned[float32](LORAS_MAX)
+	count, err := check(rawContextLoras(c.handle, at(indices), at(scales), LORAS_MAX))
+	if err != nil {
+		return nil, err
+	}
+	loras := make([]Lora, count)
+	for i := range loras {
+		loras[i] = Lora{uint32(indices[i]), scales[i]}
+	}
+	return loras, nil
+}
+
 // KeepRows of logits of the last count tokens from now on.
 func (c *Context) KeepRows(count int) error { return status(rawContextRows(c.handle, uint32(count))) }
 

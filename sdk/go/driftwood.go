@@ -206,6 +206,16 @@ func ModelName(index int) (string, error) {
 	})
 }
 
+// LoraCount is how many LoRA adapters the host has loaded for the model.
+func (m *Model) LoraCount() int { return max(int(rawLoraCount(m.handle)), 0) }
+
+// LoraName of the adapter of this index.
+func (m *Model) LoraName(index int) (string, error) {
+	return growingText(256, false, func(to unsafe.Pointer, room uint32) int32 {
+		return rawLoraName(m.handle, uint32(index), to, room)
+	})
+}
+
 // ModelOf a handle, such as one that was kept over an upgrade.
 func ModelOf(handle int32) (*Model, error) {
 	raw := new(abiModelInfo)

@@ -94,6 +94,8 @@ const (
 	FORWARD_LOG_PROBABILITY = 2
 	FORWARD_STEPS_MAX       = 256
 	TOP_COUNT_MAX           = 128
+	LORAS_MAX               = 64
+	LORA_NAME_MAX           = 200
 	CONTEXT_ROWS_MAX        = 16
 	TREE_TOKENS_MAX         = 256
 	POOLING_MODEL           = -1
@@ -355,6 +357,18 @@ func rawContextShift(context int32, keep uint32, drop uint32) int32
 
 //go:wasmimport driftwood context_window
 func rawContextWindow(context int32, sink uint32, window uint32) int32
+
+//go:wasmimport driftwood lora_count
+func rawLoraCount(model int32) int32
+
+//go:wasmimport driftwood lora_name
+func rawLoraName(model int32, index uint32, name unsafe.Pointer, capacity uint32) int32
+
+//go:wasmimport driftwood context_set_loras
+func rawContextSetLoras(context int32, loras unsafe.Pointer, scales unsafe.Pointer, count uint32) int32
+
+//go:wasmimport driftwood context_loras
+func rawContextLoras(context int32, loras unsafe.Pointer, scales unsafe.Pointer, capacity uint32) int32
 
 //go:wasmimport driftwood context_rows
 func rawContextRows(context int32, count uint32) int32

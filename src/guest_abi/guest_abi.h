@@ -21,12 +21,13 @@ extern const dw_host_import dw_upgrade_imports[];
 extern const dw_host_import dw_many_imports[];
 extern const dw_host_import dw_tool_imports[];
 extern const dw_host_import dw_tree_imports[];
+extern const dw_host_import dw_lora_imports[];
 
 /* Of module "wasi_ephemeral_nn": docs/wasi-nn.md. They answer 0 or an errno of wasi-nn. */
 extern const dw_host_import dw_nn_imports[];
 
 /* All of them that are of module "driftwood". */
-#define DW_IMPORT_TABLES_COUNT 14
+#define DW_IMPORT_TABLES_COUNT 15
 extern const dw_host_import *const dw_import_tables[DW_IMPORT_TABLES_COUNT];
 
 #endif

@@ -42,6 +42,17 @@ dw_status dw__context_make(dw_context **out, dw_model *model, const dw_context_o
     }
     context->model = dw_model_ref(model);
     context->kv_type = options->kv_type;
+    dw_status status =
+        options->adapters_given
+            ? DW_OK
+            : dw_adapter_set_usual(&context->adapters, dw_model_adapters(model), err);
+    if (status != DW_OK) {
+        dw_context_destroy(context);
+        return status;
+    }
+    if (options->adapters_given) {
+        context->adapters = dw_adapter_set_ref(options->adapters);
+    }
     *log = (dw_kv_log_options){.record_bytes = record_bytes, .capacity_tokens = tokens_max};
     *out = context;
     return DW_OK;
@@ -74,6 +85,7 @@ dw_status dw_context_fork(dw_context **out, dw_context *parent, dw_error *err)
     }
     context->model = dw_model_ref(parent->model);
     context->kv_type = parent->kv_type;
+    context->adapters = dw_adapter_set_ref(parent->adapters);
     context->sink = parent->sink;
     context->window = parent->window;
     dw_status status = dw_kv_log_fork(&context->log, parent->log, err);
@@ -97,6 +109,7 @@ void dw_context_destroy(dw_context *context)
     }
     dw_kv_log_destroy(context->log);
     dw__prefix_share_release(&context->prefixes);
+    dw_adapter_set_unref(context->adapters);
     dw_model_unref(context->model);
     dw__token_history_release(&context->history);
     dw__kept_rows_destroy(context->kept);
@@ -154,6 +167,37 @@ dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err)
         return dw_fail(err, DW_E_RANGE, "trim: to %u tokens, the context holds %u", length, held);
     }
     trim(context, length);
+    return DW_OK;
+}
+
+const dw_adapter_set *dw_context_adapters(const dw_context *context)
+{
+    return context->adapters;
+}
+
+dw_status dw_context_set_adapters(dw_context *context, const dw_adapter_choice *choices,
+                                  uint32_t count, dw_error *err)
+{
+    const uint32_t held = dw_kv_log_length(context->log);
+    dw_adapter_set *set = NULL;
+    if (held > 0) {
+        return dw_fail(err, DW_E_STATE,
+                       "adapters: the context holds %u tokens, computed with those it has; trim it "
+                       "to 0 first",
+                       held);
+    }
+    dw_status status =
+        dw_adapter_set_get(&set, dw_model_adapters(context->model), choices, count, err);
+    if (status == DW_OK && set != context->adapters) {
+        status = dw__prefix_share_adapt(context, set, err);
+    }
+    if (status != DW_OK || set == context->adapters) {
+        dw_adapter_set_unref(set);
+        return status;
+    }
+    dw_context_drop_tree(context);
+    dw_adapter_set_unref(context->adapters);
+    context->adapters = set;
     return DW_OK;
 }
 
@@ -316,6 +360,7 @@ dw_step_slice dw__context_slice(const dw_context *context, const dw_step *step, 
     dw_step_slice slice = dw__step_slice_cut(step, dw_model_shape_of(context->model), first, count);
     slice.log = context->log;
     slice.kv_type = context->kv_type;
+    slice.adapters = context->adapters;
     slice.kept = context->kept;
     return slice;
 }

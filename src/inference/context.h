@@ -17,6 +17,8 @@ typedef struct dw_context dw_context;
 typedef struct dw_context_options {
     uint32_t tokens_max; /* 0: the model's own length */
     dw_kv_type kv_type;
+    bool adapters_given;      /* those below; else the model's usual ones */
+    dw_adapter_set *adapters; /* counted by the context; NULL: none */
 } dw_context_options;
 
 /* An empty context of `model` (counted while it lives). `options` NULL: all zero.
@@ -35,6 +37,7 @@ typedef struct dw_context_thaw_options {
     uint32_t tokens_max;       /* 0: the model's own length */
     dw_kv_type kv_type;        /* wanted */
     dw_kv_type stored_kv_type; /* of the segments' records */
+    dw_adapter_set *adapters;  /* that it was computed with; NULL: none */
     const int32_t *tokens;     /* [frozen.length], copied */
     dw_kv_frozen frozen;       /* its `like` is not looked at */
     dw_context *like;          /* one of the same model and stored type, or NULL: frozen.like's */
@@ -56,6 +59,13 @@ dw_kv_log *dw_context_log(dw_context *context);
 dw_kv_type dw_context_kv_type(const dw_context *context);
 /* [length], until the next step or trim. */
 const int32_t *dw_context_tokens(const dw_context *context);
+/* What is added to the model's weights in its steps: NULL: nothing. A fork has the same. Until the
+ * next dw_context_set_adapters. */
+const dw_adapter_set *dw_context_adapters(const dw_context *context);
+/* From now on those, [count], of the model's; 0: none. Errors: DW_E_STATE (it holds tokens, whose
+ * keys and values are of the adapters before), dw_adapter_set_get's, DW_E_MEMORY: as it was. */
+dw_status dw_context_set_adapters(dw_context *context, const dw_adapter_choice *choices,
+                                  uint32_t count, dw_error *err);
 /* Forget tokens from `length` on. Errors: DW_E_RANGE (longer than it is). */
 dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err);
 /* Forget tokens [keep, keep + drop) and move those behind forward: their keys are rotated to the

@@ -12,6 +12,7 @@ struct dw_context {
     dw_model *model; /* counted */
     dw_kv_log *log;  /* its length is the context's */
     dw_kv_type kv_type;
+    dw_adapter_set *adapters;  /* counted; NULL: none */
     dw__token_history history; /* its length is the log's */
     dw__prefix_share prefixes;
     dw__kept_rows *kept; /* NULL: none */

@@ -153,7 +153,10 @@ dw_status dw_context_thaw(dw_context **out, dw_model *model, const dw_context_th
 {
     dw_context *context = NULL;
     dw_kv_log_options log;
-    dw_context_options wanted = {.tokens_max = options->tokens_max, .kv_type = options->kv_type};
+    dw_context_options wanted = {.tokens_max = options->tokens_max,
+                                 .kv_type = options->kv_type,
+                                 .adapters_given = true,
+                                 .adapters = options->adapters};
     bool same = options->stored_kv_type == options->kv_type;
     *out = NULL;
     dw_status status = dw__context_make(&context, model, &wanted, &log, err);

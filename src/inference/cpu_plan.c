@@ -8,6 +8,7 @@ typedef struct cpu_graph {
     dw_attention *attention;
     dw_token_gather token_gather;     /* of several; its list is the graph's */
     dw_logits_scatter logits_scatter; /* the same */
+    dw_token_gather *table_gathers;   /* [tables of the adapters], the same; NULL: there are none */
 } cpu_graph;
 
 static bool accepts(const dw_step_work *work)
@@ -35,6 +36,7 @@ static dw_forward_size size_of(const dw_step_work *work)
 {
     const dw_step_slice *slices = work->slices;
     dw_forward_size size = {.kv_type = slices[0].kv_type,
+                            .adapters = slices[0].adapters,
                             .result = slices[0].step->result,
                             .several = work->in_batch,
                             .embeddings = slices[0].step->embeddings != NULL};
@@ -54,6 +56,7 @@ static void release(dw_step_graph *graph)
     dw_attention_destroy(own->attention);
     dw_free(own->token_gather.tokens);
     dw_free(own->logits_scatter.rows);
+    dw_free(own->table_gathers);
     dw_free(own);
 }
 
@@ -68,7 +71,14 @@ static dw_status make_lists(cpu_graph *own, dw_model *model, const dw_forward_si
         (dw_logits_scatter){.shape = dw_model_shape_of(model),
                             .output = &weights->output,
                             .rows = dw_alloc(size->row_count + 1, sizeof(float *))};
-    return own->token_gather.tokens != NULL && own->logits_scatter.rows != NULL
+    const size_t table_count = size->adapters != NULL ? size->adapters->table_count : 0;
+    own->table_gathers = dw_alloc(table_count, sizeof *own->table_gathers);
+    for (size_t i = 0; own->table_gathers != NULL && i < table_count; i++) {
+        own->table_gathers[i] = (dw_token_gather){.embedding = size->adapters->tables[i].pair->a,
+                                                  .tokens = own->token_gather.tokens};
+    }
+    return own->token_gather.tokens != NULL && own->logits_scatter.rows != NULL &&
+                   own->table_gathers != NULL
                ? DW_OK
                : dw_fail(err, DW_E_MEMORY, "no memory for %u tokens and %u rows", size->token_count,
                          size->row_count);
@@ -94,7 +104,8 @@ static dw_status build(dw_step_graph *graph, dw_model *model, dw_error *err)
     }
     dw_forward_options ours = {.attention = own->attention,
                                .token_gather = size->several ? &own->token_gather : NULL,
-                               .logits_scatter = size->several ? &own->logits_scatter : NULL};
+                               .logits_scatter = size->several ? &own->logits_scatter : NULL,
+                               .table_gathers = own->table_gathers};
     return dw__step_graph_build(graph, model, &ours, err);
 }
 

@@ -96,6 +96,7 @@ static dw_forward_size size_of_one(const dw_step_work *work)
     dw_forward_size size = {.token_count = slice->token_count,
                             .row_count = dw__plan_row_count(slice),
                             .kv_type = slice->kv_type,
+                            .adapters = slice->adapters,
                             .result = slice->step->result,
                             .long_context =
                                 dw__step_slice_is_long(slice, dw_model_shape_of(work->model)),
@@ -124,6 +125,7 @@ static dw_forward_size size_of_batch(const dw_step_work *work)
 {
     dw_forward_size size = {.token_count = padded(work->count),
                             .kv_type = work->slices[0].kv_type,
+                            .adapters = work->slices[0].adapters,
                             .cuda = true,
                             .alone = true,
                             .keeps_rows = true};

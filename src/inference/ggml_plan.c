@@ -26,6 +26,7 @@ static dw_forward_size size_of(const dw_step_work *work)
                              .kv_count = kv_count_of(slice),
                              .row_count = dw__plan_row_count(slice),
                              .kv_type = slice->kv_type,
+                             .adapters = slice->adapters,
                              .result = slice->step->result,
                              .embeddings = slice->step->embeddings != NULL,
                              .long_context =

@@ -71,7 +71,7 @@ bool dw__forward_size_same(const dw_forward_size *a, const dw_forward_size *b)
            a->long_context == b->long_context && a->several == b->several && a->cuda == b->cuda &&
            a->embeddings == b->embeddings && a->alone == b->alone &&
            a->place_rows == b->place_rows && a->keeps_rows == b->keeps_rows &&
-           a->top_k_count == b->top_k_count;
+           a->top_k_count == b->top_k_count && a->adapters == b->adapters;
 }
 
 static bool is_taken(const dw_step_graph *graph)

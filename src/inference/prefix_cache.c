@@ -268,7 +268,8 @@ static bool is_root_of(const struct dw__prefix_root *root, const dw_prefix_kind 
                           ? kind->scope == root->scope
                           : strcmp(kind->scope, root->scope) == 0;
     return same_scope && root->model == kind->model && root->kv_type == kind->kv_type &&
-           root->is_long == is_long(kind) && root->capacity == capacity;
+           root->adapters == kind->adapters && root->is_long == is_long(kind) &&
+           root->capacity == capacity;
 }
 
 static struct dw__prefix_root *make_root(dw_prefix_cache *cache, const dw_prefix_kind *kind,
@@ -290,6 +291,7 @@ static struct dw__prefix_root *make_root(dw_prefix_cache *cache, const dw_prefix
     root->cache = cache;
     root->scope = copy;
     root->model = dw_model_ref(kind->model);
+    root->adapters = dw_adapter_set_ref(kind->adapters);
     root->kv_type = kind->kv_type;
     root->is_long = is_long(kind);
     root->capacity = capacity;
@@ -325,6 +327,7 @@ void dw__prefix_drop_unused_roots(dw_prefix_cache *cache)
             continue;
         }
         *link = root->next;
+        dw_adapter_set_unref(root->adapters);
         dw_model_unref(root->model);
         dw_free(root->scope);
         dw_free(root);
@@ -459,24 +462,16 @@ void dw__prefix_share_trim(dw__prefix_share *share, uint32_t length)
     share->impure = share->impure && length > 0;
 }
 
-dw_status dw_context_share_prefixes(dw_context *context, dw_prefix_cache *cache, const char *scope,
-                                    dw_error *err)
+/* A part in what contexts of that kind share: `share` has none so far. */
+static dw_status join_share(dw__prefix_share *share, dw_prefix_cache *cache,
+                            const dw_prefix_kind *of, const dw_kv_log *log, dw_error *err)
 {
-    dw__prefix_share *share = &context->prefixes;
-    dw__prefix_share_release(share);
-    if (scope == NULL) {
-        return DW_OK;
-    }
+    dw_prefix_kind kind = *of;
     dw_account_scope payer = dw_account_pause(); /* what many share */
     dw__prefix_lock(cache);
-    dw_prefix_kind kind = {.scope = scope,
-                           .model = context->model,
-                           .kv_type = context->kv_type,
-                           .capacity = dw_kv_log_capacity(context->log)};
-    struct dw__prefix_root *root = dw__prefix_root_for(cache, &kind, context->log);
+    struct dw__prefix_root *root = dw__prefix_root_for(cache, &kind, log);
     kind.scope = NULL;
-    struct dw__prefix_root *common =
-        root != NULL ? dw__prefix_root_for(cache, &kind, context->log) : NULL;
+    struct dw__prefix_root *common = root != NULL ? dw__prefix_root_for(cache, &kind, log) : NULL;
     if (root != NULL && common == NULL) {
         root->references--;
     }
@@ -488,6 +483,41 @@ dw_status dw_context_share_prefixes(dw_context *context, dw_prefix_cache *cache,
     share->root = root;
     share->common = common;
     return DW_OK;
+}
+
+static dw_prefix_kind kind_of(const dw_context *context, const char *scope)
+{
+    return (dw_prefix_kind){.scope = scope,
+                            .model = context->model,
+                            .kv_type = context->kv_type,
+                            .capacity = dw_kv_log_capacity(context->log),
+                            .adapters = context->adapters};
+}
+
+dw_status dw_context_share_prefixes(dw_context *context, dw_prefix_cache *cache, const char *scope,
+                                    dw_error *err)
+{
+    const dw_prefix_kind kind = kind_of(context, scope);
+    dw__prefix_share_release(&context->prefixes);
+    return scope == NULL ? DW_OK : join_share(&context->prefixes, cache, &kind, context->log, err);
+}
+
+dw_status dw__prefix_share_adapt(dw_context *context, dw_adapter_set *adapters, dw_error *err)
+{
+    dw__prefix_share *share = &context->prefixes;
+    dw__prefix_share anew = {.impure = share->impure};
+    DW_ASSERT(dw_kv_log_length(context->log) == 0);
+    if (share->root == NULL) {
+        return DW_OK;
+    }
+    dw_prefix_kind kind = kind_of(context, share->root->scope);
+    kind.adapters = adapters;
+    dw_status status = join_share(&anew, share->root->cache, &kind, context->log, err);
+    if (status == DW_OK) {
+        dw__prefix_share_release(share);
+        *share = anew;
+    }
+    return status;
 }
 
 /* ---- finding ------------------------------------------------------------------------------ */

@@ -1,7 +1,8 @@
 /* Keys and values of token prefixes that contexts have computed, for contexts that begin alike: a
  * prompt's first tokens that are here already are not computed again, and stand in memory once.
  *
- * A tree of blocks of DW_PREFIX_BLOCK tokens, one tree for each scope, model and kind of log. What
+ * A tree of blocks of DW_PREFIX_BLOCK tokens, one tree for each scope, model, set of adapters and
+ * kind of log. Those with adapters are in no files. What
  * a scope's contexts compute, only that scope's find; beside it there is what the operator made
  * public. A block's place in the tree is all tokens before it, and these are compared, not only
  * their hashes. What is here is held by forks of the contexts' logs (kv/kv_log.h); the fork used
@@ -66,7 +67,8 @@ typedef struct dw_prefix_kind {
     const char *scope; /* NULL: public */
     dw_model *model;
     dw_kv_type kv_type;
-    uint32_t capacity; /* of logs */
+    uint32_t capacity;        /* of logs */
+    dw_adapter_set *adapters; /* NULL: none */
 } dw_prefix_kind;
 
 /* An entry, copied out. */
@@ -139,6 +141,9 @@ typedef struct dw__prefix_share {
     bool impure; /* records are not what the tokens alone give */
 } dw__prefix_share;
 
+/* The context, which is empty, is about to have these adapters, NULL: none: it shares from here on
+ * what is of them, in the scope that it has. Errors: DW_E_MEMORY; it is as it was. */
+dw_status dw__prefix_share_adapt(dw_context *context, dw_adapter_set *adapters, dw_error *err);
 /* A fork's; the parent's stays. */
 void dw__prefix_share_fork(dw__prefix_share *child, const dw__prefix_share *parent);
 void dw__prefix_share_release(dw__prefix_share *share);

@@ -70,6 +70,7 @@ struct dw__prefix_root {
     struct dw__prefix_root *next;
     char *scope; /* NULL: public */
     dw_model *model;
+    dw_adapter_set *adapters; /* counted; NULL: none */
     dw_kv_type kv_type;
     bool is_long;
     uint32_t capacity; /* of logs, where these can only share with their like; else 0 */

@@ -90,6 +90,9 @@ static dw__prefix_entry *find(const dw_prefix_cache *cache, dw__prefix_key key, 
 
 static void put_unsaved(dw_prefix_cache *cache, dw__prefix_entry *e)
 {
+    if (e->root->adapters != NULL) { /* files name none */
+        return;
+    }
     DW_ASSERT(!e->unsaved && e->file == 0);
     e->unsaved = true;
     e->unsaved_before = cache->unsaved_last;

@@ -44,6 +44,7 @@ static void check_slices(const dw_step_work *work)
     for (uint32_t i = 0; i < work->count; i++) {
         const dw_step_slice *slice = &work->slices[i];
         DW_ASSERT(slice->kv_type == work->slices[0].kv_type);
+        DW_ASSERT(slice->adapters == work->slices[0].adapters);
         DW_ASSERT(slice->choice == NULL || slice->row_count == 1);
         DW_ASSERT(slice->log == NULL || dw__step_slice_past(slice) + slice->token_count <=
                                             dw_kv_log_committed(slice->log));

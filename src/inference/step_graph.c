@@ -23,6 +23,7 @@ void dw__step_graph_destroy(dw_step_graph *graph)
     for (int i = 0; i < 2; i++) {
         dw_device_mark_destroy(graph->marks[i]);
     }
+    dw_adapter_set_unref(graph->size.adapters);
     dw_free(graph->kv_views);
     dw_free(graph->staging);
     dw_free(graph);
@@ -38,6 +39,7 @@ dw_status dw__step_graph_create(dw_step_graph **out, dw_model *model, const dw_g
     }
     graph->kind = kind;
     graph->size = *size;
+    graph->size.adapters = dw_adapter_set_ref(size->adapters);
     graph->device = dw_model_device(model);
     dw_status status = kind->build(graph, model, err);
     if (status == DW_OK) {
@@ -52,6 +54,13 @@ dw_status dw__step_graph_create(dw_step_graph **out, dw_model *model, const dw_g
 }
 
 /* ---- building ---- */
+
+static bool adapters_by_ggml;
+
+void dw__step_graph_set_adapters_by_ggml(bool on)
+{
+    adapters_by_ggml = on;
+}
 
 /* Views of the log among the graph's tensors; into `views`, where it is not NULL. */
 static size_t find_kv_views(const dw_step_graph *graph, struct ggml_tensor **views)
@@ -90,13 +99,15 @@ dw_status dw__step_graph_build(dw_step_graph *graph, dw_model *model,
                                const dw_forward_options *ours, dw_error *err)
 {
     const dw_model_shape *shape = dw_model_shape_of(model);
-    struct ggml_init_params params = {.mem_size = dw_forward_graph_bytes(shape), .no_alloc = true};
+    struct ggml_init_params params = {
+        .mem_size = dw_forward_graph_bytes(shape, graph->size.adapters), .no_alloc = true};
     graph->ggml = ggml_init(params);
     if (graph->ggml == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a graph");
     }
     dw_status status = DW_OK;
-    if (dw_device_info_of(graph->device)->kind == DW_DEVICE_CPU) {
+    const bool on_cpu = dw_device_info_of(graph->device)->kind == DW_DEVICE_CPU;
+    if (on_cpu) {
         status = dw_matmul_create(&graph->matmul, dw_forward_product_count(shape),
                                   dw_device_threads(graph->device), err);
     }
@@ -106,6 +117,7 @@ dw_status dw__step_graph_build(dw_step_graph *graph, dw_model *model,
     dw_forward_options options = *ours;
     options.size = graph->size;
     options.matmul = graph->matmul;
+    options.on_cpu = on_cpu && !adapters_by_ggml;
     status = dw_forward_graph_build(&graph->forward, graph->ggml, shape, dw_model_weights_of(model),
                                     &options, err);
     return status == DW_OK ? list_kv_views(graph, err) : status;

@@ -55,6 +55,8 @@ void dw__step_graph_destroy(dw_step_graph *graph);
  * products are seen to here). Errors: DW_E_MEMORY. */
 dw_status dw__step_graph_build(dw_step_graph *graph, dw_model *model,
                                const dw_forward_options *ours, dw_error *err);
+/* For tests: products of adapters on the CPU by ggml, as on other devices. */
+void dw__step_graph_set_adapters_by_ggml(bool on);
 /* Once, when all is placed that has an address of its own: give work memory to the rest.
  * Errors: DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw__step_graph_allocate(dw_step_graph *graph, dw_error *err);

@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "base/alloc.h"
+#include "model/adapter_product.h"
 
 /* Multiplications in a part for each thread: one to six milliseconds', by the weights' type. What a
  * part costs beside them was 13 us: 0.8 in a hundred of a prompt's processor time (135 million
@@ -148,6 +149,11 @@ static cut_kind kind_of(const dw_step_graph *graph, const struct ggml_tensor *no
     }
     if (dw_logits_scatter_units(graph->scatter, node, work) > 0) {
         return SCATTER;
+    }
+    const uint64_t of_adapter = dw_adapter_product_work(node);
+    if (of_adapter > 0) {
+        *work = of_adapter;
+        return ROW;
     }
     switch (node->op) {
     case GGML_OP_MUL_MAT:

@@ -23,7 +23,8 @@ typedef struct dw_step_slice {
     const dw_step *step; /* borrowed; NULL: it has left the run */
     dw_kv_log *log;      /* of its length the slice follows; has room for it. NULL: an encoder's */
     dw_kv_type kv_type;  /* the log's */
-    uint32_t first;      /* of the step's tokens */
+    dw_adapter_set *adapters; /* the context's; NULL: none. All of a run have the same */
+    uint32_t first;           /* of the step's tokens */
     uint32_t token_count;
     /* Where its rows [row_count][dw__result_length] of the result go; NULL with none. With
      * DW_RESULT_POOLED one row, to which each slice adds. */

@@ -2,10 +2,13 @@
 
 #include <math.h>
 
+#include "model/adapter_product.h"
+
 #define NODES_PER_LAYER 72u /* counted: at most 60, with every bias and scale */
 #define NODES_PER_EXPERT 2u /* of those that a token uses */
 #define NODES_BESIDE 32u
 #define PRODUCTS_PER_LAYER 8u /* counted: at most 7 */
+#define NODES_PER_USE 5u      /* of an adapter: counted: at most 4 */
 
 /* What the parts of a graph share. */
 typedef struct builder {
@@ -22,16 +25,20 @@ typedef struct builder {
     dw_attention *attention; /* NULL: ggml's */
     dw_token_gather *token_gather;
     dw_logits_scatter *logits_scatter;
-    dw_matmul *matmul; /* NULL: ggml's products */
+    dw_matmul *matmul;              /* NULL: ggml's products */
+    const dw_adapter_set *adapters; /* NULL: none */
+    dw_token_gather *table_gathers; /* of several sequences, as token_gather */
+    bool on_cpu;
     dw_cuda_table table;
     dw_cuda_attention cuda;            /* its shape NULL: without CUDA operations (cuda_ops.h) */
     struct ggml_tensor *cuda_turns[2]; /* of layers without and with a window; NULL: none yet */
 } builder;
 
-static uint32_t node_count_max(const dw_model_shape *shape)
+static uint32_t node_count_max(const dw_model_shape *shape, const dw_adapter_set *adapters)
 {
+    const size_t uses = adapters != NULL ? adapters->use_count + adapters->table_count : 0;
     uint32_t nodes_a_layer = NODES_PER_LAYER + NODES_PER_EXPERT * shape->expert_used_count;
-    return shape->layer_count * nodes_a_layer + NODES_BESIDE;
+    return shape->layer_count * nodes_a_layer + NODES_BESIDE + (uint32_t)uses * NODES_PER_USE;
 }
 
 uint32_t dw_forward_product_count(const dw_model_shape *shape)
@@ -39,19 +46,76 @@ uint32_t dw_forward_product_count(const dw_model_shape *shape)
     return shape->layer_count * PRODUCTS_PER_LAYER + 1;
 }
 
-size_t dw_forward_graph_bytes(const dw_model_shape *shape)
+size_t dw_forward_graph_bytes(const dw_model_shape *shape, const dw_adapter_set *adapters)
 {
-    size_t nodes = node_count_max(shape);
+    size_t nodes = node_count_max(shape, adapters);
     return nodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(nodes, false);
+}
+
+/* ---- products, with what adapters add to them ---- */
+
+static bool is_adapted(const builder *b, const struct ggml_tensor *weight)
+{
+    size_t count;
+    return dw_adapter_set_find(b->adapters, weight, &count) != NULL;
+}
+
+/* By ggml: y + scale * delta. */
+static struct ggml_tensor *add_scaled(builder *b, struct ggml_tensor *y, struct ggml_tensor *delta,
+                                      float scale)
+{
+    return ggml_add(b->ggml, y, ggml_scale(b->ggml, delta, scale));
+}
+
+/* y, the product of x with the weight -> with what adapters add to it */
+static struct ggml_tensor *adapted(builder *b, const struct ggml_tensor *weight,
+                                   struct ggml_tensor *x, struct ggml_tensor *y)
+{
+    size_t count;
+    const dw_adapter_use *uses = dw_adapter_set_find(b->adapters, weight, &count);
+    for (size_t i = 0; i < count; i++) {
+        const dw_adapter_pair *pair = uses[i].pair;
+        y = b->on_cpu
+                ? dw_adapter_product(b->ggml, &uses[i], x, y)
+                : add_scaled(b, y,
+                             ggml_mul_mat(b->ggml, pair->b, ggml_mul_mat(b->ggml, pair->a, x)),
+                             uses[i].scale);
+    }
+    return y;
+}
+
+/* The same with the experts [used, n] that are chosen: x [columns, 1 or used, n]. */
+static struct ggml_tensor *expert_product(builder *b, struct ggml_tensor *weight,
+                                          struct ggml_tensor *x, struct ggml_tensor *chosen)
+{
+    size_t count;
+    const dw_adapter_use *uses = dw_adapter_set_find(b->adapters, weight, &count);
+    struct ggml_tensor *y = ggml_mul_mat_id(b->ggml, weight, x, chosen);
+    for (size_t i = 0; i < count; i++) {
+        const dw_adapter_pair *pair = uses[i].pair;
+        struct ggml_tensor *z = ggml_mul_mat_id(b->ggml, pair->a, x, chosen);
+        y = add_scaled(b, y, ggml_mul_mat_id(b->ggml, pair->b, z, chosen), uses[i].scale);
+    }
+    return y;
+}
+
+/* By ggml, as products that have no kernel of ours. */
+static struct ggml_tensor *plain_product(builder *b, struct ggml_tensor *weight,
+                                         struct ggml_tensor *x)
+{
+    return adapted(b, weight, x, ggml_mul_mat(b->ggml, weight, x));
 }
 
 static struct ggml_tensor *linear(builder *b, const dw_linear *with, struct ggml_tensor *x)
 {
-    struct ggml_tensor *y = dw_matmul_node(b->matmul, b->ggml, with, 1, x);
-    if (y != NULL) {
+    const bool plain = !is_adapted(b, with->weight);
+    const dw_linear own = {with->weight, plain ? with->bias : NULL};
+    struct ggml_tensor *y = dw_matmul_node(b->matmul, b->ggml, &own, 1, x);
+    if (y != NULL && plain) {
         return y;
     }
-    y = ggml_mul_mat(b->ggml, with->weight, x);
+    y = y != NULL ? y : ggml_mul_mat(b->ggml, with->weight, x);
+    y = adapted(b, with->weight, x, y);
     return with->bias != NULL ? ggml_add(b->ggml, y, with->bias) : y;
 }
 
@@ -195,6 +259,15 @@ static struct ggml_tensor *project_together(builder *b, const dw_layer_weights *
     return dw_matmul_node(b->matmul, b->ggml, three, 3, x);
 }
 
+/* Whether an adapter changes one of three matrices: then they go apart, also where they lie
+ * together. */
+static bool goes_apart(const builder *b, const dw_layer_weights *layer)
+{
+    return layer->q.weight != NULL &&
+           (is_adapted(b, layer->q.weight) || is_adapted(b, layer->k.weight) ||
+            is_adapted(b, layer->v.weight));
+}
+
 static projections project(builder *b, const dw_layer_weights *layer, struct ggml_tensor *x,
                            bool with_queries)
 {
@@ -202,8 +275,8 @@ static projections project(builder *b, const dw_layer_weights *layer, struct ggm
     int64_t kv_heads = b->shape->kv_head_count;
     int64_t head_dim = b->shape->head_dim;
     projections p = {0};
-    struct ggml_tensor *qkv =
-        with_queries || layer->qkv.weight != NULL ? project_together(b, layer, x) : NULL;
+    const bool together = (with_queries || layer->qkv.weight != NULL) && !goes_apart(b, layer);
+    struct ggml_tensor *qkv = together ? project_together(b, layer, x) : NULL;
     if (qkv != NULL) {
         p.q = cut_heads(b, qkv, 0, heads);
         p.k = cut_heads(b, qkv, heads * head_dim, kv_heads);
@@ -360,8 +433,8 @@ static struct ggml_tensor *route(builder *b, const dw_layer_weights *layer, stru
     int64_t used = b->shape->expert_used_count;
     int64_t count = x->ne[1];
     struct ggml_tensor *weights =
-        ggml_soft_max(b->ggml, ggml_mul_mat(b->ggml, layer->router, x)); /* [experts, n] */
-    *chosen = ggml_argsort_top_k(b->ggml, weights, (int)used);           /* [used, n] */
+        ggml_soft_max(b->ggml, plain_product(b, layer->router, x)); /* [experts, n] */
+    *chosen = ggml_argsort_top_k(b->ggml, weights, (int)used);      /* [used, n] */
     weights = ggml_reshape_3d(b->ggml, weights, 1, b->shape->expert_count, count);
     struct ggml_tensor *kept = ggml_get_rows(b->ggml, weights, *chosen); /* [1, used, n] */
     if (b->shape->architecture->experts_sum_to_one) {
@@ -381,10 +454,9 @@ static struct ggml_tensor *experts(builder *b, const dw_layer_weights *layer, st
     struct ggml_tensor *weights = route(b, layer, x, &chosen);
     ggml_build_forward_expand(b->out->graph, weights);
     struct ggml_tensor *each = ggml_reshape_3d(b->ggml, x, x->ne[0], 1, x->ne[1]);
-    struct ggml_tensor *up = ggml_mul_mat_id(b->ggml, layer->up_experts, each, chosen);
-    struct ggml_tensor *gate = ggml_mul_mat_id(b->ggml, layer->gate_experts, each, chosen);
-    struct ggml_tensor *y =
-        ggml_mul_mat_id(b->ggml, layer->down_experts, gated(b, gate, up), chosen);
+    struct ggml_tensor *up = expert_product(b, layer->up_experts, each, chosen);
+    struct ggml_tensor *gate = expert_product(b, layer->gate_experts, each, chosen);
+    struct ggml_tensor *y = expert_product(b, layer->down_experts, gated(b, gate, up), chosen);
     y = ggml_mul(b->ggml, y, weights); /* [embedding, used, n] */
     struct ggml_tensor *sum = NULL;
     for (uint32_t i = 0; i < b->shape->expert_used_count; i++) {
@@ -396,9 +468,9 @@ static struct ggml_tensor *experts(builder *b, const dw_layer_weights *layer, st
         sum = ggml_cont(b->ggml, sum);
     }
     if (layer->up_shared != NULL) {
-        struct ggml_tensor *shared = gated(b, ggml_mul_mat(b->ggml, layer->gate_shared, x),
-                                           ggml_mul_mat(b->ggml, layer->up_shared, x));
-        sum = ggml_add(b->ggml, sum, ggml_mul_mat(b->ggml, layer->down_shared, shared));
+        struct ggml_tensor *shared = gated(b, plain_product(b, layer->gate_shared, x),
+                                           plain_product(b, layer->up_shared, x));
+        sum = ggml_add(b->ggml, sum, plain_product(b, layer->down_shared, shared));
     }
     return sum;
 }
@@ -425,7 +497,8 @@ static struct ggml_tensor *feed_forward(builder *b, const dw_layer_weights *laye
         break;
     case DW_FFN_GATED: {
         const dw_linear two[] = {layer->gate, layer->up};
-        struct ggml_tensor *both = dw_matmul_node(b->matmul, b->ggml, two, 2, x);
+        const bool apart = is_adapted(b, layer->gate.weight) || is_adapted(b, layer->up.weight);
+        struct ggml_tensor *both = apart ? NULL : dw_matmul_node(b->matmul, b->ggml, two, 2, x);
         if (both != NULL) {
             x = gated_halves(b, both);
         } else {
@@ -482,6 +555,22 @@ static struct ggml_tensor *pool(builder *b, struct ggml_tensor *x)
     return ggml_add_inplace(b->ggml, b->out->pooled, sum);
 }
 
+/* x, rows of the token embeddings -> with what adapters add to these */
+static struct ggml_tensor *adapted_rows(builder *b, struct ggml_tensor *x)
+{
+    const size_t count = b->adapters != NULL ? b->adapters->table_count : 0;
+    for (size_t i = 0; i < count; i++) {
+        const dw_adapter_use *use = &b->adapters->tables[i];
+        struct ggml_tensor *z =
+            b->token_gather != NULL
+                ? dw_token_gather_node(&b->table_gathers[i], b->ggml, b->token_count)
+                : ggml_get_rows(b->ggml, use->pair->a, b->out->tokens);
+        x = b->on_cpu ? dw_adapter_second(b->ggml, use, z, x)
+                      : add_scaled(b, x, ggml_mul_mat(b->ggml, use->pair->b, z), use->scale);
+    }
+    return x;
+}
+
 /* Token embeddings; with an encoder also those of positions and of the first type, all normed. */
 static struct ggml_tensor *embeddings(builder *b)
 {
@@ -492,7 +581,7 @@ static struct ggml_tensor *embeddings(builder *b)
     struct ggml_tensor *x = b->token_gather != NULL
                                 ? dw_token_gather_node(b->token_gather, b->ggml, b->token_count)
                                 : ggml_get_rows(b->ggml, weights->token_embedding, b->out->tokens);
-    x = scaled(b, x, b->shape->embedding_scale);
+    x = scaled(b, adapted_rows(b, x), b->shape->embedding_scale);
     if (weights->type_embedding != NULL) {
         int64_t length = b->shape->embedding_length;
         x = ggml_add(b->ggml, x, ggml_view_1d(b->ggml, weights->type_embedding, length, 0));
@@ -546,6 +635,14 @@ static void build_deliveries(builder *b, const dw_forward_size *size)
     }
 }
 
+/* Logits of several sequences, to where each row goes, with what adapters add to the output. */
+static struct ggml_tensor *adapted_logits(builder *b, struct ggml_tensor *x)
+{
+    struct ggml_tensor *y = dw_logits_scatter_product(b->logits_scatter, b->matmul, b->ggml, x);
+    y = adapted(b, b->weights->output.weight, x, y);
+    return dw_logits_scatter_rows_node(b->logits_scatter, b->ggml, y);
+}
+
 static void build_layers(builder *b)
 {
     uint32_t layer_count = b->shape->layer_count;
@@ -574,8 +671,11 @@ static void build_layers(builder *b)
     }
     if (b->logits_scatter != NULL) {
         x = norm(b, &b->weights->output_norm, x);
-        ggml_build_forward_expand(b->out->graph,
-                                  dw_logits_scatter_node(b->logits_scatter, b->matmul, b->ggml, x));
+        struct ggml_tensor *rows =
+            is_adapted(b, b->weights->output.weight)
+                ? adapted_logits(b, x)
+                : dw_logits_scatter_node(b->logits_scatter, b->matmul, b->ggml, x);
+        ggml_build_forward_expand(b->out->graph, rows);
         return;
     }
     build_result(b, x);
@@ -687,11 +787,14 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                  .attention = options->attention,
                  .token_gather = options->token_gather,
                  .logits_scatter = options->logits_scatter,
-                 .matmul = options->matmul};
-    out->graph = ggml_new_graph_custom(ggml, node_count_max(shape), false);
+                 .matmul = options->matmul,
+                 .adapters = size->adapters,
+                 .table_gathers = options->table_gathers,
+                 .on_cpu = options->on_cpu};
+    const uint32_t nodes = node_count_max(shape, size->adapters);
+    out->graph = ggml_new_graph_custom(ggml, nodes, false);
     if (out->graph == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a graph of %u nodes",
-                       node_count_max(shape));
+        return dw_fail(err, DW_E_MEMORY, "no memory for a graph of %u nodes", nodes);
     }
     make_inputs(&b, size);
     build_layers(&b);

@@ -4,6 +4,7 @@
 #ifndef DW_MODEL_FORWARD_GRAPH_H
 #define DW_MODEL_FORWARD_GRAPH_H
 
+#include "model/adapter_set.h"
 #include "model/attention.h"
 #include "model/cuda_ops.h"
 #include "model/logits_scatter.h"
@@ -38,6 +39,7 @@ typedef struct dw_forward_size {
     bool place_rows;      /* rows of logits go where the table says */
     bool keeps_rows;      /* they stay in work memory until the next run */
     uint32_t top_k_count; /* so many of each row's likeliest are wanted too; 0: none */
+    dw_adapter_set *adapters; /* added to the weights; outlives the graph; NULL: none */
 } dw_forward_size;
 
 /* The same, and what the operations on the CPU work with, which must outlive the graph. */
@@ -47,6 +49,9 @@ typedef struct dw_forward_options {
     dw_matmul *matmul;             /* NULL: ggml's products */
     dw_token_gather *token_gather; /* of several sequences; else NULL, as the next */
     dw_logits_scatter *logits_scatter;
+    /* Of several sequences: one for each table of the adapters, with the tokens of the above. */
+    dw_token_gather *table_gathers;
+    bool on_cpu; /* products of adapters are adapter_product.h's, else ggml's */
 } dw_forward_options;
 
 /* A graph and the tensors that its user fills or places before it runs. */
@@ -87,8 +92,8 @@ dw_rope_numbers dw_forward_rope_numbers(const dw_rope_source *source, uint32_t l
 struct ggml_tensor *dw_forward_rope(const dw_rope_source *source, struct ggml_context *ggml,
                                     struct ggml_tensor *x, uint32_t layer);
 
-/* Room that a ggml context must have for the graph. */
-size_t dw_forward_graph_bytes(const dw_model_shape *shape);
+/* Room that a ggml context must have for the graph; `adapters` may be NULL. */
+size_t dw_forward_graph_bytes(const dw_model_shape *shape, const dw_adapter_set *adapters);
 
 /* Build in `ggml`, which must not allocate and outlives the graph. All sizes are the host's own:
  * token_count at least 1, row_count at most token_count. Errors: DW_E_MEMORY. */

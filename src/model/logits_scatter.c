@@ -78,6 +78,47 @@ static void store(void *user, int64_t column, int64_t row, uint32_t count, const
     }
 }
 
+/* The same into the node's own result, without what stands beside the product. */
+static void multiply_plain(struct ggml_tensor *dst, int ith, int nth, void *user)
+{
+    dw_graph_work_take();
+    const dw_logits_scatter *into = user;
+    const struct ggml_tensor *weight = into->output->weight;
+    const struct ggml_tensor *x = dst->src[0];
+    const struct ggml_type_traits_cpu *traits = ggml_get_type_traits_cpu(weight->type);
+    const int64_t end = weight->ne[1] * (ith + 1) / nth;
+    for (int64_t token = weight->ne[1] * ith / nth; token < end; token++) {
+        const char *of_token = (const char *)weight->data + token * (int64_t)weight->nb[1];
+        for (int64_t row = 0; row < x->ne[1]; row++) {
+            traits->vec_dot((int)weight->ne[0], (float *)dst->data + row * dst->ne[0] + token, 0,
+                            of_token, 0, (const char *)x->data + row * (int64_t)x->nb[1], 0, 1);
+        }
+    }
+    dw_graph_work_give();
+}
+
+/* x in the type that the weights' kernel wants. */
+static struct ggml_tensor *converted_node(dw_logits_scatter *into, struct ggml_context *ggml,
+                                          struct ggml_tensor *x)
+{
+    enum ggml_type wanted = ggml_get_type_traits_cpu(into->output->weight->type)->vec_dot_type;
+    return ggml_custom_4d(ggml, GGML_TYPE_I8, (int64_t)ggml_row_size(wanted, x->ne[0]), x->ne[1], 1,
+                          1, &x, 1, convert, GGML_N_TASKS_MAX, into);
+}
+
+struct ggml_tensor *dw_logits_scatter_product(dw_logits_scatter *into, dw_matmul *matmul,
+                                              struct ggml_context *ggml, struct ggml_tensor *x)
+{
+    const dw_linear plain = {.weight = into->output->weight};
+    struct ggml_tensor *node = dw_matmul_node(matmul, ggml, &plain, 1, x);
+    if (node != NULL) {
+        return node;
+    }
+    struct ggml_tensor *converted = converted_node(into, ggml, x);
+    return ggml_custom_4d(ggml, GGML_TYPE_F32, plain.weight->ne[1], x->ne[1], 1, 1, &converted, 1,
+                          multiply_plain, GGML_N_TASKS_MAX, into);
+}
+
 struct ggml_tensor *dw_logits_scatter_node(dw_logits_scatter *into, dw_matmul *matmul,
                                            struct ggml_context *ggml, struct ggml_tensor *x)
 {
@@ -86,14 +127,32 @@ struct ggml_tensor *dw_logits_scatter_node(dw_logits_scatter *into, dw_matmul *m
     if (node != NULL) {
         return node;
     }
-    enum ggml_type wanted = ggml_get_type_traits_cpu(into->output->weight->type)->vec_dot_type;
-    int64_t row_bytes = (int64_t)ggml_row_size(wanted, x->ne[0]);
-    struct ggml_tensor *converted = ggml_custom_4d(ggml, GGML_TYPE_I8, row_bytes, x->ne[1], 1, 1,
-                                                   &x, 1, convert, GGML_N_TASKS_MAX, into);
+    struct ggml_tensor *converted = converted_node(into, ggml, x);
     node = ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, &converted, 1, multiply,
                           GGML_N_TASKS_MAX, into);
     into->node = node;
     return node;
+}
+
+static void place(struct ggml_tensor *dst, int ith, int nth, void *user)
+{
+    dw_graph_work_take();
+    const struct ggml_tensor *logits = dst->src[0];
+    const int64_t count = logits->ne[0];
+    const int64_t from = count * ith / nth;
+    const int64_t end = count * (ith + 1) / nth;
+    for (int64_t row = 0; row < logits->ne[1]; row++) {
+        const char *values = (const char *)logits->data + row * (int64_t)logits->nb[1];
+        store(user, row, from, (uint32_t)(end - from), (const float *)(const void *)values + from);
+    }
+    dw_graph_work_give();
+}
+
+struct ggml_tensor *dw_logits_scatter_rows_node(dw_logits_scatter *into, struct ggml_context *ggml,
+                                                struct ggml_tensor *logits)
+{
+    return ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, &logits, 1, place, GGML_N_TASKS_MAX,
+                          into);
 }
 
 uint32_t dw_logits_scatter_units(const dw_logits_scatter *scatter, const struct ggml_tensor *node,

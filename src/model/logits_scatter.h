@@ -20,6 +20,15 @@ typedef struct dw_logits_scatter {
 struct ggml_tensor *dw_logits_scatter_node(dw_logits_scatter *into, dw_matmul *matmul,
                                            struct ggml_context *ggml, struct ggml_tensor *x);
 
+/* The product alone -> F32 [vocab, rows], each row as if it were alone; for what adapters add to
+ * it, and then the next. As above. */
+struct ggml_tensor *dw_logits_scatter_product(dw_logits_scatter *into, dw_matmul *matmul,
+                                              struct ggml_context *ggml, struct ggml_tensor *x);
+/* Of logits [vocab, rows] that are computed, but for what stands beside the product: the output's
+ * bias, scale and cap. As above. */
+struct ggml_tensor *dw_logits_scatter_rows_node(dw_logits_scatter *into, struct ggml_context *ggml,
+                                                struct ggml_tensor *logits);
+
 /* As dw_matmul_units and dw_matmul_set_units; `scatter` may be NULL. */
 uint32_t dw_logits_scatter_units(const dw_logits_scatter *scatter, const struct ggml_tensor *node,
                                  uint64_t *work);

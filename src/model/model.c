@@ -40,6 +40,7 @@ struct dw_model {
     uint64_t product_work;
     char *name;
     dw__model_fingerprint fingerprint;
+    dw_adapters adapters;
     dw_turn turn; /* guards `extra` and what it holds */
     dw_model_extra extra;
 };
@@ -395,6 +396,7 @@ dw_status dw_model_load_with(dw_model **out, dw_device *device, const char *path
     dw_count(&dw_device_counters_of(device)->models, 1);
     model->gguf = gguf;
     dw_turn_init(&model->turn);
+    dw_adapters_init(&model->adapters);
     status = dw__model_fingerprint_init(&model->fingerprint, gguf, options, err);
     if (status == DW_OK) {
         status = load(model, path, options, err);
@@ -446,6 +448,7 @@ void dw_model_unref(dw_model *model)
     if (model->extra.object != NULL) {
         model->extra.destroy(model->extra.object);
     }
+    dw_adapters_release(&model->adapters);
     dw_device_buffer_destroy(model->device, DW_USE_WEIGHTS, model->upload_buffer);
     dw_uncount(&dw_device_counters_of(model->device)->mapped_weights_bytes, model->mapped_bytes);
     dw_uncount(&dw_device_counters_of(model->device)->models, 1);
@@ -484,12 +487,36 @@ void dw_model_begin_fingerprint(dw_model *model)
 
 dw_status dw_model_fingerprint(dw_model *model, char text[DW_FINGERPRINT_BYTES], dw_error *err)
 {
+    dw_adapter_set *usual = NULL;
     dw_status status = dw__model_fingerprint_get(&model->fingerprint, text, err);
+    if (status == DW_OK) {
+        status = dw_adapter_set_usual(&usual, &model->adapters, err);
+    }
+    if (status == DW_OK && usual != NULL) {
+        status = dw_adapter_set_fingerprint(usual, text, err);
+    }
+    dw_adapter_set_unref(usual);
     return status == DW_OK ? DW_OK : dw_fail_within(err, status, "%s", model->name);
+}
+
+static bool has_usual(const dw_model *model)
+{
+    bool found = false;
+    for (size_t i = 0; i < dw_adapters_count(&model->adapters); i++) {
+        found = found || dw_adapters_at(&model->adapters, i)->scale != 0.0F;
+    }
+    return found;
 }
 
 dw_status dw_model_matches(dw_model *model, const char *fingerprint, bool *matches, dw_error *err)
 {
+    char own[DW_FINGERPRINT_BYTES];
+    *matches = false;
+    if (has_usual(model)) {
+        dw_status known = dw_model_fingerprint(model, own, err);
+        *matches = known == DW_OK && strcmp(own, fingerprint) == 0;
+        return known;
+    }
     dw_status status =
         dw__model_fingerprint_matches(&model->fingerprint, fingerprint, matches, err);
     return status == DW_OK ? DW_OK : dw_fail_within(err, status, "%s", model->name);
@@ -524,6 +551,86 @@ dw_status dw_model_get_info(const dw_model *model, dw_model_info *info)
         .expert_used_count = model->shape.expert_used_count,
     };
     return dw_struct_fill(info, &own, sizeof own, "dw_model_info");
+}
+
+/* ---- adapters -------------------------------------------------------------------------------- */
+
+dw_adapters *dw_model_adapters(dw_model *model)
+{
+    return &model->adapters;
+}
+
+dw_adapter_base dw_model_adapter_base(const dw_model *model)
+{
+    return (dw_adapter_base){.device = model->device,
+                             .shape = &model->shape,
+                             .weights = &model->weights,
+                             .tensors = model->ggml};
+}
+
+static dw_status open_adapter(dw_model *model, const dw_adapter_options *options, dw_error *err)
+{
+    dw_adapter_base base = dw_model_adapter_base(model);
+    base.fingerprint_folder = options->fingerprint_folder;
+    dw_gguf *gguf = NULL;
+    dw_adapter *adapter = NULL;
+    dw_status status = dw_gguf_open(&gguf, options->path, err);
+    if (status != DW_OK) {
+        return status; /* names the file */
+    }
+    status = dw_adapter_open(&adapter, &base, gguf, err);
+    dw_gguf_close(gguf);
+    if (status == DW_OK) {
+        status = dw_adapters_add(&model->adapters, adapter, options->name, options->scale, err);
+    }
+    if (status != DW_OK) {
+        dw_adapter_close(adapter);
+        return dw_fail_within(err, status, "%s", options->path);
+    }
+    return DW_OK;
+}
+
+dw_status dw_model_add_adapter(dw_model *model, const dw_adapter_options *options, dw_error *err)
+{
+    dw_adapter_options own;
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_adapter_options", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (own.name == NULL || own.path == NULL) {
+        return dw_fail(err, DW_E_ARG, "adapter: %s is missing", own.name == NULL ? "name" : "path");
+    }
+    if (model->shape.architecture->encoder) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "adapter '%.80s': a model of architecture '%s' is an encoder, which takes "
+                       "none",
+                       own.name, model->shape.architecture->name);
+    }
+    return open_adapter(model, &own, err);
+}
+
+size_t dw_model_adapter_count(const dw_model *model)
+{
+    return dw_adapters_count(&model->adapters);
+}
+
+dw_status dw_model_get_adapter(const dw_model *model, size_t index, dw_adapter_info *info,
+                               dw_error *err)
+{
+    const size_t count = dw_adapters_count(&model->adapters);
+    if (index >= count) {
+        return dw_fail(err, DW_E_RANGE, "adapter: %zu, the model has %zu", index, count);
+    }
+    const dw_adapter *adapter = dw_adapters_at(&model->adapters, index);
+    const dw_adapter_info own = {.name = adapter->name,
+                                 .fingerprint = adapter->fingerprint,
+                                 .scale = adapter->scale,
+                                 .alpha = adapter->alpha,
+                                 .rank = adapter->rank,
+                                 .pair_count = adapter->pair_count,
+                                 .bytes = adapter->bytes};
+    dw_status status = dw_struct_fill(info, &own, sizeof own, "dw_adapter_info");
+    return status == DW_OK ? DW_OK : dw_fail(err, status, "dw_adapter_info: struct_bytes");
 }
 
 uint64_t dw_model_product_work(const dw_model *model)

@@ -6,11 +6,12 @@
 #include "base/stop.h"
 #include "chat/chat.h"
 #include "device/device.h"
+#include "model/adapter_set.h"
 #include "model/weights.h"
 #include "text/vocab.h"
 
 /* dw_model_ref, dw_model_unref, dw_model_get_info, dw_model_fingerprint,
- * dw_model_matches: include/driftwood.h. */
+ * dw_model_matches, dw_model_add_adapter, _adapter_count, _get_adapter: include/driftwood.h. */
 
 /* Load the file at `path` for `device`, which must outlive the model. Errors: dw_model_open's. */
 dw_status dw_model_load(dw_model **out, dw_device *device, const char *path, dw_error *err);
@@ -42,6 +43,10 @@ dw_chats *dw_model_chats(const dw_model *model);
 dw_device *dw_model_device(const dw_model *model);
 const dw_model_shape *dw_model_shape_of(const dw_model *model);
 const dw_model_weights *dw_model_weights_of(const dw_model *model);
+/* What adapters are checked against; without a folder of fingerprints. */
+dw_adapter_base dw_model_adapter_base(const dw_model *model);
+/* Those that were added to it, and their sets. */
+dw_adapters *dw_model_adapters(dw_model *model);
 /* Multiplications for each token in the largest product with weights that no kernel of ours takes:
  * ggml's own are not left before they are through. 0: there is none. */
 uint64_t dw_model_product_work(const dw_model *model);

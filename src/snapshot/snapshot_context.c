@@ -14,6 +14,8 @@
 /* Smaller ones lie anywhere. */
 #define KV_MAPPED_BYTES 65536u
 #define KV_MAPPINGS_MAX 128u
+/* In the place of "model", where there are adapters. */
+#define ADAPTED_MODEL "adapted_model"
 
 /* ---- saving ------------------------------------------------------------------------------- */
 
@@ -231,11 +233,40 @@ static dw_status add_rows(dw__freeze *f, json_t *entry, int32_t handle, const dw
     return status;
 }
 
+/* The adapters that it was computed with. */
+static json_t *adapters_save(dw_context *context)
+{
+    const dw_adapter_set *set = dw_context_adapters(context);
+    const dw_adapters *adapters = dw_model_adapters(dw_context_model(context));
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < set->count && list != NULL; i++) {
+        const dw_adapter *adapter = dw_adapters_at(adapters, set->choices[i].index);
+        if (!dw__json_append(list, json_pack("{s:s, s:s, s:f}", "name", adapter->name,
+                                             "fingerprint", adapter->fingerprint, "scale",
+                                             (double)set->choices[i].scale))) {
+            json_decref(list);
+            list = NULL;
+        }
+    }
+    return list;
+}
+
+/* Which model it is of. Readers that know no adapters miss "model" where it has some, and refuse
+ * it: they would go on without. */
+static bool put_model(const dw__freeze *f, json_t *entry, dw_context *context)
+{
+    dw_model *model = dw_context_model(context);
+    return dw_context_adapters(context) == NULL
+               ? dw__model_put(f, entry, "model", model)
+               : dw__model_put(f, entry, ADAPTED_MODEL, model) &&
+                     dw__json_put(entry, "adapters", adapters_save(context));
+}
+
 dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *object,
                            dw_error *err)
 {
     dw_context *context = object;
-    if (!dw__model_put(f, entry, dw_context_model(context)) ||
+    if (!put_model(f, entry, context) ||
         !dw__json_put(entry, "tokens_max", dw__json_number(dw_context_capacity(context))) ||
         !dw__json_put(entry, "kv_type",
                       json_string(dw__kv_choices.names[dw_context_kv_type(context)])) ||
@@ -261,6 +292,7 @@ dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *o
 /* What a context's description says. */
 typedef struct saved_context {
     dw_model *model;
+    dw_adapter_set *adapters; /* counted; NULL: none */
     uint64_t tokens_max;
     uint64_t length;
     uint64_t record_bytes;
@@ -464,10 +496,69 @@ static dw_status read_like(const dw__thaw *t, const json_t *entry, saved_context
     return DW_OK;
 }
 
+/* One that the model has, whatever its name is here. */
+static dw_status find_adapter(const json_t *entry, dw_model *model, dw_adapter_choice *choice,
+                              dw_error *err)
+{
+    const char *name;
+    const char *fingerprint;
+    const json_t *scale = json_object_get(entry, "scale");
+    const dw_adapters *adapters = dw_model_adapters(model);
+    const size_t count = dw_adapters_count(adapters);
+    dw_status status = dw__json_text(entry, "adapters", "name", &name, err);
+    if (status == DW_OK) {
+        status = dw__json_text(entry, "adapters", "fingerprint", &fingerprint, err);
+    }
+    if (status == DW_OK && !json_is_number(scale)) {
+        status = dw_fail(err, DW_E_FORMAT, "adapters: '%.80s' has no scale", name);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    const char *same_name = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const dw_adapter *adapter = dw_adapters_at(adapters, i);
+        if (strcmp(adapter->fingerprint, fingerprint) == 0) {
+            *choice = (dw_adapter_choice){(uint32_t)i, (float)json_number_value(scale)};
+            return DW_OK;
+        }
+        same_name = strcmp(adapter->name, name) == 0 ? adapter->fingerprint : same_name;
+    }
+    return same_name != NULL
+               ? dw_fail(err, DW_E_NOT_FOUND,
+                         "the snapshot's adapter '%.60s' (%.60s) is another one than the model has "
+                         "under this name (%.60s)",
+                         name, fingerprint, same_name)
+               : dw_fail(err, DW_E_NOT_FOUND,
+                         "the snapshot's adapter '%.60s' (%.60s) is not among the %zu of its model",
+                         name, fingerprint, count);
+}
+
+static dw_status read_adapters(const json_t *entry, saved_context *saved, dw_error *err)
+{
+    const json_t *list;
+    dw_adapter_choice choices[DW_ADAPTERS_MAX];
+    dw_status status = dw__json_array(entry, "open", "adapters", DW_ADAPTERS_MAX, &list, err);
+    const size_t count = status == DW_OK ? json_array_size(list) : 0;
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        status = find_adapter(json_array_get(list, i), saved->model, &choices[i], err);
+    }
+    if (status == DW_OK) {
+        status = dw_adapter_set_get(&saved->adapters, dw_model_adapters(saved->model), choices,
+                                    (uint32_t)count, err);
+    }
+    return status;
+}
+
 static dw_status read_context(const dw__thaw *t, const json_t *entry, saved_context *saved,
                               dw_error *err)
 {
-    dw_status status = dw__model_get(t, entry, &saved->model, err);
+    const bool adapted = json_object_get(entry, ADAPTED_MODEL) != NULL;
+    dw_status status =
+        dw__model_get(t, entry, adapted ? ADAPTED_MODEL : "model", &saved->model, err);
+    if (status == DW_OK && adapted) {
+        status = read_adapters(entry, saved, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -570,6 +661,7 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
                                                           ? *t->options->kv_type
                                                           : (dw_kv_type)saved.kv_type,
                                            .stored_kv_type = (dw_kv_type)saved.kv_type,
+                                           .adapters = saved.adapters,
                                            .tokens = tokens,
                                            .frozen = frozen,
                                            .like = saved.like};
@@ -592,6 +684,7 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
         dw_context_destroy(context);
         context = NULL;
     }
+    dw_adapter_set_unref(saved.adapters);
     dw_free(segments);
     dw_free(tokens);
     *out = context;

@@ -15,7 +15,7 @@ static dw_status save_model(dw__freeze *f, json_t *entry, int32_t handle, void *
                             dw_error *err)
 {
     (void)handle;
-    return dw__model_put(f, entry, object) ? DW_OK : dw__freeze_no_memory(err);
+    return dw__model_put(f, entry, "model", object) ? DW_OK : dw__freeze_no_memory(err);
 }
 
 static dw_status load_model(dw__thaw *t, const json_t *entry, int32_t handle, void **out,
@@ -23,7 +23,7 @@ static dw_status load_model(dw__thaw *t, const json_t *entry, int32_t handle, vo
 {
     dw_model *model;
     (void)handle;
-    dw_status status = dw__model_get(t, entry, &model, err);
+    dw_status status = dw__model_get(t, entry, "model", &model, err);
     *out = status == DW_OK ? dw_model_ref(model) : NULL;
     return status;
 }
@@ -35,7 +35,7 @@ static dw_status save_sampler(dw__freeze *f, json_t *entry, int32_t handle, void
 {
     const dw_guest_sampler *sampler = object;
     (void)handle;
-    return dw__model_put(f, entry, sampler->model) &&
+    return dw__model_put(f, entry, "model", sampler->model) &&
                    dw__json_put(entry, "state", dw_sampler_save(sampler->sampler))
                ? DW_OK
                : dw__freeze_no_memory(err);
@@ -50,7 +50,7 @@ static dw_status load_sampler(dw__thaw *t, const json_t *entry, int32_t handle, 
     dw_guest_sampler *object = NULL;
     (void)handle;
     *out = NULL;
-    dw_status status = dw__model_get(t, entry, &model, err);
+    dw_status status = dw__model_get(t, entry, "model", &model, err);
     if (status != DW_OK) {
         return status;
     }
@@ -109,7 +109,7 @@ static dw_status save_nn_graph(dw__freeze *f, json_t *entry, int32_t handle, voi
 {
     const dw_nn_graph *graph = object;
     (void)handle;
-    return dw__model_put(f, entry, graph->model) &&
+    return dw__model_put(f, entry, "model", graph->model) &&
                    dw__json_put(entry, "state", dw_nn_graph_save(graph))
                ? DW_OK
                : dw__freeze_no_memory(err);
@@ -122,7 +122,7 @@ static dw_status load_nn_graph(dw__thaw *t, const json_t *entry, int32_t handle,
     const json_t *saved;
     dw_nn_graph *graph = NULL;
     (void)handle;
-    dw_status status = dw__model_get(t, entry, &model, err);
+    dw_status status = dw__model_get(t, entry, "model", &model, err);
     if (status == DW_OK) {
         status = dw__json_object(entry, "open", "state", &saved, err);
     }
@@ -138,7 +138,7 @@ static dw_status save_nn_execution(dw__freeze *f, json_t *entry, int32_t handle,
 {
     const dw_nn_execution *execution = object;
     (void)handle;
-    return dw__model_put(f, entry, execution->model) &&
+    return dw__model_put(f, entry, "model", execution->model) &&
                    dw__json_put(entry, "state", dw_nn_execution_save(execution))
                ? DW_OK
                : dw__freeze_no_memory(err);
@@ -151,7 +151,7 @@ static dw_status load_nn_execution(dw__thaw *t, const json_t *entry, int32_t han
     const json_t *saved;
     dw_nn_execution *execution = NULL;
     (void)handle;
-    dw_status status = dw__model_get(t, entry, &model, err);
+    dw_status status = dw__model_get(t, entry, "model", &model, err);
     if (status == DW_OK) {
         status = dw__json_object(entry, "open", "state", &saved, err);
     }

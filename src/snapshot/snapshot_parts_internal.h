@@ -22,8 +22,9 @@ dw_status dw__settings_load(dw__thaw *t, dw_error *err);
 /* What t->about describes against the limits in force. Errors: DW_E_LIMIT (which, the value). */
 dw_status dw__rights_check(const dw__thaw *t, dw_error *err);
 /* A granted model's place among the actor's models, in a handle's entry. */
-bool dw__model_put(const dw__freeze *f, json_t *entry, const dw_model *model);
-dw_status dw__model_get(const dw__thaw *t, const json_t *entry, dw_model **model, dw_error *err);
+bool dw__model_put(const dw__freeze *f, json_t *entry, const char *key, const dw_model *model);
+dw_status dw__model_get(const dw__thaw *t, const json_t *entry, const char *key, dw_model **model,
+                        dw_error *err);
 
 dw_status dw__memories_save(dw__freeze *f, json_t *to, dw_error *err);
 dw_status dw__memories_load(dw__thaw *t, dw_error *err);

@@ -99,6 +99,23 @@ bool dw__settings_hash(const json_t *of, char hash[DW_HASH128_TEXT])
     return text != NULL;
 }
 
+/* Those that the model's contexts begin with, for messages: its fingerprint is also theirs. NULL:
+ * none. */
+static json_t *usual_adapters(const dw_model *model)
+{
+    json_t *list = NULL;
+    for (size_t i = 0; i < dw_model_adapter_count(model); i++) {
+        dw_adapter_info info = {.struct_bytes = sizeof info};
+        if (dw_model_get_adapter(model, i, &info, NULL) == DW_OK && info.scale != 0.0F) {
+            list = list == NULL ? json_array() : list;
+            (void)json_array_append_new(list, json_pack("{s:s, s:s, s:f}", "name", info.name,
+                                                        "fingerprint", info.fingerprint, "scale",
+                                                        (double)info.scale));
+        }
+    }
+    return list;
+}
+
 dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err)
 {
     const dw_instance_options *options = &actor->settings->instance;
@@ -111,9 +128,10 @@ dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err)
         }
         dw_model_get_info(options->models[i], &info);
         const char *as = options->model_names != NULL ? options->model_names[i] : "";
-        if (!dw__json_append(to, json_pack("{s:s%, s:s, s:s*}", "name", info.name,
+        if (!dw__json_append(to, json_pack("{s:s%, s:s, s:s*, s:o*}", "name", info.name,
                                            strlen(info.name), "fingerprint", fingerprint, "as",
-                                           as[0] != '\0' ? as : NULL))) {
+                                           as[0] != '\0' ? as : NULL, "adapters",
+                                           usual_adapters(options->models[i])))) {
             return dw_fail(err, DW_E_UNSUPPORTED, "freeze: the model's name is no UTF-8");
         }
     }
@@ -122,7 +140,7 @@ dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err)
 
 /* ---- a handle's model ---------------------------------------------------------------------- */
 
-bool dw__model_put(const dw__freeze *f, json_t *entry, const dw_model *model)
+bool dw__model_put(const dw__freeze *f, json_t *entry, const char *key, const dw_model *model)
 {
     const dw_instance_options *options = &f->actor->settings->instance;
     size_t index = 0;
@@ -130,10 +148,11 @@ bool dw__model_put(const dw__freeze *f, json_t *entry, const dw_model *model)
         index++;
     }
     DW_ASSERT(index < options->model_count); /* a guest reaches no others */
-    return dw__json_put(entry, "model", dw__json_number(index));
+    return dw__json_put(entry, key, dw__json_number(index));
 }
 
-dw_status dw__model_get(const dw__thaw *t, const json_t *entry, dw_model **model, dw_error *err)
+dw_status dw__model_get(const dw__thaw *t, const json_t *entry, const char *key, dw_model **model,
+                        dw_error *err)
 {
     uint64_t index;
     const dw_instance_options *own = &t->settings->instance;
@@ -141,7 +160,7 @@ dw_status dw__model_get(const dw__thaw *t, const json_t *entry, dw_model **model
     if (own->model_count == 0) {
         return dw_fail(err, DW_E_FORMAT, "open: a model's handle, and no models");
     }
-    dw_status status = dw__json_whole(entry, "open", "model", own->model_count - 1, &index, err);
+    dw_status status = dw__json_whole(entry, "open", key, own->model_count - 1, &index, err);
     if (status != DW_OK) {
         return status;
     }
@@ -150,6 +169,13 @@ dw_status dw__model_get(const dw__thaw *t, const json_t *entry, dw_model **model
 }
 
 /* ---- loading ------------------------------------------------------------------------------ */
+
+/* The name of the first that it had; NULL: none. */
+static const char *first_adapter(const json_t *entry)
+{
+    const json_t *list = json_object_get(entry, "adapters");
+    return json_string_value(json_object_get(json_array_get(list, 0), "name"));
+}
 
 /* `*model` is counted. */
 static dw_status find_model(const dw__thaw *t, const json_t *entry, dw_model **model, dw_error *err)
@@ -181,9 +207,16 @@ static dw_status find_model(const dw__thaw *t, const json_t *entry, dw_model **m
             return status;
         }
     }
-    return dw_fail(err, DW_E_NOT_FOUND,
-                   "the snapshot's model '%.80s' (%.60s) is not among the %zu at hand", name,
-                   fingerprint, t->options->model_count);
+    const char *adapter = first_adapter(entry);
+    return adapter == NULL
+               ? dw_fail(err, DW_E_NOT_FOUND,
+                         "the snapshot's model '%.80s' (%.60s) is not among the %zu at hand", name,
+                         fingerprint, t->options->model_count)
+               : dw_fail(
+                     err, DW_E_NOT_FOUND,
+                     "the snapshot's model '%.60s' with adapter '%.60s' (together %.72s) is not "
+                     "among the %zu at hand",
+                     name, adapter, fingerprint, t->options->model_count);
 }
 
 static dw_status read_texts(const json_t *settings, const char *key, const char **texts,

@@ -45,7 +45,7 @@ static dw_module *make_module(void)
     static const dw_host_import *const tables[] = {
         dw_host_imports,    dw_model_imports,   dw_vocab_imports,    dw_context_imports,
         dw_forward_imports, dw_sampler_imports, dw_generate_imports, dw_many_imports,
-        dw_tree_imports,    dw_nn_imports};
+        dw_tree_imports,    dw_lora_imports,    dw_nn_imports};
     static char text[32768];
     size_t at = (size_t)snprintf(text, sizeof text, "(module\n");
     for (int pass = 0; pass < 2; pass++) {

@@ -68,7 +68,7 @@ static void build(const dw_model_shape *shape, const dw_model_weights *weights,
 {
     dw_forward_graph forward;
     dw_error err = {0};
-    size_t bytes = dw_forward_graph_bytes(shape);
+    size_t bytes = dw_forward_graph_bytes(shape, NULL);
     struct ggml_context *ggml = new_context(bytes);
     dw_forward_options options = {.size = *size};
     if (dw_forward_graph_build(&forward, ggml, shape, weights, &options, &err) != DW_OK) {

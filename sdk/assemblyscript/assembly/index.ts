@@ -84,6 +84,15 @@ export class Model {
     while (room.again(raw.model_name(index, room.at, room.count))) {}
     return room.text();
   }
+  /** LoRA adapters that the host has loaded for it, and the name of the one of this index. */
+  get loraCount(): i32 {
+    return raw.lora_count(this.handle);
+  }
+  loraName(index: i32): Result<string> {
+    const room = new Room(256, 1, false);
+    while (room.again(raw.lora_name(this.handle, index, room.at, room.count))) {}
+    return room.text();
+  }
   close(): Result<i32> {
     return number(raw.model_close(this.handle));
   }
@@ -299,6 +308,16 @@ export class Context {
   /** Holds its first `sink` tokens and at most `window` more from now on; 0 and 0: all. */
   window(sink: u32, window: u32): Result<i32> {
     return number(raw.context_window(this.handle, sink, window));
+  }
+  /** While it is empty: these adapters of its model, by index, each times its scale. */
+  setLoras(loras: Uint32Array, scales: Float32Array): Result<i32> {
+    assert(loras.length == scales.length, "loras: as many scales are needed");
+    return number(raw.context_set_loras(this.handle, loras.dataStart, scales.dataStart, loras.length));
+  }
+  /** Those that it has, into the room that there is: how many. */
+  loras(loras: Uint32Array, scales: Float32Array): Result<i32> {
+    const room = min(loras.length, scales.length);
+    return number(raw.context_loras(this.handle, loras.dataStart, scales.dataStart, room));
   }
   /** Keeps rows of logits of the last `count` tokens from now on. */
   keepRows(count: u32): Result<i32> {

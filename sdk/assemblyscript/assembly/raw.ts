@@ -87,6 +87,8 @@ export const FORWARD_HIDDEN: i32 = 1;
 export const FORWARD_LOG_PROBABILITY: i32 = 2;
 export const FORWARD_STEPS_MAX: i32 = 256;
 export const TOP_COUNT_MAX: i32 = 128;
+export const LORAS_MAX: i32 = 64;
+export const LORA_NAME_MAX: i32 = 200;
 export const CONTEXT_ROWS_MAX: i32 = 16;
 export const TREE_TOKENS_MAX: i32 = 256;
 export const POOLING_MODEL: i32 = -1;
@@ -372,6 +374,18 @@ export declare function context_shift(context: i32, keep: u32, drop: u32): i32;
 
 @external("driftwood", "context_window")
 export declare function context_window(context: i32, sink: u32, window: u32): i32;
+
+@external("driftwood", "lora_count")
+export declare function lora_count(model: i32): i32;
+
+@external("driftwood", "lora_name")
+export declare function lora_name(model: i32, index: u32, name: usize, capacity: u32): i32;
+
+@external("driftwood", "context_set_loras")
+export declare function context_set_loras(context: i32, loras: usize, scales: usize, count: u32): i32;
+
+@external("driftwood", "context_loras")
+export declare function context_loras(context: i32, loras: usize, scales: usize, capacity: u32): i32;
 
 @external("driftwood", "context_rows")
 export declare function context_rows(context: i32, count: u32): i32;

@@ -179,6 +179,11 @@ export class Model extends Handle {
     return Array.from({ length: Math.max(raw.model_count(), 0) }, (_, i) =>
       growingText(64, false, (to, room) => raw.model_name(i, to, room)));
   }
+  /** Names of the LoRA adapters that the host has loaded for it. */
+  get loras() {
+    return Array.from({ length: Math.max(raw.lora_count(this.handle), 0) }, (_, i) =>
+      growingText(64, false, (to, room) => raw.lora_name(this.handle, i, to, room)));
+  }
   closeOwn(handle) {
     return raw.model_close(handle);
   }
@@ -350,6 +355,23 @@ export class Context extends Handle {
   /** Holds its first `sink` tokens and at most `window` more from now on; 0 and 0: all. */
   window(sink, window) {
     check(raw.context_window(this.handle, sink, window));
+  }
+  /** While it is empty: these adapters of its model, [{ index, scale }]. */
+  setLoras(loras) {
+    const indices = new Uint32Array(raw.alloc(4 * loras.length + 4));
+    const scales = floats(loras.length + 1);
+    loras.forEach((lora, i) => {
+      indices[i] = lora.index;
+      scales[i] = lora.scale ?? 1;
+    });
+    check(raw.context_set_loras(this.handle, indices, scales, loras.length));
+  }
+  /** Those that it has, as setLoras takes them. */
+  get loras() {
+    const indices = new Uint32Array(raw.alloc(4 * C.LORAS_MAX));
+    const scales = floats(C.LORAS_MAX);
+    const count = check(raw.context_loras(this.handle, indices, scales, C.LORAS_MAX));
+    return Array.from({ length: count }, (_, i) => ({ index: indices[i], scale: scales[i] }));
   }
   /** Keeps rows of logits of the last `count` tokens from now on. */
   keepRows(count) {

@@ -380,6 +380,51 @@ static JSValue import_context_window(JSContext *js, JSValueConst self, int count
     glue_release(&call);
     return result;
 }
+static JSValue import_lora_count(JSContext *js, JSValueConst self, int count, JSValueConst *values)
+{
+    (void)self;
+    glue_call call = {.js = js, .count = count, .values = values};
+    int32_t a0 = glue_int(&call, 0);
+    JSValue result = glue_failed(&call) ? JS_EXCEPTION : JS_NewInt32(js, dw_lora_count(a0));
+    glue_release(&call);
+    return result;
+}
+static JSValue import_lora_name(JSContext *js, JSValueConst self, int count, JSValueConst *values)
+{
+    (void)self;
+    glue_call call = {.js = js, .count = count, .values = values};
+    int32_t a0 = glue_int(&call, 0);
+    uint32_t a1 = glue_uint(&call, 1);
+    void *a2 = glue_pointer(&call, 2);
+    uint32_t a3 = glue_uint(&call, 3);
+    JSValue result = glue_failed(&call) ? JS_EXCEPTION : JS_NewInt32(js, dw_lora_name(a0, a1, a2, a3));
+    glue_release(&call);
+    return result;
+}
+static JSValue import_context_set_loras(JSContext *js, JSValueConst self, int count, JSValueConst *values)
+{
+    (void)self;
+    glue_call call = {.js = js, .count = count, .values = values};
+    int32_t a0 = glue_int(&call, 0);
+    void *a1 = glue_pointer(&call, 1);
+    void *a2 = glue_pointer(&call, 2);
+    uint32_t a3 = glue_uint(&call, 3);
+    JSValue result = glue_failed(&call) ? JS_EXCEPTION : JS_NewInt32(js, dw_context_set_loras(a0, a1, a2, a3));
+    glue_release(&call);
+    return result;
+}
+static JSValue import_context_loras(JSContext *js, JSValueConst self, int count, JSValueConst *values)
+{
+    (void)self;
+    glue_call call = {.js = js, .count = count, .values = values};
+    int32_t a0 = glue_int(&call, 0);
+    void *a1 = glue_pointer(&call, 1);
+    void *a2 = glue_pointer(&call, 2);
+    uint32_t a3 = glue_uint(&call, 3);
+    JSValue result = glue_failed(&call) ? JS_EXCEPTION : JS_NewInt32(js, dw_context_loras(a0, a1, a2, a3));
+    glue_release(&call);
+    return result;
+}
 static JSValue import_context_rows(JSContext *js, JSValueConst self, int count, JSValueConst *values)
 {
     (void)self;
@@ -891,6 +936,10 @@ static const JSCFunctionListEntry glue_functions[] = {
     JS_CFUNC_DEF("context_trim", 2, import_context_trim),
     JS_CFUNC_DEF("context_shift", 3, import_context_shift),
     JS_CFUNC_DEF("context_window", 3, import_context_window),
+    JS_CFUNC_DEF("lora_count", 1, import_lora_count),
+    JS_CFUNC_DEF("lora_name", 4, import_lora_name),
+    JS_CFUNC_DEF("context_set_loras", 4, import_context_set_loras),
+    JS_CFUNC_DEF("context_loras", 4, import_context_loras),
     JS_CFUNC_DEF("context_rows", 2, import_context_rows),
     JS_CFUNC_DEF("context_logits", 2, import_context_logits),
     JS_CFUNC_DEF("forward", 5, import_forward),

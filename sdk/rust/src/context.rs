@@ -81,6 +81,31 @@ impl Context {
         status(unsafe { raw::context_window(self.handle, sink, window) })
     }
 
+    /// While it is empty: these adapters of its model, by index, each times its scale.
+    pub fn set_loras(&mut self, loras: &[(u32, f32)]) -> Result<()> {
+        let indices: Vec<u32> = loras.iter().map(|lora| lora.0).collect();
+        let scales: Vec<f32> = loras.iter().map(|lora| lora.1).collect();
+        let count = loras.len() as u32;
+        status(unsafe {
+            raw::context_set_loras(self.handle, indices.as_ptr(), scales.as_ptr(), count)
+        })
+    }
+
+    /// The adapters that it has, by index, and their scales.
+    pub fn loras(&self) -> Result<Vec<(u32, f32)>> {
+        let mut indices = [0u32; raw::DW_LORAS_MAX as usize];
+        let mut scales = [0f32; raw::DW_LORAS_MAX as usize];
+        let count = check(unsafe {
+            raw::context_loras(
+                self.handle,
+                indices.as_mut_ptr(),
+                scales.as_mut_ptr(),
+                raw::DW_LORAS_MAX as u32,
+            )
+        })?;
+        Ok(indices.iter().copied().zip(scales).take(count as usize).collect())
+    }
+
     /// Keeps rows of logits of the last `count` tokens from now on.
     pub fn keep_rows(&mut self, count: u32) -> Result<()> {
         status(unsafe { raw::context_rows(self.handle, count) })

@@ -55,6 +55,17 @@ impl Model {
         growing(256, false, |to, room| unsafe { raw::model_name(index, to, room) }).map(text_of)
     }
 
+    /// How many LoRA adapters the host has loaded for it.
+    pub fn lora_count(&self) -> u32 {
+        unsafe { raw::lora_count(self.handle) }.max(0) as u32
+    }
+
+    /// The name of the adapter of this index.
+    pub fn lora_name(&self, index: u32) -> Result<String> {
+        growing(256, false, |to, room| unsafe { raw::lora_name(self.handle, index, to, room) })
+            .map(text_of)
+    }
+
     /// Of a handle that the caller owns, such as one that was kept over an upgrade.
     pub fn from_handle(handle: i32) -> Result<Self> {
         let mut info = MaybeUninit::<ModelInfo>::zeroed();

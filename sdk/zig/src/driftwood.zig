@@ -283,6 +283,17 @@ pub const Model = struct {
             }
         }.get);
     }
+    /// LoRA adapters that the host has loaded for it, and the name of the one of this index.
+    pub fn loraCount(self: Model) u32 {
+        return check(raw.lora_count(self.handle)) catch 0;
+    }
+    pub fn loraName(self: Model, allocator: Allocator, index: u32) Error!Bytes {
+        return growing(u8, allocator, 256, false, Text{ .handle = self.handle, .text = "", .number = index }, struct {
+            fn get(a: Text, to: [*]u8, room: u32) i32 {
+                return raw.lora_name(a.handle, a.number, to, room);
+            }
+        }.get);
+    }
     pub fn close(self: Model) void {
         _ = raw.model_close(self.handle);
     }
@@ -468,6 +479,15 @@ pub const Context = struct {
     /// Holds its first `sink` tokens and at most `count` more from now on; 0 and 0: all.
     pub fn window(self: Context, sink: u32, count: u32) Error!void {
         try status(raw.context_window(self.handle, sink, count));
+    }
+    /// While it is empty: these adapters of its model, by index, each times its scale.
+    pub fn setLoras(self: Context, indices: []const u32, scales: []const f32) Error!void {
+        if (indices.len != scales.len) return error.Arg;
+        try status(raw.context_set_loras(self.handle, indices.ptr, scales.ptr, @intCast(indices.len)));
+    }
+    /// Those that it has, into the room that there is: how many.
+    pub fn loras(self: Context, indices: []u32, scales: []f32) Error!u32 {
+        return check(raw.context_loras(self.handle, indices.ptr, scales.ptr, @intCast(@min(indices.len, scales.len))));
     }
     /// Keeps rows of logits of the last `count` tokens from now on.
     pub fn keepRows(self: Context, count: u32) Error!void {

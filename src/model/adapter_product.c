@@ -1,0 +1,127 @@
+#include "model/adapter_product.h"
+
+#include <string.h>
+
+#include "device/graph_work.h"
+
+/* Rows of the result that a thread takes at a time. */
+#define UNIT_ROWS 8
+
+static const char first_name[] = "adapter A";
+static const char second_name[] = "adapter B";
+
+/* Sums in DW_ADAPTER_LANES lanes, which compilers turn into vectors, then of these in order. */
+static float dot(const float *a, const float *b, int64_t count)
+{
+    float lanes[DW_ADAPTER_LANES] = {0.0F};
+    float sum = 0.0F;
+    int64_t i = 0;
+    for (; i + DW_ADAPTER_LANES <= count; i += DW_ADAPTER_LANES) {
+        for (int k = 0; k < DW_ADAPTER_LANES; k++) {
+            lanes[k] += a[i + k] * b[i + k];
+        }
+    }
+    for (int k = 0; i < count; i++, k++) {
+        lanes[k] += a[i] * b[i];
+    }
+    for (int k = 0; k < DW_ADAPTER_LANES; k++) {
+        sum += lanes[k];
+    }
+    return sum;
+}
+
+static const float *row_of(const struct ggml_tensor *tensor, int64_t row)
+{
+    const char *data = tensor->data;
+    return (const float *)(const void *)(data + row * (int64_t)tensor->nb[1]);
+}
+
+/* What a unit has: rows [from, to) of column `column`. */
+typedef struct unit {
+    int64_t column;
+    int64_t from;
+    int64_t to;
+} unit;
+
+static unit unit_at(const struct ggml_tensor *dst, int64_t index)
+{
+    const int64_t per_column = (dst->ne[0] + UNIT_ROWS - 1) / UNIT_ROWS;
+    unit at = {.column = index / per_column, .from = index % per_column * UNIT_ROWS};
+    at.to = at.from + UNIT_ROWS < dst->ne[0] ? at.from + UNIT_ROWS : dst->ne[0];
+    return at;
+}
+
+static int64_t unit_count(const struct ggml_tensor *dst)
+{
+    return (dst->ne[0] + UNIT_ROWS - 1) / UNIT_ROWS * dst->ne[1];
+}
+
+/* A x */
+static void multiply_first(struct ggml_tensor *dst, int ith, int nth, void *user)
+{
+    dw_graph_work_take();
+    const dw_adapter_use *use = user;
+    const struct ggml_tensor *x = dst->src[0];
+    for (int64_t i = ith; i < unit_count(dst); i += nth) {
+        const unit at = unit_at(dst, i);
+        const float *column = row_of(x, at.column);
+        float *to = (float *)(uintptr_t)row_of(dst, at.column);
+        for (int64_t row = at.from; row < at.to; row++) {
+            to[row] = dot(row_of(use->pair->a, row), column, x->ne[0]);
+        }
+    }
+    dw_graph_work_give();
+}
+
+/* y + scale * B z */
+static void multiply_second(struct ggml_tensor *dst, int ith, int nth, void *user)
+{
+    dw_graph_work_take();
+    const dw_adapter_use *use = user;
+    const struct ggml_tensor *z = dst->src[0];
+    const struct ggml_tensor *y = dst->src[1];
+    for (int64_t i = ith; i < unit_count(dst); i += nth) {
+        const unit at = unit_at(dst, i);
+        const float *column = row_of(z, at.column);
+        const float *before = row_of(y, at.column);
+        float *to = (float *)(uintptr_t)row_of(dst, at.column);
+        for (int64_t row = at.from; row < at.to; row++) {
+            to[row] = before[row] + use->scale * dot(row_of(use->pair->b, row), column, z->ne[0]);
+        }
+    }
+    dw_graph_work_give();
+}
+
+struct ggml_tensor *dw_adapter_second(struct ggml_context *ggml, const dw_adapter_use *use,
+                                      struct ggml_tensor *z, struct ggml_tensor *y)
+{
+    struct ggml_tensor *from[] = {z, y};
+    DW_ASSERT(z->ne[0] == use->pair->b->ne[0] && y->ne[0] == use->pair->b->ne[1]);
+    DW_ASSERT(z->ne[1] == y->ne[1] && z->ne[2] == 1 && y->ne[2] == 1);
+    struct ggml_tensor *node =
+        ggml_custom_4d(ggml, GGML_TYPE_F32, y->ne[0], y->ne[1], 1, 1, from, 2, multiply_second,
+                       GGML_N_TASKS_MAX, (void *)(uintptr_t)use);
+    return ggml_set_name(node, second_name);
+}
+
+struct ggml_tensor *dw_adapter_product(struct ggml_context *ggml, const dw_adapter_use *use,
+                                       struct ggml_tensor *x, struct ggml_tensor *y)
+{
+    const struct ggml_tensor *a = use->pair->a;
+    DW_ASSERT(x->type == GGML_TYPE_F32 && x->nb[0] == sizeof(float));
+    DW_ASSERT(x->ne[0] == a->ne[0] && x->ne[2] == 1 && a->ne[2] == 1);
+    struct ggml_tensor *z =
+        ggml_custom_4d(ggml, GGML_TYPE_F32, a->ne[1], x->ne[1], 1, 1, &x, 1, multiply_first,
+                       GGML_N_TASKS_MAX, (void *)(uintptr_t)use);
+    return dw_adapter_second(ggml, use, ggml_set_name(z, first_name), y);
+}
+
+uint64_t dw_adapter_product_work(const struct ggml_tensor *node)
+{
+    const bool is_first = strcmp(ggml_get_name(node), first_name) == 0;
+    if (node->op != GGML_OP_CUSTOM ||
+        (!is_first && strcmp(ggml_get_name(node), second_name) != 0)) {
+        return 0;
+    }
+    return (uint64_t)ggml_nelements(node) * (uint64_t)node->src[0]->ne[0];
+}
