@@ -734,6 +734,7 @@ static unsigned use_of(int option)
     case DW_CLI_OPT_MODULE_CACHE:
         return 0;
     case DW_CLI_OPT_MODEL:
+    case DW_CLI_OPT_LORA:
     case DW_CLI_OPT_KV_MEMORY:
     case DW_CLI_OPT_LIMIT: /* what loads or makes actors */
     case DW_CLI_OPT_LIMITS:

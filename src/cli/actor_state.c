@@ -15,7 +15,9 @@
 
 /* ---- models and guests ------------------------------------------------------------------- */
 
-static dw_status keep_model(dw_cli_actors *actors, const char *path, dw_model **model,
+/* `index`: which of those that --model named, whose adapters it gets; 0 also for the first where
+ * none was. */
+static dw_status keep_model(dw_cli_actors *actors, const char *path, size_t index, dw_model **model,
                             dw_error *err)
 {
     if (actors->model_count == DW_CLI_MODELS_MAX) {
@@ -24,6 +26,7 @@ static dw_status keep_model(dw_cli_actors *actors, const char *path, dw_model **
     dw_status status = dw_cli_open_actors_model(model, actors->engine, path, err);
     if (status == DW_OK) {
         actors->models[actors->model_count++] = *model;
+        status = dw_cli_loras_add(&actors->session->loras, index, *model, err);
     }
     return status;
 }
@@ -53,17 +56,19 @@ bool dw_cli_find_fingerprint(const char *fingerprint, char *path, size_t capacit
     return found;
 }
 
-/* What --model named, once there is a need. */
+/* What --model named, once there is a need; the default, where adapters stand alone. */
 static dw_status open_named(dw_cli_actors *actors, dw_error *err)
 {
     const dw_cli_session *session = actors->session;
     char path[DW_CLI_PATH_MAX];
     dw_model *model = NULL;
     dw_status status = DW_OK;
-    for (size_t i = 0; i < session->model_count && status == DW_OK; i++) {
+    size_t count = session->model_count;
+    count = count == 0 && session->loras.count > 0 ? 1 : count;
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
         status = dw_cli_find_model(path, sizeof path, session->models[i].from, err);
         if (status == DW_OK) {
-            status = keep_model(actors, path, &model, err);
+            status = keep_model(actors, path, i, &model, err);
         }
     }
     return status;
@@ -86,7 +91,7 @@ static dw_status search_model(dw_cli_actors *actors, const char *name, const cha
         }
     }
     if (status == DW_OK && dw_cli_find_fingerprint(fingerprint, path, sizeof path)) {
-        return keep_model(actors, path, model, err);
+        return keep_model(actors, path, actors->model_count, model, err);
     }
     return status != DW_OK ? status
                            : dw_fail(err, DW_E_NOT_FOUND,
@@ -450,7 +455,7 @@ static dw_status find_granted(dw_cli_actors *actors, const dw_cli_session *sessi
         status = dw_cli_find_model(granted->paths[i], sizeof granted->paths[i],
                                    session->models[i].from, err);
         if (status == DW_OK) {
-            status = keep_model(actors, granted->paths[i], &granted->models[i], err);
+            status = keep_model(actors, granted->paths[i], i, &granted->models[i], err);
         }
     }
     return status;
@@ -479,6 +484,10 @@ static dw_status name_granted(dw_cli_actors *actors, const dw_cli_session *sessi
     char whole[PATH_MAX];
     dw_status status = DW_OK;
     granted->count = session->model_count;
+    if (session->loras.count > 0) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "--lora: a server works in the state folder, and has adapters of its own");
+    }
     if (granted->count > 0) {
         status = dw_cli_remote_call(actors->remote, "GET", "/v1/models", NULL, &served, err);
     }

@@ -166,6 +166,42 @@ static void describe_vocab(json_t *root, const dw_gguf *gguf)
     set(root, "chat_template", text_of(gguf, "tokenizer.chat_template"));
 }
 
+static bool is_adapter(const dw_gguf *gguf)
+{
+    dw_gguf_string type;
+    return dw_gguf_text(gguf, "general.type", &type, NULL) == DW_OK && type.bytes == 7 &&
+           memcmp(type.text, "adapter", 7) == 0;
+}
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t length = strlen(name);
+    return length >= strlen(end) && strcmp(name + length - strlen(end), end) == 0;
+}
+
+/* Of a file that is no model, but is loaded beside one: whether it suits that is told there. */
+static void describe_adapter(json_t *root, const dw_gguf *gguf)
+{
+    dw_gguf_info info = {.struct_bytes = sizeof info};
+    uint64_t matrices = 0;
+    uint64_t rank = 0;
+    dw_gguf_get_info(gguf, &info);
+    for (size_t i = 0; i < info.tensor_count; i++) {
+        dw_gguf_tensor_info tensor = {.struct_bytes = sizeof tensor};
+        if (dw_gguf_get_tensor_info(gguf, i, &tensor, NULL) != DW_OK) {
+            continue;
+        }
+        matrices += ends_with(tensor.name, ".lora_a");
+        if (ends_with(tensor.name, ".lora_b") && tensor.shape[0] > rank) {
+            rank = tensor.shape[0];
+        }
+    }
+    set(root, "type", json_string("adapter"));
+    set(root, "adapter", text_of(gguf, "adapter.type"));
+    set_count(root, "matrices", matrices);
+    set_count(root, "rank", rank);
+}
+
 /* Load it on the CPU, where that maps the file and copies nothing. */
 static void try_load(json_t *root, const char *path)
 {
@@ -310,21 +346,28 @@ static int inspect(const char *name, bool as_json, bool fingerprint)
     set(root, "name", text_of(gguf, "general.name"));
     set(root, "architecture", text_of(gguf, "general.architecture"));
     describe_weights(root, gguf);
-    describe_keys(root, gguf);
-    describe_vocab(root, gguf);
+    const bool adapter = is_adapter(gguf);
+    if (adapter) {
+        describe_adapter(root, gguf);
+    } else {
+        describe_keys(root, gguf);
+        describe_vocab(root, gguf);
+    }
     status = fingerprint ? add_fingerprint(root, gguf, &error) : DW_OK;
     dw_gguf_close(gguf);
     if (status != DW_OK) {
         json_decref(root);
         return dw_cli_fail_with(&error);
     }
-    try_load(root, path);
+    if (!adapter) {
+        try_load(root, path);
+    }
     if (as_json) {
         dw_cli_print_json(json_incref(root), JSON_INDENT(2));
     } else {
         print_text(root);
     }
-    int exit_code = json_is_true(json_object_get(root, "loads")) ? 0 : 1;
+    int exit_code = adapter || json_is_true(json_object_get(root, "loads")) ? 0 : 1;
     json_decref(root);
     return exit_code;
 }

@@ -29,7 +29,8 @@ static const char usage[] =
     "\n"
     "  --model [NAME=]M     a GGUF file, or a name in the cache, and what clients call it; may be\n"
     "                       repeated; the first is for requests that name none. Default: the\n"
-    "                       default model. Models are loaded when they are asked for\n"
+    "                       default model. Models are loaded when they are asked "
+    "for\n" DW_CLI_LORA_HELP
     "  --model-idle S       unload a model that nobody has used for S seconds; default never\n"
     "  --model-memory BYTES of models that are loaded; those used longest ago give way to one "
     "that\n"
@@ -85,6 +86,7 @@ enum {
 
 static const struct option options[] = {
     {"model", required_argument, NULL, DW_CLI_OPT_MODEL},
+    {"lora", required_argument, NULL, DW_CLI_OPT_LORA},
     {"config", required_argument, NULL, OPT_CONFIG},
     {"model-idle", required_argument, NULL, OPT_MODEL_IDLE},
     {"model-memory", required_argument, NULL, OPT_MODEL_MEMORY},
@@ -141,6 +143,7 @@ typedef struct serving {
     uint64_t conversations;
     double heartbeat_s;
     served models[MODELS_MAX]; /* [model_count] */
+    dw_cli_loras loras;        /* of these */
     size_t model_count;
     uint64_t model_idle_s; /* 0: never */
     uint64_t model_bytes;  /* 0: no limit */
@@ -190,6 +193,17 @@ static void on_change(void *user, const char *name, dw_model_state state, const 
     }
 }
 
+static dw_status on_load(void *user, const char *name, dw_model *model, dw_error *err)
+{
+    const serving *s = user;
+    for (size_t i = 0; name != NULL && i < s->model_count; i++) {
+        if (strcmp(s->models[i].name, name) == 0) {
+            return dw_cli_loras_add(&s->loras, i, model, err);
+        }
+    }
+    return DW_OK;
+}
+
 static dw_status open_pool(serving *s, dw_error *err)
 {
     const char *given = s->chat_template != NULL ? s->chat_template : s->session.chat_template;
@@ -200,6 +214,7 @@ static dw_status open_pool(serving *s, dw_error *err)
                                        .fingerprint_folder = dw_cli_fingerprint_folder(),
                                        .find_path = find_path,
                                        .on_change = on_change,
+                                       .on_load = s->loras.count > 0 ? on_load : NULL,
                                        .user = s};
     dw_status status = dw_model_pool_create(&s->pool, s->engine, &how, err);
     for (size_t i = 0; i < s->model_count && status == DW_OK; i++) {
@@ -517,6 +532,7 @@ static void close_all(serving *s)
         free(s->models[i].name);
         free(s->models[i].path);
     }
+    dw_cli_loras_release(&s->loras);
     for (size_t i = 0; i < s->guest_count; i++) {
         dw_module_unref(s->guests[i].module);
         free(s->guests[i].name);
@@ -587,6 +603,8 @@ static dw_status take_option(serving *s, int option, const char *value, dw_error
     switch (option) {
     case DW_CLI_OPT_MODEL:
         return add_model(s, value, err);
+    case DW_CLI_OPT_LORA:
+        return dw_cli_lora_take(&s->loras, s->model_count > 0 ? s->model_count - 1 : 0, value, err);
     case OPT_CONFIG:
         return read_config(s, value, err);
     case OPT_MODEL_IDLE:

@@ -169,29 +169,60 @@ static void add_times(json_t *line, const dw_instance_stats *stats, double run_m
     (void)json_object_set_new(line, "graph_runs", json_integer((json_int_t)stats->graph_runs));
 }
 
-static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine *engine,
-                        double load_ms, double run_ms)
+typedef struct granted_models {
+    dw_model *models[DW_CLI_MODELS_MAX]; /* [count], counted */
+    size_t count;
+} granted_models;
+
+static json_t *adapters_json(const granted_models *models)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < models->count; i++) {
+        for (size_t k = 0; k < dw_model_adapter_count(models->models[i]); k++) {
+            dw_adapter_info info = {.struct_bytes = sizeof info};
+            if (dw_model_get_adapter(models->models[i], k, &info, NULL) == DW_OK) {
+                (void)json_array_append_new(
+                    list, json_pack("{s:s, s:I, s:f, s:I, s:I, s:I}", "name", info.name, "model",
+                                    (json_int_t)i, "scale", (double)info.scale, "rank",
+                                    (json_int_t)info.rank, "matrices", (json_int_t)info.pair_count,
+                                    "bytes", (json_int_t)info.bytes));
+            }
+        }
+    }
+    return list;
+}
+
+/* What a run was of. */
+typedef struct run_of {
+    dw_engine *engine;
+    const granted_models *models;
+    double load_ms;
+    double run_ms;
+} run_of;
+
+static void print_stats(dw_cli_stats how, const dw_instance *instance, const run_of *of)
 {
     dw_instance_stats stats = {.struct_bytes = sizeof stats};
     dw_kv_stats kv = {.struct_bytes = sizeof kv};
-    (void)dw_engine_get_kv_stats(engine, &kv);
+    (void)dw_engine_get_kv_stats(of->engine, &kv);
     dw_engine_stats usage = {.struct_bytes = sizeof usage};
-    dw_engine_get_stats(engine, &usage);
+    dw_engine_get_stats(of->engine, &usage);
     dw_instance_get_stats(instance, &stats);
     double prompt_speed = per_second(stats.prompt_tokens, stats.prompt_ns);
     double decode_speed = per_second(stats.decoded_tokens, stats.decode_ns);
     size_t rss_bytes = dw_resident_bytes();
     if (how == DW_CLI_STATS_JSON) {
         json_t *line = json_pack(
-            "{s:f, s:I, s:f, s:I, s:f, s:I, s:I, s:I, s:I}", "load_ms", rounded(load_ms, 0.001),
+            "{s:f, s:I, s:f, s:I, s:f, s:I, s:I, s:I, s:I}", "load_ms", rounded(of->load_ms, 0.001),
             "prompt_tokens", (json_int_t)stats.prompt_tokens, "prompt_tokens_per_s",
             rounded(prompt_speed, 0.01), "generated_tokens", (json_int_t)stats.generated_tokens,
             "generated_tokens_per_s", rounded(decode_speed, 0.01), "device_staged_bytes",
             (json_int_t)stats.device_staged_bytes, "rss_bytes", (json_int_t)rss_bytes,
             "modules_compiled", (json_int_t)usage.modules_compiled, "modules_found",
             (json_int_t)usage.modules_found);
-        add_times(line, &stats, run_ms);
+        add_times(line, &stats, of->run_ms);
         (void)json_object_set_new(line, "kv_memory", kv_memory_json(&kv));
+        (void)json_object_set_new(line, "adapters", adapters_json(of->models));
         (void)json_object_set_new(line, "account", account_json(instance));
         (void)json_dumpf(line, stderr, JSON_COMPACT | JSON_REAL_PRECISION(9));
         (void)fputc('\n', stderr);
@@ -204,11 +235,14 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
                   "generated  %llu tokens, %.1f a second\n"
                   "copied     %llu bytes of payload by the host\n"
                   "memory     %.1f MB resident\n",
-                  load_ms, (unsigned long long)stats.prompt_tokens, prompt_speed,
+                  of->load_ms, (unsigned long long)stats.prompt_tokens, prompt_speed,
                   (unsigned long long)stats.generated_tokens, decode_speed,
                   (unsigned long long)stats.device_staged_bytes, (double)rss_bytes / 1e6);
     print_account(instance);
-    print_usage(instance, &stats, engine);
+    print_usage(instance, &stats, of->engine);
+    for (size_t i = 0; i < of->models->count; i++) {
+        dw_cli_loras_print(of->models->models[i]);
+    }
     print_kv_memory(&kv);
 }
 
@@ -290,11 +324,6 @@ static const char **guest_args(const dw_cli_session *session, const char *path)
     return args;
 }
 
-typedef struct granted_models {
-    dw_model *models[DW_CLI_MODELS_MAX]; /* [count], counted */
-    size_t count;
-} granted_models;
-
 static dw_status create_instance(dw_cli_session *session, dw_module *module,
                                  const granted_models *models, const char *path,
                                  dw_instance **instance, dw_error *err)
@@ -353,12 +382,17 @@ static dw_status open_models(const dw_cli_session *session, dw_engine *engine,
                 dw_cli_open_model(&models->models[i], engine, path, session->chat_template, err);
         }
         models->count += status == DW_OK;
+        if (status == DW_OK) {
+            status = dw_cli_loras_add(&session->loras, i, models->models[i], err);
+        }
+    }
+    if (count == 0 && session->loras.count > 0) {
+        dw_cli_note("--lora: no effect, the guest uses no models");
     }
     return status;
 }
 
-static int run_instance(dw_cli_session *session, dw_engine *engine, dw_instance *instance,
-                        double load_ms)
+static int run_instance(dw_cli_session *session, dw_instance *instance, run_of *of)
 {
     dw_error error;
     int exit_code = 0;
@@ -368,7 +402,8 @@ static int run_instance(dw_cli_session *session, dw_engine *engine, dw_instance 
     uint64_t run_ns = dw_cli_clock_ns() - start_ns;
     catch_interrupts(NULL, NULL);
     if (session->stats != DW_CLI_STATS_NONE) {
-        print_stats(session->stats, instance, engine, load_ms, (double)run_ns / 1e6);
+        of->run_ms = (double)run_ns / 1e6;
+        print_stats(session->stats, instance, of);
     }
     if (dw_cli_output_failed()) {
         return 1;
@@ -445,8 +480,10 @@ int dw_cli_session_run(dw_cli_session *session)
         status = create_instance(session, module, &models, path, &instance, &error);
     }
     if (status == DW_OK) {
-        double load_ms = (double)(dw_cli_clock_ns() - start_ns) / 1e6;
-        exit_code = run_instance(session, engine, instance, load_ms);
+        run_of of = {.engine = engine,
+                     .models = &models,
+                     .load_ms = (double)(dw_cli_clock_ns() - start_ns) / 1e6};
+        exit_code = run_instance(session, instance, &of);
     } else {
         (void)dw_cli_fail_with(&error);
         exit_code = status == DW_E_CANCELLED ? DW_CLI_INTERRUPTED : 1;

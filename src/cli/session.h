@@ -6,6 +6,7 @@
 #include <getopt.h>
 
 #include "cli/cli.h"
+#include "cli/lora.h"
 
 #define DW_CLI_ENV_MAX 128
 #define DW_CLI_STOPS_MAX 16
@@ -31,6 +32,7 @@ typedef struct dw_cli_session {
     /* [model_count], --model, borrowed; none: the default, if the guest uses models */
     dw_cli_model models[DW_CLI_MODELS_MAX];
     size_t model_count;
+    dw_cli_loras loras; /* --lora */
     const char *device;
     const char *chat_template; /* a name, or a file; NULL: the model's own */
     int threads;
@@ -71,6 +73,7 @@ typedef struct dw_cli_session {
 /* The long options that both commands take, ended by a zero one; their values start here. */
 enum {
     DW_CLI_OPT_MODEL = 256,
+    DW_CLI_OPT_LORA,
     DW_CLI_OPT_MAX_TOKENS,
     DW_CLI_OPT_TEMP,
     DW_CLI_OPT_TOP_K,
@@ -123,6 +126,7 @@ enum {
 };
 #define DW_CLI_SESSION_OPTIONS                                                                     \
     {"model", required_argument, NULL, DW_CLI_OPT_MODEL},                                          \
+        {"lora", required_argument, NULL, DW_CLI_OPT_LORA},                                        \
         {"max-tokens", required_argument, NULL, DW_CLI_OPT_MAX_TOKENS},                            \
         {"temp", required_argument, NULL, DW_CLI_OPT_TEMP},                                        \
         {"top-k", required_argument, NULL, DW_CLI_OPT_TOP_K},                                      \
@@ -176,6 +180,7 @@ enum {
     }
 /* Behind the others: a string may have 4,095 characters. */
 #define DW_CLI_LIMITS_HELP                                                                         \
+    DW_CLI_LORA_HELP                                                                               \
     "  --timeout S          end the guest after S seconds, whatever it is in; an actor after S\n"  \
     "                       seconds of a message, which is 600 unless it is set\n"                 \
     "  --cpu-time S         the same by the processor time of the thread that runs it\n"           \

@@ -30,6 +30,7 @@ void dw_cli_session_release(dw_cli_session *session)
         free((void *)(uintptr_t)session->dirs[i].host_path);
         free((void *)(uintptr_t)session->dirs[i].guest_path);
     }
+    dw_cli_loras_release(&session->loras);
     session->env_count = 0;
     session->dir_count = 0;
 }
@@ -478,6 +479,9 @@ static dw_status take_own(dw_cli_session *session, int option, const char *value
     switch (option) {
     case DW_CLI_OPT_MODEL:
         return dw_cli_session_model(session, value, err);
+    case DW_CLI_OPT_LORA:
+        return dw_cli_lora_take(
+            &session->loras, session->model_count > 0 ? session->model_count - 1 : 0, value, err);
     case DW_CLI_OPT_DEVICE:
         session->device = value;
         return DW_OK;

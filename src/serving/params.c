@@ -267,8 +267,22 @@ static void take_biases(const json_t *body, json_t *into, dw_fault *fault)
     (void)json_object_set_new(into, "bias", list);
 }
 
+/* llama.cpp's choice of adapters by number: what would be answered without them is refused. */
+static void refuse_adapters(const json_t *body, dw_fault *fault)
+{
+    const json_t *lora = json_object_get(body, "lora");
+    if (lora != NULL && !json_is_null(lora) &&
+        !(json_is_array(lora) && json_array_size(lora) == 0)) {
+        dw_fault_set(
+            fault, 501, "lora",
+            "lora: a request's own adapters are not served; a model that has them is asked "
+            "for by its name");
+    }
+}
+
 void dw_params_generation(const json_t *body, json_t *into, dw_fault *fault)
 {
+    refuse_adapters(body, fault);
     take_sampler(body, into, fault);
     take_stops(body, into, fault);
     take_biases(body, into, fault);

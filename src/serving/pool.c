@@ -367,6 +367,9 @@ static dw_status load_model(entry *e, dw_model **model, char fingerprint[DW_FING
             status = dw_model_open_with(model, e->pool->engine, e->path, &how, err);
         }
     }
+    if (status == DW_OK && options->on_load != NULL) {
+        status = options->on_load(options->user, e->named ? e->name : NULL, *model, err);
+    }
     if (status == DW_OK) {
         (void)go_on(e, 1, 0, 1);
         status = dw_model_fingerprint(*model, fingerprint, err);

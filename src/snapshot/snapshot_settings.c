@@ -190,6 +190,7 @@ static dw_status find_model(const dw__thaw *t, const json_t *entry, dw_model **m
     if (status != DW_OK) {
         return status;
     }
+    const char *adapter = first_adapter(entry);
     for (size_t i = 0; i < t->options->model_count; i++) {
         bool matches;
         status = dw_model_matches(t->options->models[i], fingerprint, &matches, err);
@@ -203,11 +204,13 @@ static dw_status find_model(const dw__thaw *t, const json_t *entry, dw_model **m
     }
     if (t->options->find_model != NULL) {
         status = t->options->find_model(t->options->find_user, name, fingerprint, model, err);
+        if (status == DW_E_NOT_FOUND && adapter != NULL) {
+            return dw_fail_within(err, status, "a model with adapter '%.60s'", adapter);
+        }
         if (status != DW_OK || *model != NULL) {
             return status;
         }
     }
-    const char *adapter = first_adapter(entry);
     return adapter == NULL
                ? dw_fail(err, DW_E_NOT_FOUND,
                          "the snapshot's model '%.80s' (%.60s) is not among the %zu at hand", name,

@@ -59,7 +59,7 @@ SETTINGS = {
 FILES = {"--grammar-file": "DRIFTWOOD_GRAMMAR", "--json-schema-file": "DRIFTWOOD_JSON_SCHEMA"}
 LISTS = {"--stop", "--logit-bias", "--env", "--dir"}
 # What the host goes by, tested one by one below.
-HOST = {"--model", "--device", "--threads", "--context", "--kv-type", "--kv-memory",
+HOST = {"--model", "--lora", "--device", "--threads", "--context", "--kv-type", "--kv-memory",
         "--memory-max", "--stats", "--timeout", "--chat-template", "--tools", "--show-prompt", "--prompt", "--raw", "--help",
         "--limit", "--limits", "--cpu-time", "--fuel", "--module-cache",
         "--nn-preload", "--trace", "--profile", "--perf-map", "--strict-align"}
@@ -288,6 +288,23 @@ class Twice(Case):
             done = run("run", busy, "--timeout", options[0], "--timeout", options[1])
             self.assertEqual(done.returncode, code, done.stderr)
         self.assertEqual(run(*good, "--stats", "--stats=json").stderr[0], "{")
+
+    def test_adapters_make_a_list(self):
+        """For the model before them; what is no adapter, or is one of another model, is told."""
+        self.refused(["'general.type'", "'adapter'"], "run", PRINT_ENV, "--model", MODEL, "--lora", MODEL,
+                     code=1)
+        self.refused(["/nowhere.gguf"], "run", PRINT_ENV, "--model", MODEL, "--lora",
+                     "a=/nowhere.gguf:0.5", code=1)
+        self.refused(["'a'", "twice"], "run", PRINT_ENV, "--lora", "a=x", "--lora", "a=y")
+        self.refused(["scale 1001", "-1000 to 1000"], "run", PRINT_ENV, "--lora", "x:1001")
+        self.refused(["scale nan"], "run", PRINT_ENV, "--lora", "x:nan")
+        self.refused(["[NAME=]FILE[:SCALE]"], "run", PRINT_ENV, "--lora", "a=")
+        self.refused(["201", "limit 200"], "run", PRINT_ENV, "--lora", "a" * 201 + "=x")
+        self.refused(["more than 64"], "run", PRINT_ENV,
+                     *[word for i in range(65) for word in ("--lora", f"n{i}=x")])
+        idle = run("run", PRINT_ENV, "--lora", "x")
+        self.assertEqual(idle.returncode, 0, idle.stderr)
+        self.assertIn("--lora: no effect", idle.stderr)
 
     def test_models_make_a_list(self):
         """A guest is granted each under its name; what cannot be had is told."""

@@ -9,6 +9,7 @@
 #include "inference/batch.h"
 #include "inference/prefix_cache.h"
 #include "inference/step_graph.h"
+#include "inference/step_parts.h"
 #include "model_fixture.h"
 #include "support.h"
 #include "tiny_adapter.h"
@@ -543,6 +544,25 @@ static void test_adapters_of_a_context(void **state)
     close_files(&of);
 }
 
+/* A prompt that goes in parts, cut anywhere. */
+static void test_adapters_in_parts(void **state)
+{
+    files of;
+    (void)state;
+    open_two(&of);
+    const size_t row = of.fixture.vocab_count;
+    for (uint32_t i = 0; i < 2; i++) {
+        dw_context *context = context_with(&of, 1);
+        const dw_step step = step_of(&of, 0, PROMPT, i);
+        dw__step_set_part_work(i == 0 ? UINT64_MAX : (uint64_t)1 << 12);
+        assert_int_equal(dw_context_forward(context, &step, NULL), DW_OK);
+        dw_context_destroy(context);
+    }
+    dw__step_set_part_work(0);
+    assert_memory_equal(of.fixture.logits, of.fixture.logits + row, row * sizeof(float));
+    close_files(&of);
+}
+
 /* What one set of adapters has computed, another does not find. */
 static void test_adapters_share_no_prefixes(void **state)
 {
@@ -584,6 +604,7 @@ int main(void)
         cmocka_unit_test(test_adapters_names_and_limits),
         cmocka_unit_test(test_adapters_without_memory),
         cmocka_unit_test(test_adapters_in_company),
+        cmocka_unit_test(test_adapters_in_parts),
         cmocka_unit_test(test_adapters_of_a_context),
         cmocka_unit_test(test_adapters_share_no_prefixes),
     };
