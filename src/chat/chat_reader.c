@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/json_bounds.h"
+#include "base/json_text.h"
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/stop.h"
@@ -108,6 +109,9 @@ static dw_status add_characters(dw_chat_reader *reader, const char *bytes, size_
 {
     dw_status status = DW_OK;
     text joined = {.bytes = NULL};
+    if (reader->half_bytes == 0 && count < 4096 && good_bytes(bytes, count) == count) {
+        return add(&reader->raw, bytes, count, err); /* as most are */
+    }
     status = add(&joined, reader->half, reader->half_bytes, err);
     if (status == DW_OK) {
         status = add(&joined, bytes, count, err);
@@ -339,17 +343,30 @@ static bool stays_plain(const dw_chat_reader *reader, size_t from)
     return plain;
 }
 
-static dw_status tell_plain(dw_chat_reader *reader, json_t *delta)
+/* The delta of plain text, of which most answers are: as text at once. */
+static dw_status tell_plain(dw_chat_reader *reader, char **delta, dw_error *err)
 {
     size_t from = reader->plain_from, end = trimmed(reader);
+    const char *bytes = reader->raw.bytes + from;
+    const char *name = reader->plain == &reader->content ? "content" : "reasoning_content";
     reader->read_bytes = reader->raw.count;
     if (end <= from) {
         return DW_OK;
     }
     reader->plain_from = end;
     reader->told_bytes = reader->raw.count;
-    return say(reader->plain, reader->raw.bytes + from, end - from, delta,
-               reader->plain == &reader->content ? "content" : "reasoning_content");
+    dw_json_text json = dw_json_text_growing();
+    dw_json_open(&json, '{');
+    dw_json_key(&json, name);
+    dw_json_string_of(&json, bytes, end - from);
+    dw_json_close(&json, '}');
+    dw_json_raw(&json, "", 1);
+    if (!dw_json_text_is_whole(&json) || add(reader->plain, bytes, end - from, NULL) != DW_OK) {
+        dw_json_text_release(&json);
+        return dw_fail(err, DW_E_MEMORY, "no memory for an answer");
+    }
+    *delta = json.items;
+    return DW_OK;
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -448,9 +465,7 @@ dw_status dw_chat_reader_feed(dw_chat_reader *reader, const char *bytes, size_t 
     size_t before = reader->raw.count;
     dw_status status = add_characters(reader, bytes, count, false, err);
     if (status == DW_OK && stays_plain(reader, before)) {
-        json_t *more = json_object();
-        status = tell_plain(reader, more);
-        return give(more, status, delta, err);
+        return tell_plain(reader, delta, err);
     }
     reader->plain = NULL;
     if (status != DW_OK ||

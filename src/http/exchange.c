@@ -218,9 +218,14 @@ void dw_exchange_write(dw_exchange *exchange, const void *piece, size_t bytes)
         dw__connection_send(c, piece, bytes, false);
         return;
     }
+    static const char digits[] = "0123456789abcdef";
     char head[CHUNK_HEAD];
-    int count = snprintf(head, sizeof head, "%zx\r\n", bytes);
-    dw__connection_send(c, head, (size_t)count, false);
+    size_t first = sizeof head - 2;
+    memcpy(head + first, "\r\n", 2);
+    for (size_t left = bytes; left > 0; left /= 16) {
+        head[--first] = digits[left % 16];
+    }
+    dw__connection_send(c, head + first, sizeof head - first, false);
     dw__connection_send(c, piece, bytes, false);
     dw__connection_send(c, "\r\n", 2, false);
 }

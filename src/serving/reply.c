@@ -115,10 +115,15 @@ static void on_taken(void *owner)
     }
 }
 
+/* It is set anew when it goes off, not for each word. */
 static void on_timer(uv_timer_t *timer)
 {
     dw_reply *reply = timer->data;
-    if (reply->exchange != NULL && reply->streams && !reply->ended) {
+    uint64_t silent_ms = uv_now(&reply->server->loop) - reply->word_ms;
+    uint64_t beat_ms = reply->server->heartbeat_ms;
+    bool is_due = silent_ms >= beat_ms;
+    (void)uv_timer_start(timer, on_timer, is_due ? beat_ms : beat_ms - silent_ms, 0);
+    if (is_due && reply->exchange != NULL && reply->streams && !reply->ended) {
         reply->writer->on_silence(reply);
     }
 }
@@ -141,7 +146,8 @@ dw_reply *dw_reply_create(size_t bytes, const dw_writer *writer, dw_server *serv
     (void)uv_timer_init(&server->loop, &reply->patience);
     reply->handles = 2;
     reply->timer.data = reply->patience.data = reply;
-    (void)uv_timer_start(&reply->timer, on_timer, server->heartbeat_ms, server->heartbeat_ms);
+    reply->word_ms = uv_now(&server->loop);
+    (void)uv_timer_start(&reply->timer, on_timer, server->heartbeat_ms, 0);
     reply->next = server->replies;
     if (server->replies != NULL) {
         server->replies->before = reply;
@@ -345,6 +351,7 @@ void dw_reply_write(dw_reply *reply, const char *bytes, size_t count)
         dw_exchange_begin(reply->exchange, 200, reply->writer->stream_type);
     }
     dw_exchange_write(reply->exchange, bytes, count);
+    reply->word_ms = uv_now(&reply->server->loop);
     if (!reply->paused && dw_exchange_backlog(reply->exchange) > BACKLOG_MAX) {
         pause_all(reply, true);
     }
@@ -477,7 +484,6 @@ static void on_piece(void *user, uint32_t choice, const char *delta, const char 
         .delta = read, .delta_text = delta, .text = text, .bytes = bytes, .logprobs = logprobs};
     reply->writer->on_piece(reply, part->first + choice, &piece);
     json_decref(read);
-    (void)uv_timer_again(&reply->timer);
 }
 
 static void on_choice_end(void *user, uint32_t choice, const dw_choice_end *end)

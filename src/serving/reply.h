@@ -72,6 +72,7 @@ struct dw_reply {
     uint64_t prompt_ns; /* when the first prompt was read; 0: not yet */
     uint64_t first_ns;  /* when the first piece came; 0: not yet */
     uint64_t last_ns;   /* and the last so far */
+    uint64_t word_ms;   /* uv_now when something was last written to the client */
     /* The reply's own: */
     bool begun;  /* the head of a stream is out */
     bool paused; /* the client is behind */

@@ -8,10 +8,12 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "serving/line.h"
 #include "serving/steady.h"
 
 #define TASKS_MAX 4096
-#define KEPT_MAX ((size_t)1 << 20) /* bytes of an answer that nobody has read */
+#define KEPT_MAX ((size_t)1 << 20)   /* bytes of an answer that nobody has read */
+#define SPARE_MAX ((size_t)16 << 10) /* of a buffer that is kept for what comes next */
 #define DAY_S 86400
 
 struct dw_task {
@@ -54,6 +56,8 @@ struct dw_task {
     uint64_t number;      /* of the message */
     bool sent;            /* and its end was not told */
     dw_text line;         /* of the answer, as far as it came */
+    dw_text piece;        /* of it, that is told: kept for its memory, as the next */
+    dw_text spare;        /* empty: for the next `news` */
     pthread_mutex_t lock; /* guards what follows, which the guest's thread fills in */
     dw_text news;
     bool is_ready;
@@ -90,6 +94,8 @@ static void destroy(dw_task *task)
     (void)pthread_mutex_destroy(&task->lock);
     dw_text_free(&task->prompt);
     dw_text_free(&task->line);
+    dw_text_free(&task->piece);
+    dw_text_free(&task->spare);
     dw_text_free(&task->news);
     dw_models_give(&task->waiter);
     dw_free(task->message);
@@ -643,13 +649,11 @@ static bool is_reasoning(const char *delta)
            strstr(delta, "\",\"content\":") == NULL && strstr(delta, "\",\"tool_calls\":") == NULL;
 }
 
-static void tell_piece(dw_task *task, uint32_t choice, const json_t *line)
+/* `tokens` of the answer so far; text [count] is the piece. */
+static void tell_piece(dw_task *task, uint32_t choice, uint32_t tokens, const char *bytes,
+                       size_t count, json_t *logprobs)
 {
     const char *delta = NULL;
-    const json_t *text = json_object_get(line, "t");
-    const char *bytes = json_string_value(text);
-    size_t count = json_string_length(text);
-    json_t *logprobs = json_object_get(line, "l");
     dw_chat_answer *answer = task->answers[choice];
     if (bytes == NULL || task->is_broken) {
         return;
@@ -660,7 +664,7 @@ static void tell_piece(dw_task *task, uint32_t choice, const json_t *line)
         return;
     }
     if (delta != NULL && is_reasoning(delta)) {
-        task->reasoned[choice] = (uint32_t)json_integer_value(json_object_get(line, "k"));
+        task->reasoned[choice] = tokens;
     }
     if (task->ops != NULL && (delta != NULL || answer == NULL || logprobs != NULL)) {
         task->ops->on_piece(task->user, choice, delta, bytes, count, logprobs);
@@ -710,9 +714,14 @@ static void tell_choice_end(dw_task *task, uint32_t choice, const json_t *line)
     }
 }
 
-/* One line of the guest's. */
+/* One line of the guest's: a token's, as most are, or another. */
 static void take_line(dw_task *task, const char *bytes, size_t count)
 {
+    dw_line plain = {.text = &task->piece};
+    if (dw_line_read(&plain, bytes, count) && plain.choice < task->n) {
+        tell_piece(task, plain.choice, plain.tokens, task->piece.bytes, task->piece.count, NULL);
+        return;
+    }
     json_t *line = json_loadb(bytes, count, 0, NULL);
     json_t *choice = json_object_get(line, "c");
     json_int_t index = json_integer_value(choice);
@@ -725,7 +734,10 @@ static void take_line(dw_task *task, const char *bytes, size_t count)
         if (json_object_get(line, "end") != NULL) {
             tell_choice_end(task, (uint32_t)index, line);
         } else {
-            tell_piece(task, (uint32_t)index, line);
+            const json_t *text = json_object_get(line, "t");
+            tell_piece(
+                task, (uint32_t)index, (uint32_t)json_integer_value(json_object_get(line, "k")),
+                json_string_value(text), json_string_length(text), json_object_get(line, "l"));
         }
     } else if (json_object_get(line, "e") != NULL) {
         if (task->ops != NULL && task->ops->on_line != NULL) {
@@ -747,6 +759,11 @@ static void take_lines(dw_task *task, const dw_text *news)
     const char *end = at + news->count;
     while (at < end) {
         const char *line_end = memchr(at, '\n', (size_t)(end - at));
+        if (task->line.count == 0 && line_end != NULL) { /* whole, where it is */
+            take_line(task, at, (size_t)(line_end - at));
+            at = line_end + 1;
+            continue;
+        }
         if (!dw_text_add(&task->line, at, (size_t)((line_end != NULL ? line_end : end) - at))) {
             (void)dw_fail(&task->error, DW_E_MEMORY, "no memory for an answer");
             break_off(task);
@@ -768,7 +785,8 @@ static void look(dw_task *task)
     (void)pthread_mutex_lock(&task->lock);
     if (!task->paused) {
         news = task->news;
-        task->news = (dw_text){.bytes = NULL};
+        task->news = task->spare;
+        task->spare = (dw_text){.bytes = NULL};
     }
     bool ended = task->has_ended && task->news.count == 0;
     task->is_ready = false;
@@ -776,7 +794,12 @@ static void look(dw_task *task)
     if (news.count > 0) {
         take_lines(task, &news);
     }
-    dw_text_free(&news);
+    news.count = 0;
+    if (news.capacity <= SPARE_MAX && task->spare.bytes == NULL) {
+        task->spare = news;
+    } else {
+        dw_text_free(&news);
+    }
     if (ended) {
         conclude(task);
     }
