@@ -12,401 +12,23 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/limits.h"
-#include "runtime/platform.h"
-#include "runtime/runtime_internal.h"
+#include "runtime_bodies.h"
 #include "support.h"
 
 #define ROUNDS 2000
 #define STEPS 400
-#define BODIES_MAX 1024
-#define MESSAGES_MAX 8192
-#define IDS_MAX 512
-#define PENDING_MAX 16384
-#define ASKS_MAX 16
-#define TIMERS_MAX 4
-
-/* ---- what is simulated ----------------------------------------------------------------------- */
-
-typedef struct sim_message {
-    uint64_t to;
-    bool outside;
-    bool accepted; /* of one between actors: its sender's message ended well */
-    unsigned delivered;
-    unsigned done;
-    unsigned ends;
-    dw_status status;
-} sim_message;
-
-typedef struct sim_ask {
-    dw__asked asked;
-    uint64_t content; /* the number of a message */
-} sim_ask;
-
-typedef struct sim_body {
-    struct sim *sim;
-    dw__record *record;
-    uint64_t id;
-    bool alive;
-    bool used; /* by the one user that it has */
-    bool working;
-    bool broken;
-    bool ends;        /* it was interrupted */
-    uint64_t message; /* it works on; 0: one of its timers' */
-    uint64_t cause;
-    uint64_t caused;
-    uint64_t timers[TIMERS_MAX]; /* [timer_count], when they are due */
-    size_t timer_count;
-    size_t inside;
-    sim_ask asks[ASKS_MAX]; /* [ask_count], those before `committed` count */
-    size_t ask_count;
-    size_t committed;
-} sim_body;
-
-typedef struct sim_seed {
-    unsigned references;
-    dw_limits limits;
-} sim_seed;
-
-typedef struct sim {
-    dw_runtime *runtime;
-    uint64_t random;
-    uint64_t now_ns;
-    sim_body bodies[BODIES_MAX];
-    size_t body_count; /* slots in use so far */
-    size_t alive;
-    sim_message messages[MESSAGES_MAX]; /* from 1 on */
-    uint64_t message_count;
-    uint64_t ids[IDS_MAX];
-    size_t id_count;
-    struct dw__operation *pending[PENDING_MAX];
-    size_t pending_count;
-    unsigned spawns_asked;
-    unsigned spawns_ended;
-    unsigned calls_asked;
-    unsigned calls_ended;
-    unsigned problems;
-    unsigned seeds;
-    unsigned modules; /* counted for upgrades */
-    bool calm;        /* nothing fails any more */
-    uint64_t subscription;
-    uint64_t events;
-    unsigned turns[8]; /* by the first digit of the id, where a test sets it */
-} sim;
-
-static uint64_t chance(sim *s, uint64_t below)
-{
-    s->random += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
-    uint64_t z = s->random;
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    z ^= z >> 31;
-    return below == 0 ? z : z % below;
-}
-
-static bool fails(sim *s, uint64_t one_in)
-{
-    return !s->calm && chance(s, one_in) == 0;
-}
-
-/* ---- the platform ---------------------------------------------------------------------------- */
-
-static uint64_t sim_clock(void *user)
-{
-    return ((sim *)user)->now_ns;
-}
-
-static uint64_t sim_wall(void *user)
-{
-    return UINT64_C(1700000000000) + ((sim *)user)->now_ns / 1000000;
-}
-
-static void sim_random(void *user, void *to, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        ((unsigned char *)to)[i] = (unsigned char)chance(user, 256);
-    }
-}
-
-static void sim_submit(void *user, struct dw__operation *operation)
-{
-    sim *s = user;
-    assert_true(s->pending_count < PENDING_MAX);
-    s->pending[s->pending_count++] = operation;
-}
-
-static void sim_wake(void *user, uint64_t due_ns)
-{
-    (void)user;
-    (void)due_ns;
-}
-
-static void *sim_seed_ref(void *user, void *seed)
-{
-    (void)user;
-    ((sim_seed *)seed)->references++;
-    return seed;
-}
-
-static void sim_seed_unref(void *user, void *seed)
-{
-    sim_seed *own = seed;
-    assert_true(own->references > 0);
-    if (--own->references == 0) {
-        ((sim *)user)->seeds--;
-        free(own);
-    }
-}
-
-static const dw_limits *sim_seed_limits(void *user, void *seed)
-{
-    (void)user;
-    return &((sim_seed *)seed)->limits;
-}
-
-static sim_seed *make_seed(sim *s)
-{
-    sim_seed *seed = calloc(1, sizeof *seed);
-    assert_non_null(seed);
-    seed->references = 1;
-    seed->limits = dw_limits_usual;
-    seed->limits.mail = 6;
-    seed->limits.message_bytes = 64;
-    s->seeds++;
-    return seed;
-}
-
-static dw_status sim_seed_of_guest(void *user, void **out, void *seed, const char *name,
-                                   dw_error *err)
-{
-    sim *s = user;
-    (void)seed;
-    *out = NULL;
-    if (fails(s, 4)) {
-        return dw_fail(err, DW_E_NOT_FOUND, "no guest '%s'", name);
-    }
-    *out = make_seed(s);
-    return DW_OK;
-}
-
-static dw_status new_body(sim *s, void **out, dw__record *record, uint64_t id, dw_error *err)
-{
-    *out = NULL;
-    if (fails(s, 10)) {
-        return dw_fail(err, chance(s, 2) == 0 ? DW_E_MEMORY : DW_E_TRAP, "as chance has it");
-    }
-    size_t slot = 0;
-    while (slot < s->body_count && s->bodies[slot].alive) {
-        slot++;
-    }
-    assert_true(slot < BODIES_MAX);
-    s->body_count = slot == s->body_count ? slot + 1 : s->body_count;
-    s->bodies[slot] = (sim_body){.sim = s, .record = record, .id = id, .alive = true};
-    s->alive++;
-    *out = &s->bodies[slot];
-    return DW_OK;
-}
-
-static dw_status sim_spawn(void *user, void **out, void *seed, dw__record *record, uint64_t id,
-                           dw_error *err)
-{
-    assert_true(((sim_seed *)seed)->references > 0);
-    return new_body(user, out, record, id, err);
-}
-
-static dw_status sim_fork(void *user, void **out, void *parent, dw__record *record, uint64_t id,
-                          dw_error *err)
-{
-    const sim_body *from = parent;
-    assert_true(from->alive && !from->used && !from->broken && !from->ends);
-    return new_body(user, out, record, id, err);
-}
-
-/* Of a module that nobody looks at; what waits inside and timers stay. */
-static dw_status sim_upgrade(void *user, void **out, void *before, void *module, dw__record *record,
-                             dw_error *err)
-{
-    const sim_body *from = before;
-    (void)module;
-    assert_true(from->alive && !from->used && !from->broken);
-    dw_status status = new_body(user, out, record, from->id, err);
-    if (status == DW_OK) {
-        sim_body *made = *out;
-        memcpy(made->timers, from->timers, sizeof made->timers);
-        made->timer_count = from->timer_count;
-        made->inside = from->inside;
-    }
-    return status;
-}
-
-static dw_status sim_seed_of_module(void *user, void **out, void *seed, void *module, dw_error *err)
-{
-    (void)seed;
-    (void)module;
-    (void)err;
-    *out = make_seed(user);
-    return DW_OK;
-}
-
-static void *sim_module_ref(void *user, void *module)
-{
-    ((sim *)user)->modules++;
-    return module;
-}
-
-static void sim_module_unref(void *user, void *module)
-{
-    assert_true(module != NULL && ((sim *)user)->modules-- > 0);
-}
-
-static void sim_destroy(void *user, void *of)
-{
-    sim_body *body = of;
-    if (body != NULL) {
-        assert_true(body->alive && !body->used);
-        body->alive = false;
-        ((sim *)user)->alive--;
-    }
-}
-
-static dw_status sim_receive(void *user, void *of, dw__record *record, const dw__delivery *delivery,
-                             dw_error *err)
-{
-    sim *s = user;
-    sim_body *body = of;
-    assert_true(body->alive && !body->used && !body->broken && !body->ends);
-    assert_ptr_equal(body->record, record);
-    if (fails(s, 50)) {
-        return dw_fail(err, DW_E_MEMORY, "as chance has it");
-    }
-    body->message = 0;
-    body->cause = body->caused = 0;
-    if (delivery != NULL) {
-        assert_int_equal(body->inside, 0);
-        assert_int_equal(delivery->bytes, sizeof body->message);
-        memcpy(&body->message, delivery->content, sizeof body->message);
-        body->cause = delivery->cause;
-        body->caused = delivery->caused;
-        s->messages[body->message].delivered++;
-    } else {
-        assert_true(body->inside > 0);
-        body->inside--;
-    }
-    body->used = body->working = true;
-    s->turns[body->id >> 61]++;
-    return DW_OK;
-}
-
-static void sim_cancel(void *user, void *of, bool at_once)
-{
-    sim_body *body = of;
-    (void)user;
-    assert_true(body->alive);
-    body->ends = body->ends || at_once;
-}
-
-static bool sim_is_broken(void *user, void *of)
-{
-    (void)user;
-    return ((const sim_body *)of)->broken;
-}
-
-static bool sim_effect_at(void *user, void *of, size_t index, dw__asked *asked)
-{
-    sim_body *body = of;
-    sim *s = user;
-    if (index >= body->committed) {
-        return false;
-    }
-    *asked = body->asks[index].asked;
-    asked->message = &body->asks[index].content;
-    asked->bytes = sizeof body->asks[index].content;
-    if (!body->ends) { /* of one that was interrupted, or stopped, nothing counts */
-        s->messages[body->asks[index].content].accepted = true;
-    }
-    return true;
-}
-
-static void sim_drop_effects(void *user, void *of)
-{
-    (void)user;
-    ((sim_body *)of)->ask_count = ((sim_body *)of)->committed = 0;
-}
-
-static uint64_t sim_timer_ms(void *user, void *of)
-{
-    const sim_body *body = of;
-    uint64_t first = 0;
-    (void)user;
-    for (size_t i = 0; i < body->timer_count; i++) {
-        first = first == 0 || body->timers[i] < first ? body->timers[i] : first;
-    }
-    return first;
-}
-
-static void sim_fire_timers(void *user, void *of, uint64_t now_ms)
-{
-    sim_body *body = of;
-    (void)user;
-    for (size_t i = 0; i < body->timer_count;) {
-        if (body->timers[i] <= now_ms) {
-            body->timers[i] = body->timers[--body->timer_count];
-            body->inside++;
-        } else {
-            i++;
-        }
-    }
-}
-
-static size_t sim_waiting(void *user, void *of)
-{
-    (void)user;
-    return ((const sim_body *)of)->inside;
-}
-
-static void sim_usage(void *user, void *of, dw__usage *usage)
-{
-    (void)user;
-    (void)of;
-    *usage = (dw__usage){.generated_tokens = 1};
-}
-
-static const dw__platform platform = {.clock_ns = sim_clock,
-                                      .wall_ms = sim_wall,
-                                      .random = sim_random,
-                                      .submit = sim_submit,
-                                      .wake = sim_wake,
-                                      .seed_ref = sim_seed_ref,
-                                      .seed_unref = sim_seed_unref,
-                                      .seed_limits = sim_seed_limits,
-                                      .seed_of_guest = sim_seed_of_guest,
-                                      .spawn = sim_spawn,
-                                      .fork = sim_fork,
-                                      .upgrade = sim_upgrade,
-                                      .seed_of_module = sim_seed_of_module,
-                                      .module_ref = sim_module_ref,
-                                      .module_unref = sim_module_unref,
-                                      .destroy = sim_destroy,
-                                      .receive = sim_receive,
-                                      .cancel = sim_cancel,
-                                      .is_broken = sim_is_broken,
-                                      .effect_at = sim_effect_at,
-                                      .drop_effects = sim_drop_effects,
-                                      .timer_ms = sim_timer_ms,
-                                      .fire_timers = sim_fire_timers,
-                                      .waiting = sim_waiting,
-                                      .usage = sim_usage};
 
 /* ---- what bodies do -------------------------------------------------------------------------- */
 
 static uint64_t any_id(sim *s)
 {
-    return s->id_count == 0 || chance(s, 20) == 0 ? chance(s, 0) : s->ids[chance(s, s->id_count)];
+    return s->id_count == 0 || bodies_chance(s, 20) == 0 ? bodies_chance(s, 0)
+                                                         : s->ids[bodies_chance(s, s->id_count)];
 }
 
 static void note_id(sim *s, uint64_t id)
 {
-    s->ids[s->id_count < IDS_MAX ? s->id_count++ : chance(s, IDS_MAX)] = id;
+    s->ids[s->id_count < IDS_MAX ? s->id_count++ : bodies_chance(s, IDS_MAX)] = id;
 }
 
 static uint64_t new_message(sim *s, uint64_t to, bool outside)
@@ -431,8 +53,9 @@ static size_t made(const sim_body *body)
 static void ask_timer(sim *s, sim_body *body)
 {
     dw_error error;
-    dw__wish wish = {
-        .timer_ms = sim_wall(s) + chance(s, 3000), .cause = &body->cause, .caused = body->caused};
+    dw__wish wish = {.timer_ms = bodies_wall_ms(s) + bodies_chance(s, 3000),
+                     .cause = &body->cause,
+                     .caused = body->caused};
     if (body->timer_count < TIMERS_MAX &&
         dw__admit(s->runtime, body->record, &wish, &error) == DW_OK) {
         body->timers[body->timer_count++] = wish.timer_ms;
@@ -445,10 +68,12 @@ static const char *const names[] = {"@n0", "@n1", "@n2", "@n3"};
 static const char *address(sim *s, dw_effect_kind kind)
 {
     if (kind == DW_EFFECT_JOIN || kind == DW_EFFECT_LEAVE) {
-        return groups[chance(s, 3)] + 1;
+        return groups[bodies_chance(s, 3)] + 1;
     }
-    bool named = kind == DW_EFFECT_SEND && chance(s, 3) == 0;
-    return !named ? NULL : chance(s, 2) == 0 ? groups[chance(s, 3)] : names[chance(s, 4)];
+    bool named = kind == DW_EFFECT_SEND && bodies_chance(s, 3) == 0;
+    return !named                     ? NULL
+           : bodies_chance(s, 2) == 0 ? groups[bodies_chance(s, 3)]
+                                      : names[bodies_chance(s, 4)];
 }
 
 static void ask(sim *s, sim_body *body)
@@ -457,12 +82,12 @@ static void ask(sim *s, sim_body *body)
                                            DW_EFFECT_SEND, DW_EFFECT_SPAWN, DW_EFFECT_FORK,
                                            DW_EFFECT_STOP, DW_EFFECT_JOIN,  DW_EFFECT_LEAVE};
     dw_error error;
-    dw_effect_kind kind = kinds[chance(s, 9)];
+    dw_effect_kind kind = kinds[bodies_chance(s, 9)];
     const char *to_all = address(s, kind);
-    if (body->ask_count == ASKS_MAX || (kind == DW_EFFECT_STOP && chance(s, 5) != 0)) {
+    if (body->ask_count == ASKS_MAX || (kind == DW_EFFECT_STOP && bodies_chance(s, 5) != 0)) {
         return;
     }
-    uint64_t to = kind == DW_EFFECT_SEND ? any_id(s) : chance(s, 0);
+    uint64_t to = kind == DW_EFFECT_SEND ? any_id(s) : bodies_chance(s, 0);
     uint64_t message = new_message(s, to_all != NULL ? 0 : to, false);
     dw__wish wish = {.kind = (int)kind,
                      .actor = to,
@@ -474,15 +99,16 @@ static void ask(sim *s, sim_body *body)
     if (message == 0 || dw__admit(s->runtime, body->record, &wish, &error) != DW_OK) {
         return;
     }
-    body->asks[body->ask_count++] = (sim_ask){.asked = {.kind = kind,
-                                                        .actor = to,
-                                                        .guest = to_all != NULL           ? to_all
-                                                                 : kind == DW_EFFECT_SEND ? ""
-                                                                 : chance(s, 3) == 0      ? "other"
-                                                                                          : "",
-                                                        .cause = wish.new_cause,
-                                                        .caused = wish.new_caused},
-                                              .content = message};
+    body->asks[body->ask_count++] =
+        (sim_ask){.asked = {.kind = kind,
+                            .actor = to,
+                            .guest = to_all != NULL             ? to_all
+                                     : kind == DW_EFFECT_SEND   ? ""
+                                     : bodies_chance(s, 3) == 0 ? "other"
+                                                                : "",
+                            .cause = wish.new_cause,
+                            .caused = wish.new_caused},
+                  .content = message};
     if (kind == DW_EFFECT_SPAWN || kind == DW_EFFECT_FORK) {
         note_id(s, to);
     }
@@ -493,11 +119,11 @@ static void end_work(sim *s, sim_body *body)
     dw_error error = {.message = "as chance has it"};
     dw_status status = DW_OK;
     body->used = body->working = false;
-    if (body->ends && chance(s, 8) != 0) { /* or it was too late to end it */
+    if (body->ends && bodies_chance(s, 8) != 0) { /* or it was too late to end it */
         status = DW_E_CANCELLED;
-    } else if (fails(s, 10)) {
+    } else if (bodies_fails(s, 10)) {
         status = DW_E_TRAP;
-    } else if (fails(s, 10)) {
+    } else if (bodies_fails(s, 10)) {
         status = DW_E_ARG; /* its answer; it lives on */
     }
     body->broken = status == DW_E_CANCELLED || status == DW_E_TRAP;
@@ -511,7 +137,7 @@ static void end_work(sim *s, sim_body *body)
 
 static sim_body *any_working(sim *s)
 {
-    size_t from = s->body_count > 0 ? chance(s, s->body_count) : 0;
+    size_t from = s->body_count > 0 ? bodies_chance(s, s->body_count) : 0;
     for (size_t i = 0; i < s->body_count; i++) {
         sim_body *body = &s->bodies[(from + i) % s->body_count];
         if (body->alive && body->working) {
@@ -528,7 +154,7 @@ static void go_on(sim *s)
         return;
     }
     const dw__mail *mail = body->record->current; /* detached: who asked has gone */
-    switch (s->calm ? 9 : chance(s, 10)) {
+    switch (s->calm ? 9 : bodies_chance(s, 10)) {
     case 0:
     case 1:
         assert_int_equal(dw__answered(s->runtime, body->record, (const unsigned char *)"text", 4),
@@ -582,7 +208,7 @@ static void on_event(void *user, const dw_event *event)
 {
     sim *s = user;
     s->events++;
-    if (event->kind == DW_EVENT_STOPPED && chance(s, 10) == 0) {
+    if (event->kind == DW_EVENT_STOPPED && bodies_chance(s, 10) == 0) {
         dw_runtime_unsubscribe(s->runtime, s->subscription);
     }
 }
@@ -591,24 +217,24 @@ static void spawn(sim *s)
 {
     char id[DW_ACTOR_ID_CHARS + 1];
     dw_error error;
-    sim_seed *seed = make_seed(s);
-    const dw_spawn_options options = {.struct_bytes = sizeof options,
-                                      .name = chance(s, 4) == 0 ? names[chance(s, 4)] + 1 : NULL,
-                                      .tenant = chance(s, 3) == 0 ? "b" : NULL,
-                                      .capabilities =
-                                          chance(s, 4) == 0 ? (uint32_t)chance(s, 64) : DW_MAY_ALL,
-                                      .priority = (dw_priority)chance(s, 3),
-                                      .supervision = (dw_supervision)(chance(s, 6) == 0),
-                                      .failures_max = (uint32_t)chance(s, 4),
-                                      .on_end = on_call_end,
-                                      .user = &s->spawns_ended};
+    sim_seed *seed = bodies_make_seed(s);
+    const dw_spawn_options options = {
+        .struct_bytes = sizeof options,
+        .name = bodies_chance(s, 4) == 0 ? names[bodies_chance(s, 4)] + 1 : NULL,
+        .tenant = bodies_chance(s, 3) == 0 ? "b" : NULL,
+        .capabilities = bodies_chance(s, 4) == 0 ? (uint32_t)bodies_chance(s, 64) : DW_MAY_ALL,
+        .priority = (dw_priority)bodies_chance(s, 3),
+        .supervision = (dw_supervision)(bodies_chance(s, 6) == 0),
+        .failures_max = (uint32_t)bodies_chance(s, 4),
+        .on_end = on_call_end,
+        .user = &s->spawns_ended};
     if (dw__spawn_from_seed(s->runtime, seed, NULL, &options, id, &error) == DW_OK) {
         uint64_t number = 0;
         s->spawns_asked++;
         assert_true(dw__id_parse(id, &number));
         note_id(s, number);
     }
-    sim_seed_unref(s, seed);
+    bodies_seed_unref(s, seed);
 }
 
 static void send(sim *s)
@@ -621,8 +247,9 @@ static void send(sim *s)
     const dw_request request = {.struct_bytes = sizeof request,
                                 .message = &message,
                                 .message_bytes = sizeof message,
-                                .timeout_ms = chance(s, 4) == 0 ? 1 + chance(s, 500) : 0,
-                                .on_answer = chance(s, 3) == 0 ? NULL : on_answer,
+                                .timeout_ms =
+                                    bodies_chance(s, 4) == 0 ? 1 + bodies_chance(s, 500) : 0,
+                                .on_answer = bodies_chance(s, 3) == 0 ? NULL : on_answer,
                                 .on_end = on_end,
                                 .user = &s->messages[message]};
     if (message != 0 && dw_runtime_send(s->runtime, id, &request, NULL, &error) != DW_OK) {
@@ -639,24 +266,24 @@ static void send_group(sim *s)
         .struct_bytes = sizeof request, .message = &message, .message_bytes = sizeof message};
     s->messages[message].accepted = true;
     if (message != 0) {
-        (void)!dw_runtime_send_group(s->runtime, groups[chance(s, 3)], &request, NULL, NULL);
+        (void)!dw_runtime_send_group(s->runtime, groups[bodies_chance(s, 3)], &request, NULL, NULL);
     }
 }
 
 static void rename_one(sim *s, const char *id)
 {
-    switch (chance(s, 5)) {
+    switch (bodies_chance(s, 5)) {
     case 0:
-        (void)!dw_runtime_set_name(s->runtime, id, names[chance(s, 4)] + 1, NULL);
+        (void)!dw_runtime_set_name(s->runtime, id, names[bodies_chance(s, 4)] + 1, NULL);
         break;
     case 1:
         (void)!dw_runtime_set_name(s->runtime, id, NULL, NULL);
         break;
     case 2:
-        (void)!dw_runtime_join(s->runtime, id, groups[chance(s, 3)] + 1, NULL);
+        (void)!dw_runtime_join(s->runtime, id, groups[bodies_chance(s, 3)] + 1, NULL);
         break;
     case 3:
-        (void)!dw_runtime_quit(s->runtime, id, groups[chance(s, 3)] + 1, NULL);
+        (void)!dw_runtime_quit(s->runtime, id, groups[bodies_chance(s, 3)] + 1, NULL);
         break;
     default:
         send_group(s);
@@ -670,7 +297,7 @@ static void call(sim *s, const char *id)
     uint64_t number = 0;
     unsigned *ended = &s->calls_ended;
     dw_status status = DW_OK;
-    switch (chance(s, 4)) {
+    switch (bodies_chance(s, 4)) {
     case 3:
         status = dw_runtime_begin_upgrade(s->runtime, id, (dw_module *)(void *)module, on_call_end,
                                           ended, NULL);
@@ -685,7 +312,8 @@ static void call(sim *s, const char *id)
         status = dw_runtime_begin_freeze(s->runtime, id, on_call_end, ended, NULL);
         break;
     default:
-        status = dw_runtime_begin_rewind(s->runtime, id, chance(s, 4), on_call_end, ended, NULL);
+        status =
+            dw_runtime_begin_rewind(s->runtime, id, bodies_chance(s, 4), on_call_end, ended, NULL);
     }
     s->calls_asked += status == DW_OK;
 }
@@ -694,7 +322,7 @@ static void disturb(sim *s)
 {
     char id[DW_ACTOR_ID_CHARS + 1];
     dw__id_text(id, any_id(s));
-    switch (chance(s, 15)) {
+    switch (bodies_chance(s, 15)) {
     case 12:
     case 13:
     case 14:
@@ -712,7 +340,7 @@ static void disturb(sim *s)
         break;
     case 4:
     case 5:
-        (void)!dw_runtime_cancel(s->runtime, id, 1 + chance(s, s->message_count + 1), NULL);
+        (void)!dw_runtime_cancel(s->runtime, id, 1 + bodies_chance(s, s->message_count + 1), NULL);
         break;
     case 6:
         (void)!dw_runtime_retry_mail(s->runtime, id, DW_MAIL_ALL, NULL, NULL);
@@ -733,7 +361,7 @@ static void run_pending(sim *s)
     if (s->pending_count == 0) {
         return;
     }
-    size_t at = chance(s, s->pending_count);
+    size_t at = bodies_chance(s, s->pending_count);
     struct dw__operation *operation = s->pending[at];
     s->pending[at] = s->pending[--s->pending_count];
     dw__operation_run(operation);
@@ -754,10 +382,10 @@ static void check_bounds(sim *s)
 
 static void step(sim *s)
 {
-    if (fails(s, 200)) {
-        dw_alloc_fail_after((int64_t)chance(s, 4));
+    if (bodies_fails(s, 200)) {
+        dw_alloc_fail_after((int64_t)bodies_chance(s, 4));
     }
-    switch (chance(s, 16)) {
+    switch (bodies_chance(s, 16)) {
     case 0:
         spawn(s);
         break;
@@ -771,7 +399,7 @@ static void step(sim *s)
         disturb(s);
         break;
     case 6:
-        s->now_ns += chance(s, 200) * 1000000;
+        s->now_ns += bodies_chance(s, 200) * 1000000;
         (void)dw__tick(s->runtime);
         break;
     case 7:
@@ -849,7 +477,7 @@ static void check_names(sim *s)
 static void open_sim(sim *s, uint64_t seed, size_t working_max)
 {
     dw_error error;
-    dw__platform own = platform;
+    dw__platform own = bodies_platform;
     const dw_limits limits = {.struct_bytes = sizeof limits,
                               .actors = 40,
                               .descendants = 12,
@@ -936,12 +564,12 @@ static void test_runtime_simulation(void **state)
 static void add_busy(sim *s, const char *tenant, dw_priority priority, char id[17])
 {
     dw_error error;
-    sim_seed *seed = make_seed(s);
+    sim_seed *seed = bodies_make_seed(s);
     seed->limits.mail = 1000;
     const dw_spawn_options options = {
         .struct_bytes = sizeof options, .tenant = tenant, .priority = priority};
     assert_int_equal(dw__spawn_from_seed(s->runtime, seed, NULL, &options, id, &error), DW_OK);
-    sim_seed_unref(s, seed);
+    bodies_seed_unref(s, seed);
     while (s->pending_count > 0) {
         run_pending(s);
     }
