@@ -303,6 +303,14 @@ typedef struct dw_abi_model_info {
 /* dw_reply_to flags */
 #define DW_REPLY_LAST 1 /* the answer is whole with this piece */
 
+/* dw_actor_watch events, beside the end of the actor, which is always told */
+#define DW_WATCH_ON_FAILURE 1 /* it breaks off in a message: traps, or runs into a limit */
+#define DW_WATCH_ON_ASIDE 2   /* a message of its is set aside, after attempts that failed */
+
+/* dw_message_kind */
+#define DW_MESSAGE_PLAIN 0 /* of whoever dw_message_from says */
+#define DW_MESSAGE_WATCH 1 /* the host's: what became of an actor that is watched */
+
 /* dw_tokenize flags */
 /* Add what the model wants in front (BOS), and behind where texts are whole: an encoder's SEP, the
  * EOS of a model for embeddings. Nothing goes behind a prompt, which the model is to continue. */

@@ -382,6 +382,18 @@ int32_t dw_reply_to(int64_t ticket, const void *bytes, uint32_t count, uint32_t 
  * "@NAME", which is of this one's tenant; to each member of a group of that: "#GROUP". */
 DW_IMPORT("actor_send")
 int32_t dw_actor_send(const char *id, uint32_t id_bytes, const void *message, uint32_t bytes);
+/* What the message under way is: DW_MESSAGE_PLAIN, or DW_MESSAGE_WATCH, which the host alone sends.
+ */
+DW_IMPORT("message_kind") int32_t dw_message_kind(void);
+/* Once: a message when that actor, named as for dw_actor_send, has ended or could not be made; with
+ * events DW_WATCH_ON_* also when that happens. It comes at once where that was before, and the
+ * watch is over with it. The message is JSON, {"event": "ended" | "failed" | "set_aside" |
+ * "not_made", "actor": ID}, with more of why. DW_E_NOT_FOUND: there is no such actor that this one
+ * could send to. */
+DW_IMPORT("actor_watch")
+int32_t dw_actor_watch(const char *id, uint32_t id_bytes, uint32_t events);
+/* No more, unless the message is there already. Nothing where it was not watched. */
+DW_IMPORT("actor_unwatch") int32_t dw_actor_unwatch(const char *id, uint32_t id_bytes);
 /* Makes a new actor of the guest `name`, or with 0 bytes of this one's own module, whose first
  * message is `message`. Its id is written to `id`. */
 DW_IMPORT("actor_spawn")

@@ -351,7 +351,8 @@ typedef enum dw_limit_unit {
     X(ticket_ms, MS, 86400000, 1, UINT64_C(31622400000), "",                                       \
       "how long it may take for that")                                                             \
     X(unread_bytes, BYTES, UINT64_C(64) << 20, 4096, UINT64_C(64) << 30, "",                       \
-      "of an actor's answers by tickets, what was not taken yet; of one that is longer a piece")
+      "of an actor's answers by tickets, what was not taken yet; of one that is longer a piece")   \
+    X(watches, COUNT, 256, 1, 65536, "", "actors that an actor watches, and actors that watch one")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {
@@ -1221,6 +1222,11 @@ DW_API DW_MUST_CHECK dw_status dw_actor_send(dw_actor *actor, const char *from,
 DW_API DW_MUST_CHECK dw_status dw_actor_send_at(dw_actor *actor, const char *from,
                                                 const void *message, size_t bytes, uint64_t at_ms,
                                                 dw_error *err);
+/* dw_actor_send_at for what a watch tells of the actor `from`: its guest sees that it is the host's
+ * word (message_kind). A runtime does so by itself. */
+DW_API DW_MUST_CHECK dw_status dw_actor_notify(dw_actor *actor, const char *from,
+                                               const void *message, size_t bytes, uint64_t at_ms,
+                                               dw_error *err);
 /* Messages waiting. */
 DW_API size_t dw_actor_waiting(const dw_actor *actor);
 /* Let the actor work on its next message. `on_answer` (may be NULL) gets the answer piece by piece,
@@ -1259,20 +1265,24 @@ typedef enum dw_effect_kind {
     DW_EFFECT_JOIN = 5,  /* this one into the group `guest` */
     DW_EFFECT_LEAVE = 6, /* this one out of the group `guest` */
     DW_EFFECT_LATER = 7, /* the message that this came of is answered later, by `ticket` */
-    DW_EFFECT_ANSWER = 8 /* `message` is the next piece of that answer, the `last` one or not */
+    DW_EFFECT_ANSWER = 8, /* `message` is the next piece of that answer, the `last` one or not */
+    DW_EFFECT_WATCH = 9,  /* tell this one what becomes of `actor`, by dw_actor_notify */
+    DW_EFFECT_UNWATCH = 10 /* not any more */
 } dw_effect_kind;
 
 typedef struct dw_actor_effect {
     size_t struct_bytes;
     dw_effect_kind kind;
     uint64_t number;     /* of the actor's effects, from 1 on */
-    const char *actor;   /* an id; "" for all from STOP on, and where `guest` says to whom */
+    const char *actor;   /* an id; "" from STOP to ANSWER, and where `guest` says to whom */
     const char *guest;   /* SPAWN: a name; "": a guest of the same module. SEND: "@NAME" or "#GROUP"
-                            where the guest asked for that. JOIN, LEAVE: the group */
+                            where the guest asked for that; WATCH, UNWATCH: "@NAME", likewise. JOIN,
+                            LEAVE: the group */
     const void *message; /* [message_bytes] */
     size_t message_bytes;
     uint64_t ticket; /* of LATER and ANSWER */
     bool last;       /* of ANSWER */
+    uint32_t events; /* of WATCH: DW_WATCH_ON_*, of guest/driftwood_abi.h */
 } dw_actor_effect;
 
 DW_API size_t dw_actor_effect_count(const dw_actor *actor);
@@ -1704,7 +1714,7 @@ typedef struct dw_runtime_options {
     const dw_scheduler_options *scheduler;
     /* Of each actor, where its own options and its tenant's set nothing, and of the runtime:
      * actors, attempts, spawns, caused_messages, descendants, generations, folder_bytes,
-     * prefix_bytes, groups and group_members. */
+     * prefix_bytes, groups, group_members, and watches of one actor. */
     const dw_limits *limits;
     /* A folder, made where there is none, for beginnings of prompts (dw_instance_share_prefixes):
      * new ones are written there in the background, up to the limit prefix_bytes, those used

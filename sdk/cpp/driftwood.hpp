@@ -1190,6 +1190,18 @@ inline Status send(Text to, Text message)
 {
     return detail::status(dw_actor_send(to.data(), to.bytes(), message.data(), message.bytes()));
 }
+/* DW_MESSAGE_PLAIN, or DW_MESSAGE_WATCH: the host's word about an actor that is watched. */
+inline int32_t message_kind() { return dw_message_kind(); }
+/* A message once that actor has ended or could not be made; events DW_WATCH_ON_*: also when that
+ * happens. */
+inline Status watch(Text whom, uint32_t events = 0)
+{
+    return detail::status(dw_actor_watch(whom.data(), whom.bytes(), events));
+}
+inline Status unwatch(Text whom)
+{
+    return detail::status(dw_actor_unwatch(whom.data(), whom.bytes()));
+}
 /* guest "": this actor's own. */
 inline Result<ActorId> spawn(Text guest, Text message)
 {

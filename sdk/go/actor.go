@@ -50,6 +50,22 @@ func MessageFrom() (string, error) { return newID(rawMessageFrom) }
 // Reply gives the next piece of the answer.
 func Reply(bytes []byte) error { return status(rawReply(at(bytes), uint32(len(bytes)))) }
 
+// MessageKind is MESSAGE_PLAIN, or MESSAGE_WATCH: the host's word about an actor that is watched.
+func MessageKind() (int, error) {
+	kind := rawMessageKind()
+	return int(kind), status(kind)
+}
+
+// Watch asks for a message once that actor has ended or could not be made; with events,
+// WATCH_ON_FAILURE and WATCH_ON_ASIDE, also when that happens.
+func Watch(whom string, events int) error {
+	return status(rawActorWatch(textAt(whom), uint32(len(whom)), uint32(events)))
+}
+
+func Unwatch(whom string) error {
+	return status(rawActorUnwatch(textAt(whom), uint32(len(whom))))
+}
+
 // ReplyLater answers the message later: the ticket for ReplyTo.
 func ReplyLater() (int64, error) {
 	ticket := rawReplyLater()

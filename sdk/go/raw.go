@@ -105,6 +105,10 @@ const (
 	POOLING_LAST            = 3
 	EMBED_NORMALIZE         = 1
 	REPLY_LAST              = 1
+	WATCH_ON_FAILURE        = 1
+	WATCH_ON_ASIDE          = 2
+	MESSAGE_PLAIN           = 0
+	MESSAGE_WATCH           = 1
 	TOKENIZE_SPECIAL        = 1
 	TOKENIZE_PARSE          = 2
 	CHAT_PARTIAL            = 1
@@ -471,6 +475,15 @@ func rawReplyTo(ticket int64, bytes unsafe.Pointer, count uint32, flags uint32) 
 
 //go:wasmimport driftwood actor_send
 func rawActorSend(id unsafe.Pointer, idBytes uint32, message unsafe.Pointer, bytes uint32) int32
+
+//go:wasmimport driftwood message_kind
+func rawMessageKind() int32
+
+//go:wasmimport driftwood actor_watch
+func rawActorWatch(id unsafe.Pointer, idBytes uint32, events uint32) int32
+
+//go:wasmimport driftwood actor_unwatch
+func rawActorUnwatch(id unsafe.Pointer, idBytes uint32) int32
 
 //go:wasmimport driftwood actor_spawn
 func rawActorSpawn(name unsafe.Pointer, nameBytes uint32, message unsafe.Pointer, bytes uint32, id unsafe.Pointer, idCapacity uint32) int32

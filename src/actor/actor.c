@@ -106,6 +106,11 @@ const char *dw_actor_sender(const dw_actor *actor)
     return actor->current != NULL ? actor->current->actor : "";
 }
 
+int32_t dw_actor_message_kind(const dw_actor *actor)
+{
+    return actor->current != NULL ? actor->current->kind : DW_MESSAGE_PLAIN;
+}
+
 static dw_status check_answered(const dw_actor *actor, const char *what, size_t count,
                                 dw_error *err)
 {
@@ -566,6 +571,16 @@ dw_status dw_actor_send_at(dw_actor *actor, const char *from, const void *conten
     return dw_account_explain(account, status, err);
 }
 
+dw_status dw_actor_notify(dw_actor *actor, const char *from, const void *content, size_t bytes,
+                          uint64_t at_ms, dw_error *err)
+{
+    dw_status status = dw_actor_send_at(actor, from, content, bytes, at_ms, err);
+    if (status == DW_OK) {
+        actor->mailbox.last->kind = DW_MESSAGE_WATCH;
+    }
+    return status;
+}
+
 size_t dw_actor_waiting(const dw_actor *actor)
 {
     return actor->mailbox.count;
@@ -594,36 +609,11 @@ dw_message *dw_actor_current(dw_actor *actor)
     return actor->current;
 }
 
-size_t dw_actor_asked_to_make(const dw_actor *actor)
-{
-    size_t count = 0;
-    for (const dw_message *message = actor->new_effects.first; message != NULL;
-         message = message->next) {
-        count += message->kind == DW_EFFECT_SPAWN || message->kind == DW_EFFECT_FORK;
-    }
-    return count;
-}
-
 void dw_actor_set_cause(dw_actor *actor, uint64_t cause, uint64_t caused)
 {
     DW_ASSERT(actor->mailbox.last != NULL);
     actor->mailbox.last->cause = cause;
     actor->mailbox.last->caused = caused;
-}
-
-void dw_actor_effect_cause(const dw_actor *actor, uint64_t number, uint64_t *cause,
-                           uint64_t *caused)
-{
-    *cause = 0;
-    *caused = 0;
-    for (const dw_message *message = actor->effects.first; message != NULL;
-         message = message->next) {
-        if (message->number == number) {
-            *cause = message->cause;
-            *caused = message->caused;
-            return;
-        }
-    }
 }
 
 uint64_t dw_actor_received(const dw_actor *actor)
@@ -794,44 +784,6 @@ dw_status dw_actor_receive(dw_actor *actor, dw_write_fn on_answer, void *user, d
     status = dw_instance_call_export(actor->instance, DW_ACTOR_EXPORT, &result, &exit_code, &local);
     status = dw_actor_receive_end(actor, status, result, exit_code, &local);
     return status != DW_OK ? dw_fail(err, status, "%s", local.message) : DW_OK;
-}
-
-size_t dw_actor_effect_count(const dw_actor *actor)
-{
-    return actor->effects.count;
-}
-
-dw_status dw_actor_effect_at(const dw_actor *actor, size_t index, dw_actor_effect *effect,
-                             dw_error *err)
-{
-    dw_status status = dw_struct_check(effect, "dw_actor_effect", err);
-    if (status != DW_OK) {
-        return status;
-    }
-    if (index >= actor->effects.count) {
-        return dw_fail(err, DW_E_RANGE, "effect %zu: there are %zu", index, actor->effects.count);
-    }
-    const dw_message *message = actor->effects.first;
-    for (size_t i = 0; i < index; i++) {
-        message = message->next;
-    }
-    const dw_actor_effect found = {.kind = (dw_effect_kind)message->kind,
-                                   .number = message->number,
-                                   .actor = message->actor,
-                                   .guest = message->guest,
-                                   .message = message->content,
-                                   .message_bytes = message->bytes,
-                                   .ticket = message->ticket,
-                                   .last = message->last};
-    dw_struct_write(effect, &found, sizeof found);
-    return DW_OK;
-}
-
-void dw_actor_drop_effects(dw_actor *actor, size_t count)
-{
-    for (size_t i = 0; i < count && actor->effects.count > 0; i++) {
-        dw_free(dw_mailbox_take(&actor->effects));
-    }
 }
 
 uint64_t dw_actor_timer_ms(const dw_actor *actor)

@@ -57,6 +57,9 @@ void dw_actor_set_guard(dw_actor *actor, dw_effect_guard_fn guard, void *user);
 dw_message *dw_actor_current(dw_actor *actor);
 /* Spawns and forks that were asked for during this message. */
 size_t dw_actor_asked_to_make(const dw_actor *actor);
+/* How many of this message's are to watch others; whether one is to make actor `id`. */
+size_t dw_actor_asked_to_watch(const dw_actor *actor);
+bool dw_actor_asked_for(const dw_actor *actor, const char *id);
 /* Of the message that was sent to the actor last. */
 void dw_actor_set_cause(dw_actor *actor, uint64_t cause, uint64_t caused);
 /* Of the effect with this number; 0, 0: there is none. */
@@ -83,6 +86,8 @@ dw_message *dw_actor_take_message(dw_actor *actor);
 /* For host functions; each acts on the message under way. Errors of all: DW_E_STATE, DW_E_LIMIT,
  * DW_E_MEMORY. */
 const char *dw_actor_sender(const dw_actor *actor); /* "": outside */
+/* DW_MESSAGE_* of it; 0: there is none. */
+int32_t dw_actor_message_kind(const dw_actor *actor);
 dw_status dw_actor_reply(dw_actor *actor, const void *bytes, size_t count, dw_error *err);
 /* An effect, to be carried out if the message ends well. `message` is taken. */
 dw_status dw_actor_add_effect(dw_actor *actor, dw_effect_kind kind, dw_message *message,

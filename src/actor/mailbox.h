@@ -11,13 +11,14 @@ typedef struct dw_message {
     struct dw_message *next;
     char actor[DW_ACTOR_ID_CHARS + 1]; /* from, or to; "" for outside and none */
     char guest[DW_GUEST_NAME_MAX + 1]; /* of a DW_EFFECT_SPAWN */
-    int32_t kind;                      /* dw_effect_kind; 0 in mailboxes */
+    int32_t kind;                      /* dw_effect_kind; in mailboxes DW_MESSAGE_* */
     uint64_t number;                   /* of an effect; of a timer, when it is due in ms */
     uint64_t cause;  /* what began it all, a message from outside; 0: this one, or it is unknown */
     uint64_t caused; /* how many messages came of that, with this one */
     uint64_t at_ms;  /* in mailboxes: when it was accepted, or its timer rang; 0: it is not known */
     uint64_t ticket; /* of DW_EFFECT_LATER, DW_EFFECT_ANSWER; of a ticket itself; 0: none */
     bool last;       /* of DW_EFFECT_ANSWER */
+    uint32_t events; /* of DW_EFFECT_WATCH */
     size_t bytes;
     unsigned char content[]; /* [bytes] */
 } dw_message;

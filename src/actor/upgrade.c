@@ -225,6 +225,7 @@ static dw_status copy_mailbox(dw_mailbox *to, const dw_mailbox *from, dw_error *
         copy->caused = message->caused;
         copy->at_ms = message->at_ms;
         copy->ticket = message->ticket;
+        copy->events = message->events;
         copy->last = message->last;
         dw_mailbox_put(to, copy);
     }

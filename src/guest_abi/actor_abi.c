@@ -62,6 +62,14 @@ static int32_t message_from(dw_instance *instance, const wasmtime_val_raw_t *arg
 }
 DW__GUEST_CALL(i32, message_from)
 
+static int32_t message_kind(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_actor *actor = actor_of(instance);
+    (void)args;
+    return actor != NULL ? dw_actor_message_kind(actor) : dw_instance_error(instance)->code;
+}
+DW__GUEST_CALL(i32, message_kind)
+
 /* bytes, count */
 static int32_t reply(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -145,20 +153,17 @@ static dw_status give_name(dw_instance *instance, dw_message *message, const cha
     return DW_OK;
 }
 
-/* id, id_bytes, message, bytes */
-static int32_t actor_send(dw_instance *instance, const wasmtime_val_raw_t *args)
+/* A message whose content lies at [pointer, pointer + bytes) to the actor that [id, id + id_bytes)
+ * names. */
+static dw_status message_to(dw_instance *instance, const wasmtime_val_raw_t *id_args,
+                            uint32_t pointer, uint32_t bytes, dw_message **message)
 {
-    dw_actor *actor = actor_of(instance);
-    if (actor == NULL) {
-        return dw_instance_error(instance)->code;
-    }
     dw_error *err = dw_instance_error(instance);
     char id[DW_ACTOR_ID_CHARS + 1] = "";
-    uint32_t id_bytes = dw__u32(&args[1]);
+    uint32_t id_bytes = dw__u32(&id_args[1]);
     void *given;
-    dw_message *message;
     dw_status status =
-        dw_instance_range(instance, "id", dw__u32(&args[0]), id_bytes, 1, 1, &given, err);
+        dw_instance_range(instance, "id", dw__u32(&id_args[0]), id_bytes, 1, 1, &given, err);
     if (status != DW_OK) {
         return status;
     }
@@ -171,16 +176,73 @@ static int32_t actor_send(dw_instance *instance, const wasmtime_val_raw_t *args)
         return dw_fail(err, DW_E_ARG, "id: %u bytes that are no actor's id, which has %d digits",
                        id_bytes, DW_ACTOR_ID_CHARS);
     }
-    status = message_of(instance, id, dw__u32(&args[2]), dw__u32(&args[3]), &message);
+    status = message_of(instance, id, pointer, bytes, message);
     if (status == DW_OK && named) {
-        status = give_name(instance, message, text, id_bytes);
+        status = give_name(instance, *message, text, id_bytes);
         if (status != DW_OK) {
-            dw_free(message);
+            dw_free(*message);
         }
     }
-    return status == DW_OK ? dw_actor_add_effect(actor, DW_EFFECT_SEND, message, err) : status;
+    return status;
+}
+
+/* id, id_bytes, message, bytes */
+static int32_t actor_send(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_actor *actor = actor_of(instance);
+    dw_message *message;
+    if (actor == NULL) {
+        return dw_instance_error(instance)->code;
+    }
+    dw_status status = message_to(instance, args, dw__u32(&args[2]), dw__u32(&args[3]), &message);
+    return status == DW_OK
+               ? dw_actor_add_effect(actor, DW_EFFECT_SEND, message, dw_instance_error(instance))
+               : status;
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, actor_send)
+
+static int32_t change_watch(dw_instance *instance, const wasmtime_val_raw_t *args,
+                            dw_effect_kind kind, uint32_t events)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_actor *actor = actor_of(instance);
+    dw_message *message;
+    if (actor == NULL) {
+        return err->code;
+    }
+    dw_status status = message_to(instance, args, 0, 0, &message);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (message->guest[0] == '#') {
+        status = dw_fail(err, DW_E_ARG, "id: '%.80s' is a group; its members are watched by theirs",
+                         message->guest);
+        dw_free(message);
+        return status;
+    }
+    message->events = events;
+    return dw_actor_add_effect(actor, kind, message, err);
+}
+
+/* id, id_bytes, events */
+static int32_t actor_watch(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    const uint32_t known = DW_WATCH_ON_FAILURE | DW_WATCH_ON_ASIDE;
+    uint32_t events = dw__u32(&args[2]);
+    if ((events & ~known) != 0) {
+        return dw_fail(dw_instance_error(instance), DW_E_ARG,
+                       "events: 0x%x, only those of 0x%x are known", events, known);
+    }
+    return change_watch(instance, args, DW_EFFECT_WATCH, events);
+}
+DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, actor_watch)
+
+/* id, id_bytes */
+static int32_t actor_unwatch(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return change_watch(instance, args, DW_EFFECT_UNWATCH, 0);
+}
+DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, actor_unwatch)
 
 /* name, bytes */
 static int32_t change_group(dw_instance *instance, const wasmtime_val_raw_t *args,
@@ -327,17 +389,12 @@ static int32_t actor_stop(dw_instance *instance, const wasmtime_val_raw_t *args)
 DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, actor_stop)
 
 const dw_host_import dw_actor_imports[] = {
-    {"actor_id", "ii:i", call_actor_id},
-    {"message_from", "ii:i", call_message_from},
-    {"reply", "ii:i", call_reply},
-    {"reply_later", ":I", call_reply_later},
-    {"reply_to", "Iiii:i", call_reply_to},
-    {"actor_send", "iiii:i", call_actor_send},
-    {"actor_spawn", "iiiiii:i", call_actor_spawn},
-    {"actor_fork", "iiii:i", call_actor_fork},
-    {"actor_timer", "Iii:i", call_actor_timer},
-    {"actor_stop", ":i", call_actor_stop},
-    {"group_join", "ii:i", call_group_join},
-    {"group_leave", "ii:i", call_group_leave},
-    {NULL, NULL, NULL},
+    {"actor_id", "ii:i", call_actor_id},           {"message_from", "ii:i", call_message_from},
+    {"message_kind", ":i", call_message_kind},     {"reply", "ii:i", call_reply},
+    {"reply_later", ":I", call_reply_later},       {"reply_to", "Iiii:i", call_reply_to},
+    {"actor_send", "iiii:i", call_actor_send},     {"actor_watch", "iii:i", call_actor_watch},
+    {"actor_unwatch", "ii:i", call_actor_unwatch}, {"actor_spawn", "iiiiii:i", call_actor_spawn},
+    {"actor_fork", "iiii:i", call_actor_fork},     {"actor_timer", "Iii:i", call_actor_timer},
+    {"actor_stop", ":i", call_actor_stop},         {"group_join", "ii:i", call_group_join},
+    {"group_leave", "ii:i", call_group_leave},     {NULL, NULL, NULL},
 };

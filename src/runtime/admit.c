@@ -177,6 +177,12 @@ static dw_status admit(dw_runtime *runtime, dw__record *record, dw__wish *wish, 
     case DW_EFFECT_JOIN:
     case DW_EFFECT_LEAVE:
         return admit_group_change(runtime, record, wish, err);
+    case DW_EFFECT_UNWATCH:
+        return dw__watch_admit(runtime, record, wish, err);
+    case DW_EFFECT_WATCH: /* what it brings is caused by this */
+        status = check_capability(record, MAY_SEND, "watch", err);
+        status = status == DW_OK ? dw__watch_admit(runtime, record, wish, err) : status;
+        break;
     default:
         status = check_capability(record, DW_MAY_SET_TIMERS, "timer", err);
         if (status == DW_OK &&

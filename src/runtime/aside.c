@@ -130,6 +130,7 @@ static dw_status wait_again(dw_runtime *runtime, const kept_mail *all, const dw_
     mail->from.id = from;
     mail->at_ms = row->message.at_ms;
     mail->row = fresh;
+    mail->kind = row->message.kind;
     dw__arrive(runtime, record, mail);
     return DW_OK;
 }

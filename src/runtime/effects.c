@@ -37,6 +37,7 @@ static dw__ask *copy_ask(const dw__record *record, const dw__asked *effect, dw_e
     asked->number = effect->number;
     asked->ticket = effect->ticket;
     asked->last = effect->last;
+    asked->events = effect->events;
     (void)snprintf(asked->guest, sizeof asked->guest, "%s",
                    effect->guest != NULL ? effect->guest : "");
     if (effect->kind != DW_EFFECT_STOP &&
@@ -246,11 +247,20 @@ static void carry_out(dw_runtime *runtime, dw__record *record, dw__ask *first)
         case DW_EFFECT_LEAVE:
             status = dw__group_leave(runtime, record, asked->guest, &error);
             break;
+        case DW_EFFECT_WATCH:
+            status = dw__watch_set(runtime, record, asked, &error);
+            break;
+        case DW_EFFECT_UNWATCH:
+            dw__watch_clear(runtime, record, asked->actor);
+            break;
         case DW_EFFECT_LATER: /* its message has ended, and is answered by a ticket now */
             break;
         case DW_EFFECT_ANSWER:
             dw__later_answer(runtime, record, asked);
             break;
+        }
+        if (status != DW_OK && (asked->kind == DW_EFFECT_SPAWN || asked->kind == DW_EFFECT_FORK)) {
+            dw__watch_unmade(runtime, record, asked->actor, status, &error);
         }
         if (status != DW_OK) {
             dw__problem(runtime, record->id, &error);
@@ -310,7 +320,10 @@ void dw__end_failed(dw_runtime *runtime, dw__record *record)
     dw_error error;
     (void)dw_fail(&error, DW_E_STATE, "it broke off %u times in a row, and ends", record->failures);
     dw__problem(runtime, record->id, &error);
-    dw__end_actor(runtime, record);
+    const dw_watch_event event =
+        dw__watch_event_of(DW_WATCH_ENDED, DW_WATCH_GAVE_UP, DW_E_STATE, error.message);
+    dw__watch_end(runtime, record, &event);
+    dw__end_actor(runtime, record, &event);
 }
 
 /* The actor broke off. */
@@ -343,6 +356,9 @@ static void settle_in_memory(dw_runtime *runtime, dw__record *record, dw__ask *a
     }
     dw__trace_ended(runtime, record, number, own->code);
     if (broken) {
+        const dw_watch_event event =
+            dw__watch_event_of(DW_WATCH_FAILED, DW_WATCH_FINISHED, own->code, own->message);
+        dw__watch_tell(runtime, record, &event);
         dw__supervise(runtime, record);
     } else {
         record->failures = 0;

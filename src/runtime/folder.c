@@ -219,6 +219,13 @@ static dw_status look_at_group(void *user, const char *tenant, const char *group
                                          how, err);
 }
 
+static dw_status look_at_watch(void *user, const char *watcher, const char *watched,
+                               dw_watch_look *look, dw_error *err)
+{
+    return dw_actor_folder_look_at_watch(((struct dw__folder *)user)->folder, watcher, watched,
+                                         look, err);
+}
+
 static dw_status list_group(void *user, dw_group_list *group, dw_error *err)
 {
     return dw_actor_folder_list_group(((struct dw__folder *)user)->folder, group, err);
@@ -705,9 +712,15 @@ static dw_status note_attempt(void *user, const char *id, dw_attempts *attempts,
 }
 
 static dw_status set_aside(void *user, const char *id, uint64_t number, const dw_attempts *why,
-                           dw_error *err)
+                           dw_ending *ending, dw_error *err)
 {
-    return dw_actor_folder_set_aside(((struct dw__folder *)user)->folder, id, number, why, err);
+    return dw_actor_folder_set_aside(((struct dw__folder *)user)->folder, id, number, why, ending,
+                                     err);
+}
+
+static dw_status tell_watchers(void *user, const char *id, dw_ending *event, dw_error *err)
+{
+    return dw_actor_folder_tell_watchers(((struct dw__folder *)user)->folder, id, event, err);
 }
 
 static dw_status set_traits(void *user, const char *id, const dw_actor_traits *traits,
@@ -741,9 +754,11 @@ static dw_status retry(void *user, const char *id, uint64_t number, uint64_t *fr
     return dw_actor_folder_retry(((struct dw__folder *)user)->folder, id, number, fresh, err);
 }
 
-static dw_status remove_actors(void *user, const dw_actor_name *names, size_t count, dw_error *err)
+static dw_status remove_actors(void *user, const dw_actor_name *names, size_t count,
+                               dw_ending *ending, dw_error *err)
 {
-    return dw_actor_folder_remove_all(((struct dw__folder *)user)->folder, names, count, err);
+    return dw_actor_folder_remove_all(((struct dw__folder *)user)->folder, names, count, ending,
+                                      err);
 }
 
 static const dw__keeper functions = {.look = look,
@@ -760,6 +775,7 @@ static const dw__keeper functions = {.look = look,
                                      .read_names = read_names,
                                      .look_at_group = look_at_group,
                                      .list_group = list_group,
+                                     .look_at_watch = look_at_watch,
                                      .list_tree = list_tree,
                                      .accept = accept,
                                      .drop = drop,
@@ -781,6 +797,7 @@ static const dw__keeper functions = {.look = look,
                                      .get_attempts = get_attempts,
                                      .note_attempt = note_attempt,
                                      .set_aside = set_aside,
+                                     .tell_watchers = tell_watchers,
                                      .set_traits = set_traits,
                                      .set_name = set_name,
                                      .change_group = change_group,

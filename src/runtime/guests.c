@@ -171,6 +171,8 @@ static dw_status guard(void *user, dw_actor *actor, dw_message *message, dw_erro
     dw__wish wish = {.kind = message->kind,
                      .bytes = message->bytes,
                      .made = dw_actor_asked_to_make(actor),
+                     .watched = dw_actor_asked_to_watch(actor),
+                     .own = dw_actor_asked_for(actor, message->actor),
                      .cause = &current->cause,
                      .caused = current->caused};
     if (message->kind == 0) {
@@ -183,6 +185,10 @@ static dw_status guard(void *user, dw_actor *actor, dw_message *message, dw_erro
     dw_status status = dw__admit(own->host->runtime, own->record, &wish, err);
     message->cause = wish.new_cause;
     message->caused = wish.new_caused;
+    if (status == DW_OK && (wish.kind == DW_EFFECT_WATCH || wish.kind == DW_EFFECT_UNWATCH)) {
+        dw__id_text(message->actor, wish.found); /* as the name is now */
+        message->guest[0] = '\0';
+    }
     return status;
 }
 
@@ -425,8 +431,9 @@ static dw_status receive(void *user, void *of, dw__record *record, const dw__del
         char from[DW_ACTOR_ID_CHARS + 1];
         dw__sender_text(from, &delivery->from);
         dw_status status =
-            dw_actor_send_at(own->actor, delivery->from.is_actor ? from : NULL, delivery->content,
-                             delivery->bytes, delivery->at_ms, err);
+            (delivery->kind == DW_MESSAGE_WATCH ? dw_actor_notify : dw_actor_send_at)(
+                own->actor, delivery->from.is_actor ? from : NULL, delivery->content,
+                delivery->bytes, delivery->at_ms, err);
         if (status != DW_OK) {
             return status;
         }
@@ -475,7 +482,8 @@ static bool effect_at(void *user, void *of, size_t index, dw__asked *asked)
                          .message = effect.message,
                          .bytes = effect.message_bytes,
                          .ticket = effect.ticket,
-                         .last = effect.last};
+                         .last = effect.last,
+                         .events = effect.events};
     dw_actor_effect_cause(own->actor, effect.number, &asked->cause, &asked->caused);
     return true;
 }

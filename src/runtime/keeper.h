@@ -73,6 +73,8 @@ typedef struct dw__turn {
     dw_actor_traits traits; /* likewise */
     dw_message *given_up;   /* owned */
     dw_own_aside own_aside;
+    dw_ending ending;       /* who was told of it, or that it broke off */
+    dw_ending aside_ending; /* that its message was set aside */
     dw_attempts why;
     char name[DW_NAME_MAX + 1]; /* of one that is made; "": none */
     dw_actor_counts counts;     /* the actor's, once this is committed; or with its failure */
@@ -138,6 +140,8 @@ typedef struct dw__keeper {
     dw_status (*look_at_group)(void *user, const char *tenant, const char *group, const char *id,
                                dw_group_look *look, dw_error *err);
     dw_status (*list_group)(void *user, dw_group_list *list, dw_error *err);
+    dw_status (*look_at_watch)(void *user, const char *watcher, const char *watched,
+                               dw_watch_look *look, dw_error *err);
     /* The same, and all below it. */
     dw_status (*list_tree)(void *user, const char *id, dw_actor_name **names, size_t *count,
                            dw_error *err);
@@ -183,8 +187,10 @@ typedef struct dw__keeper {
                               dw_attempts *attempts, dw_error *err);
     dw_status (*note_attempt)(void *user, const char *id, dw_attempts *attempts, const char *reason,
                               dw_error *err);
+    /* With those that watch it told. */
     dw_status (*set_aside)(void *user, const char *id, uint64_t number, const dw_attempts *why,
-                           dw_error *err);
+                           dw_ending *ending, dw_error *err);
+    dw_status (*tell_watchers)(void *user, const char *id, dw_ending *event, dw_error *err);
     dw_status (*set_traits)(void *user, const char *id, const dw_actor_traits *traits,
                             dw_error *err);
     dw_status (*set_name)(void *user, const char *id, const char *name, dw_error *err);
@@ -193,7 +199,8 @@ typedef struct dw__keeper {
     dw_status (*drop_aside)(void *user, const char *id, uint64_t number, dw_error *err);
     /* `*fresh`: its number then. */
     dw_status (*retry)(void *user, const char *id, uint64_t number, uint64_t *fresh, dw_error *err);
-    dw_status (*remove)(void *user, const dw_actor_name *names, size_t count, dw_error *err);
+    dw_status (*remove)(void *user, const dw_actor_name *names, size_t count, dw_ending *ending,
+                        dw_error *err);
     dw_status (*check_bytes)(void *user, dw_error *err);
 } dw__keeper;
 

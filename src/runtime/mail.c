@@ -383,6 +383,9 @@ void dw__mail_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail, co
     }
     runtime->counts.ended++;
     runtime->counts.failed++;
+    const dw_watch_event event =
+        dw__watch_event_of(DW_WATCH_SET_ASIDE, DW_WATCH_FINISHED, error->code, error->message);
+    dw__watch_tell(runtime, record, &event);
     dw__mailbox_put(&record->aside, mail);
     dw__happened(runtime, record,
                  &(dw__happening){.kind = DW_EVENT_SET_ASIDE,

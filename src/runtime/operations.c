@@ -98,6 +98,15 @@ void dw__begin_own(dw_runtime *runtime, dw__record *record, void (*work)(dw__ope
     dw__submit(runtime, own);
 }
 
+/* It never was. */
+static void end_unmade(dw_runtime *runtime, dw__record *record, const dw_error *why)
+{
+    const dw_watch_event event =
+        dw__watch_event_of(DW_WATCH_NOT_MADE, DW_WATCH_FINISHED, why->code, why->message);
+    dw__watch_end(runtime, record, &event);
+    dw__stop(runtime, record);
+}
+
 void dw__end_operations(dw_runtime *runtime, dw__record *record, const dw_error *error)
 {
     while (record->operations != NULL) {
@@ -110,7 +119,7 @@ void dw__end_operations(dw_runtime *runtime, dw__record *record, const dw_error 
         if (child != NULL) {
             child->ends_in_folder = runtime->keeper != NULL;
             if (!child->stopping) {
-                dw__stop(runtime, child);
+                end_unmade(runtime, child, error);
             }
             dw__bury(runtime, child);
         }
@@ -183,7 +192,7 @@ static void spawn_finish(dw__operation *operation)
         if (operation->effect) {
             dw__problem(runtime, record->made_by.id, &operation->error);
         }
-        dw__stop(runtime, record);
+        end_unmade(runtime, record, &operation->error);
     }
     if (record->made != NULL) {
         record->made->error = operation->error;
@@ -247,6 +256,9 @@ static void restart_finish(dw__operation *operation)
     }
     dw__problem(runtime, record->id, &operation->error);
     if (operation->error.code != DW_E_MEMORY && operation->error.code != DW_E_IO) {
+        const dw_watch_event event = dw__watch_event_of(
+            DW_WATCH_ENDED, DW_WATCH_GAVE_UP, operation->error.code, operation->error.message);
+        dw__watch_end(runtime, record, &event);
         dw__stop(runtime, record); /* it would be the same the next time */
         dw__bury(runtime, record);
         return;
@@ -310,7 +322,7 @@ void dw__fork_finish(dw__operation *operation)
     }
     child->ends_in_folder = runtime->keeper != NULL;
     if (operation->error.code != DW_OK && !child->stopping) {
-        dw__stop(runtime, child);
+        end_unmade(runtime, child, &operation->error);
     }
     dw__rest(runtime, child);
     dw__operation_end(runtime, operation);

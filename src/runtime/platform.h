@@ -29,6 +29,7 @@ typedef struct dw__asked {
     uint64_t caused;
     uint64_t ticket; /* of DW_EFFECT_LATER, DW_EFFECT_ANSWER */
     bool last;       /* of DW_EFFECT_ANSWER */
+    uint32_t events; /* of DW_EFFECT_WATCH */
 } dw__asked;
 
 /* A message for a body; borrowed for the call. */
@@ -39,6 +40,7 @@ typedef struct dw__delivery {
     uint64_t cause;
     uint64_t caused;
     uint64_t at_ms; /* when it was accepted; 0: it is not known */
+    int32_t kind;   /* DW_MESSAGE_* */
 } dw__delivery;
 
 /* What an actor asks for while it works, before it is granted. */
@@ -51,6 +53,9 @@ typedef struct dw__wish {
     uint64_t timer_ms; /* when it is due */
     size_t bytes;
     size_t made;     /* spawns and forks that it was granted for this message before */
+    size_t watched;  /* watches, likewise */
+    bool own;        /* of a watch: `actor` is one of the former */
+    uint64_t found;  /* granted: whom `to` names */
     uint64_t *cause; /* of the message under way; set where it was 0 */
     uint64_t caused;
     uint64_t new_cause; /* granted: for the wish */

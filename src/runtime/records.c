@@ -565,6 +565,7 @@ void dw__tenant_free(dw__tenant *tenant)
     free_names(tenant->models, tenant->model_count);
     free_names(tenant->tools, tenant->tool_count);
     dw__folders_unref(tenant->folders);
+    dw__ended_free(tenant->ended);
     dw_free(tenant);
 }
 

@@ -36,6 +36,7 @@ static dw_status read_one(const dw_runtime *runtime, const char *id, const dw_ma
         (*mail)->cause = message->cause;
         (*mail)->caused = message->caused;
         (*mail)->at_ms = message->at_ms;
+        (*mail)->kind = message->kind;
         (*mail)->attempts = row->attempts;
         (*mail)->row = message->number;
         (void)snprintf((*mail)->error.message, sizeof(*mail)->error.message, "%s", row->reason);

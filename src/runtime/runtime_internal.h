@@ -73,6 +73,7 @@ typedef struct dw__mail {
     uint64_t cause; /* as of dw_message, as the next two */
     uint64_t caused;
     uint64_t at_ms;
+    int32_t kind; /* DW_MESSAGE_* */
     uint32_t attempts;
     bool awaited;  /* a request: somebody is to be told of its end */
     bool working;  /* it is its actor's current one */
@@ -199,8 +200,9 @@ typedef struct dw__tenant {
     dw__sums sums;
     bool own_prefixes;
     bool public_prefixes;
-    dw__folders *folders; /* NULL: none */
-    dw__work_queue work;  /* guarded by the host's work_lock */
+    dw__folders *folders;    /* NULL: none */
+    struct dw__ended *ended; /* NULL: none is remembered (watches.c) */
+    dw__work_queue work;     /* guarded by the host's work_lock */
     dw_durability durability;
     uint32_t durability_s;
     uint32_t park_idle_s;
@@ -227,8 +229,9 @@ typedef struct dw__ask {
     dw_effect_kind kind;
     uint64_t actor;
     uint64_t number; /* of the actor's effects */
-    uint64_t ticket; /* as of dw__asked, as the next */
+    uint64_t ticket; /* as of dw__asked, as the next two */
     bool last;
+    uint32_t events;
     dw__mail *mail;
     char guest[DW__GUEST_NAME_MAX + 1];
     /* Of an actor that lives in a folder: */
@@ -280,7 +283,9 @@ typedef struct dw__record {
     dw__named *name;           /* NULL: it has none */
     struct dw__member *groups; /* that it is in */
     size_t group_count;
-    bool names_known;      /* both are as they are; false: it comes into memory */
+    struct dw__watch *watches;  /* in memory alone (watches.c) */
+    struct dw__watch *watchers; /* of it */
+    bool names_known;           /* both are as they are; false: it comes into memory */
     uint64_t names_number; /* of the last change of them that was seen; of runtime->names_number */
     void *seed;
     void *body;
@@ -671,31 +676,6 @@ void dw__mail_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail,
 /* The alarm of its timeout_ms, which is reserved. */
 void dw__set_timeout(dw_runtime *runtime, dw__mail *mail);
 
-/* ---- later.c ---- */
-
-/* The message under way takes a ticket, if it is among what was asked for: its end is not told with
- * it. */
-void dw__later_note(dw__record *record, const dw__ask *asked);
-bool dw__answers_later(const dw__ask *asked);
-/* A message with a ticket is done: its sender waits on. Takes the mail. */
-void dw__later_begin(dw_runtime *runtime, dw__record *record, dw__mail *mail);
-/* What the actor answers by a ticket; nothing where nobody waits. May take asked->mail. Behind
- * dw__later_begin, where it is the ticket of the message under way. */
-void dw__later_answer(dw_runtime *runtime, dw__record *record, dw__ask *asked);
-/* If the record is stopping: who began to wait for its answers meanwhile waits for nothing. */
-void dw__later_cut(dw_runtime *runtime, dw__record *record);
-/* The runtime is closing: who takes nothing for now is asked once more, and then no more. */
-void dw__later_close(dw_runtime *runtime);
-/* The one of that number ends so, and is told what is due of it before where that is DW_OK. false:
- * there is none. */
-bool dw__later_end(dw_runtime *runtime, dw__record *record, uint64_t number, const dw_error *error);
-void dw__later_end_all(dw_runtime *runtime, dw__record *record, const dw_error *error);
-/* Tell its pieces; without the lock before, with it afterwards. */
-void dw__later_tell(dw_runtime *runtime, dw__mail *mail);
-void dw__later_settle(dw_runtime *runtime, dw__mail *mail);
-/* What a mail has of this, which is about to be freed. */
-void dw__later_release(dw_runtime *runtime, dw__mail *mail);
-
 /* ---- effects.c ---- */
 
 void dw__free_asks(dw__ask *asked);
@@ -751,7 +731,7 @@ void dw__write(dw_runtime *runtime, dw__record *record);
 /* Whether it is to be written before anything else. */
 bool dw__wants_write(const dw_runtime *runtime, const dw__record *record);
 /* It ends, by itself or by who looks after it: the folder is told first. */
-void dw__end_actor(dw_runtime *runtime, dw__record *record);
+void dw__end_actor(dw_runtime *runtime, dw__record *record, const dw_watch_event *how);
 void dw__ring_keep(dw_runtime *runtime, dw__alarm *alarm);
 /* What waits inside has failed too often. */
 bool dw__gives_up(const dw_runtime *runtime, const dw__record *record);
@@ -982,7 +962,9 @@ bool dw__id_parse(const char *text, uint64_t *id);
 void dw__id_text(char text[DW_ACTOR_ID_CHARS + 1], uint64_t id);
 void dw__sender_text(char text[DW_ACTOR_ID_CHARS + 1], const dw__sender *sender);
 
+#include "runtime/later.h"
 #include "runtime/names.h"
 #include "runtime/sums.h"
+#include "runtime/watches.h"
 
 #endif

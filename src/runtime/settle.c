@@ -27,11 +27,14 @@ void dw__turn_reset(dw_runtime *runtime, dw__record *record)
     dw__turn *turn = record->turn;
     *turn = (dw__turn){.landing = {.runtime = runtime}, .record = record, .kept = record->kept};
     dw__id_text(turn->folder.id, record->id);
+    dw__notices_begin(runtime, &turn->folder.notices);
 }
 
 /* What it has allocated. */
 static void release(dw__turn *turn)
 {
+    dw_notices_release(&turn->folder.notices);
+    dw_free(turn->folder.watches);
     dw__free_asks(turn->asks);
     dw_free(turn->folder.sent);
     dw_free(turn->folder.made);
@@ -42,6 +45,7 @@ static void release(dw__turn *turn)
     turn->folder.sent = NULL;
     turn->folder.made = NULL;
     turn->folder.changes = NULL;
+    turn->folder.watches = NULL;
     turn->descent = NULL;
     turn->given_up = NULL;
 }
@@ -142,6 +146,12 @@ static void carry_out(dw_runtime *runtime, dw__record *record)
             tell_refused(runtime, record, change->status, &change->problem);
         }
     }
+    for (size_t i = 0; i < turn->folder.watch_count; i++) {
+        const dw_watch_change *change = &turn->folder.watches[i];
+        if (change->kind == DW_WATCH_SET && change->status != DW_OK) {
+            tell_refused(runtime, record, change->status, &change->problem);
+        }
+    }
     for (dw__ask *asked = turn->asks; asked != NULL; asked = asked->next) {
         const dw_sent *sent = asked->sent > 0 ? &turn->folder.sent[asked->sent - 1] : NULL;
         if (sent != NULL && sent->status != DW_OK) {
@@ -158,6 +168,7 @@ static void carry_out(dw_runtime *runtime, dw__record *record)
             dw__rest(runtime, asked->child);
         }
     }
+    dw__notices_arrive(runtime, &turn->folder.notices);
 }
 
 /* Behind the end of its message, whose own ticket may be among those that are answered. */
@@ -301,8 +312,29 @@ static void note_failure(dw_runtime *runtime, dw__record *record, uint32_t befor
                                     NULL);
     }
     if (turn->row != 0 && (turn->refused || attempts.count >= record->limits->attempts)) {
-        turn->aside =
-            keeper->set_aside(keeper->user, turn->folder.id, turn->row, &attempts, NULL) == DW_OK;
+        dw__ending_begin(runtime, &turn->aside_ending,
+                         dw__watch_event_of(DW_WATCH_SET_ASIDE, DW_WATCH_FINISHED, turn->own.code,
+                                            attempts.reason));
+        turn->aside = keeper->set_aside(keeper->user, turn->folder.id, turn->row, &attempts,
+                                        &turn->aside_ending, NULL) == DW_OK;
+    }
+}
+
+/* Before it is noted: should the process end between the two, the message is tried again, and
+ * nobody watches any more. */
+static void tell_broken(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__turn *turn = operation->record->turn;
+    dw_error problem;
+    dw__ending_begin(
+        runtime, &turn->ending,
+        dw__watch_event_of(DW_WATCH_FAILED, DW_WATCH_FINISHED, turn->own.code, turn->own.message));
+    if (runtime->keeper->tell_watchers(runtime->keeper->user, turn->folder.id, &turn->ending,
+                                       &problem) != DW_OK) {
+        dw__enter(runtime);
+        dw__problem(runtime, operation->record->id, &problem);
+        dw__leave(runtime, false);
     }
 }
 
@@ -319,6 +351,9 @@ static void failure_work(dw__operation *operation)
     }
     for (dw__ask *asked = turn->asks; asked != NULL; asked = asked->next) {
         dw__unmake(runtime, asked);
+    }
+    if (turn->has_message && !turn->leaves && turn->broken && !turn->undone) {
+        tell_broken(operation);
     }
     if (turn->has_message && !turn->leaves) {
         if (mail != NULL && mail->awaited) {
@@ -450,6 +485,8 @@ static void failure_finish(dw__operation *operation)
         dw__trace_ended(runtime, record, mail != NULL ? mail->number : 0, turn->own.code);
     }
     record->current = NULL;
+    dw__notices_arrive(runtime, &turn->ending.notices);
+    dw__notices_arrive(runtime, &turn->aside_ending.notices);
     if (mail != NULL) {
         end_failed(runtime, record, mail);
     } else if (!turn->leaves) {
@@ -666,13 +703,15 @@ static void remove_work(dw__operation *operation)
     const dw__keeper *keeper = operation->runtime->keeper;
     dw_actor_name name;
     dw__id_text(name.id, operation->record->id);
-    operation->error.code = keeper->remove(keeper->user, &name, 1, &operation->error);
+    operation->error.code =
+        keeper->remove(keeper->user, &name, 1, &operation->record->turn->ending, &operation->error);
 }
 
 static void remove_finish(dw__operation *operation)
 {
     dw_runtime *runtime = operation->runtime;
     dw__record *record = operation->record;
+    dw__notices_arrive(runtime, &record->turn->ending.notices);
     if (operation->error.code != DW_OK && !record->stopping) { /* it lives on */
         dw__problem(runtime, record->id, &operation->error);
         record->turn->own = operation->error;
@@ -686,7 +725,7 @@ static void remove_finish(dw__operation *operation)
     dw__rest(runtime, record);
 }
 
-void dw__end_actor(dw_runtime *runtime, dw__record *record)
+void dw__end_actor(dw_runtime *runtime, dw__record *record, const dw_watch_event *how)
 {
     if (runtime->keeper == NULL) {
         dw__set_state(runtime, record, DW__RESTING);
@@ -694,6 +733,7 @@ void dw__end_actor(dw_runtime *runtime, dw__record *record)
         return;
     }
     dw__set_state(runtime, record, DW__BUSY);
+    dw__ending_begin(runtime, &record->turn->ending, *how);
     dw__begin_own(runtime, record, remove_work, remove_finish);
 }
 

@@ -8,6 +8,8 @@
 
 #define LISTED 1024u /* actors at a time */
 
+static const dw_watch_event was_stopped = {.kind = DW_WATCH_ENDED, .why = DW_WATCH_STOPPED};
+
 /* ---- one record ------------------------------------------------------------------------------ */
 
 static void bury_work(dw__operation *operation)
@@ -18,7 +20,9 @@ static void bury_work(dw__operation *operation)
     if (record->removes && !record->ends_in_folder) {
         dw_actor_name name;
         dw__id_text(name.id, record->id);
-        operation->error.code = keeper->remove(keeper->user, &name, 1, &operation->error);
+        dw__ending_begin(operation->runtime, &record->turn->ending, was_stopped);
+        operation->error.code =
+            keeper->remove(keeper->user, &name, 1, &record->turn->ending, &operation->error);
     }
     platform->destroy(platform->user, record->body);
     record->body = NULL;
@@ -37,6 +41,9 @@ static void bury_finish(dw__operation *operation)
     dw_runtime *runtime = operation->runtime;
     if (operation->error.code != DW_OK) { /* it is there when the folder is opened next */
         dw__problem(runtime, operation->record->id, &operation->error);
+    }
+    if (operation->record->turn != NULL) {
+        dw__notices_arrive(runtime, &operation->record->turn->ending.notices);
     }
     dw__record_free(runtime, operation->record);
     if (runtime->record_count == 0) {
@@ -83,6 +90,8 @@ void dw__stop(dw_runtime *runtime, dw__record *record)
     dw__id_text(id, record->id);
     (void)dw_fail(&error, DW_E_CANCELLED, "actor %s was stopped", id);
     record->removes = record->in_folder && !record->ends_in_folder;
+    const dw_watch_event finished = {.kind = DW_WATCH_ENDED, .why = DW_WATCH_FINISHED};
+    dw__watch_end(runtime, record, record->ends ? &finished : &was_stopped);
     dw__part(runtime, record, &error, true);
     if (is_idle(record)) {
         dw__bury(runtime, record);
@@ -164,6 +173,7 @@ static void take_leave(dw_runtime *runtime, const dw_actor_row *rows, size_t cou
 static dw_status remove_some(dw_runtime *runtime, const dw_actor_name *names, size_t count,
                              uint64_t *stopped, dw_error *err)
 {
+    dw_ending ending = {.event = was_stopped};
     const dw__keeper *keeper = runtime->keeper;
     dw_actor_row *rows = dw_alloc(count, sizeof *rows);
     size_t found = 0;
@@ -176,14 +186,16 @@ static dw_status remove_some(dw_runtime *runtime, const dw_actor_name *names, si
         status = status == DW_E_NOT_FOUND ? DW_OK : status;
     }
     if (status == DW_OK && found > 0) {
+        dw__ending_begin(runtime, &ending, was_stopped);
         dw__lock_scope scope = dw__unlock(runtime);
-        status = keeper->remove(keeper->user, names, count, err);
+        status = keeper->remove(keeper->user, names, count, &ending, err);
         dw__lock_again(runtime, scope);
     }
     if (status == DW_OK) {
         take_leave(runtime, rows, found);
         *stopped += found;
     }
+    dw__notices_arrive(runtime, &ending.notices);
     dw_free(rows);
     return status;
 }

@@ -396,7 +396,8 @@ static void start(dw_runtime *runtime, dw__record *record)
                                   .bytes = mail->bytes,
                                   .cause = mail->cause,
                                   .caused = mail->caused,
-                                  .at_ms = mail->at_ms};
+                                  .at_ms = mail->at_ms,
+                                  .kind = mail->kind};
     }
     if (status == DW_OK) {
         status = platform->receive(platform->user, record->body, record,

@@ -25,8 +25,10 @@ static dw_status reserve(dw__turn *turn, dw_error *err)
     folder->sent = dw_alloc(count, sizeof *folder->sent);
     folder->made = makes > 0 ? dw_alloc(makes, sizeof *folder->made) : NULL;
     folder->changes = changes > 0 ? dw_alloc(changes, sizeof *folder->changes) : NULL;
+    folder->watches = dw_alloc(count, sizeof *folder->watches);
     turn->descent = makes > 0 ? dw_alloc(1, sizeof *turn->descent) : NULL;
-    return folder->sent != NULL && (changes == 0 || folder->changes != NULL) &&
+    return folder->sent != NULL && folder->watches != NULL &&
+                   (changes == 0 || folder->changes != NULL) &&
                    (makes == 0 || (folder->made != NULL && turn->descent != NULL))
                ? DW_OK
                : dw_fail(err, DW_E_MEMORY, "no memory for %zu effects", count);
@@ -198,6 +200,9 @@ static dw_status prepare(dw_runtime *runtime, dw__record *record, dw__ask *asked
         prepare_change(runtime, turn, asked);
         return DW_OK;
     }
+    if (asked->kind == DW_EFFECT_WATCH || asked->kind == DW_EFFECT_UNWATCH) {
+        return dw__watch_prepare(runtime, record, asked, err);
+    }
     dw_sent *sent = &turn->folder.sent[turn->folder.sent_count++];
     asked->sent = turn->folder.sent_count;
     *sent = (dw_sent){.message = {.effect = asked->number,
@@ -231,6 +236,9 @@ static dw_status prepare(dw_runtime *runtime, dw__record *record, dw__ask *asked
     }
     sent->skip = status != DW_OK;
     sent->status = status;
+    if (status != DW_OK && asked->kind != DW_EFFECT_SEND) {
+        dw__watch_prepare_unmade(turn, asked, status, &sent->problem);
+    }
     return DW_OK;
 }
 

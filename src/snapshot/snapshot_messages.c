@@ -25,6 +25,10 @@ bool dw__messages_describe(const dw_mailbox *mailbox, json_t *to)
         if (message->at_ms != 0 && !dw__json_put(entry, "at", dw__json_number(message->at_ms))) {
             return false;
         }
+        if (message->events != 0 &&
+            !dw__json_put(entry, "events", dw__json_number(message->events))) {
+            return false;
+        }
         if (message->ticket != 0 &&
             (!dw__json_put(entry, "ticket", dw__json_number(message->ticket)) ||
              !dw__json_put(entry, "last", json_boolean(message->last)))) {
@@ -111,6 +115,18 @@ static dw_status read_ticket(const json_t *entry, dw_message *message, dw_error 
     return status;
 }
 
+/* Of one that is to be watched. */
+static dw_status read_events(const json_t *entry, dw_message *message, dw_error *err)
+{
+    uint64_t events = 0;
+    if (json_object_get(entry, "events") == NULL) {
+        return DW_OK;
+    }
+    dw_status status = dw__json_whole(entry, "messages", "events", UINT32_MAX, &events, err);
+    message->events = (uint32_t)events;
+    return status;
+}
+
 static dw_status read_message(const json_t *entry, messages *from, size_t bytes_max,
                               dw_message **message, dw_error *err)
 {
@@ -129,7 +145,7 @@ static dw_status read_message(const json_t *entry, messages *from, size_t bytes_
     if (status != DW_OK) {
         return status;
     }
-    status = dw__json_whole(entry, "messages", "kind", DW_EFFECT_ANSWER, &kind, err);
+    status = dw__json_whole(entry, "messages", "kind", DW_EFFECT_UNWATCH, &kind, err);
     if (status != DW_OK) {
         return status;
     }
@@ -162,6 +178,9 @@ static dw_status read_message(const json_t *entry, messages *from, size_t bytes_
     status = read_ticket(entry, *message, err);
     if (status == DW_OK) {
         status = read_time(entry, *message, err);
+    }
+    if (status == DW_OK) {
+        status = read_events(entry, *message, err);
     }
     if (status != DW_OK) {
         dw_free(*message);

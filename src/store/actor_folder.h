@@ -77,10 +77,12 @@ dw_status dw_actor_folder_find(dw_actor_folder *folder, const char *start, dw_ac
                                dw_error *err);
 /* Whether it is there; false: also where that cannot be read. */
 bool dw_actor_folder_has(dw_actor_folder *folder, const char *id);
-/* Remove actors, all or none, with what waits for them. Their files go afterwards; what is left of
- * them, after a kill say, goes at the next opening. Errors: DW_E_IO, DW_E_MEMORY. */
+/* Remove actors, all or none, with what waits for them; those that watch one of them, and are not
+ * among them, are told. Their files go afterwards; what is left of them, after a kill say, goes at
+ * the next opening. Errors: DW_E_IO, DW_E_MEMORY. */
+struct dw_ending;
 dw_status dw_actor_folder_remove_all(dw_actor_folder *folder, const dw_actor_name *names,
-                                     size_t count, dw_error *err);
+                                     size_t count, struct dw_ending *ending, dw_error *err);
 
 /* What an actor was granted, and how it is run. */
 typedef struct dw_actor_traits {
@@ -342,6 +344,7 @@ typedef struct dw_message_row {
     uint64_t at_ms;                   /* when it was accepted, as its actor's clock is to have it;
                                          0: it is not known */
     bool aside;                       /* it was given up, and waits for its actor's owner */
+    int32_t kind;                     /* DW_MESSAGE_*, of guest/driftwood_abi.h */
 } dw_message_row;
 
 #define DW_ATTEMPT_REASON_BYTES 248 /* as long as an error's message */
@@ -431,13 +434,106 @@ dw_status dw_actor_folder_get_attempts(dw_actor_folder *folder, const char *id,
  * Errors: DW_E_IO. */
 dw_status dw_actor_folder_note_attempt(dw_actor_folder *folder, const char *id,
                                        dw_attempts *attempts, const char *reason, dw_error *err);
-/* Give a message up: it waits no more, and is kept with `why`. Errors: DW_E_IO. */
+/* Give a message up: it waits no more, and is kept with `why`; those that watch its actor for that
+ * are told (`ending`, below). Errors: DW_E_IO. */
 dw_status dw_actor_folder_set_aside(dw_actor_folder *folder, const char *id, uint64_t number,
-                                    const dw_attempts *why, dw_error *err);
+                                    const dw_attempts *why, struct dw_ending *ending,
+                                    dw_error *err);
 /* Let a message that was set aside wait again, behind all others; `*fresh` (may be NULL) is its
  * number then. Errors: DW_E_IO, DW_E_LIMIT, DW_E_NOT_FOUND. */
 dw_status dw_actor_folder_retry(dw_actor_folder *folder, const char *id, uint64_t number,
                                 uint64_t *fresh, dw_error *err);
+
+/* ---- watches ---- */
+
+/* What became of an actor, as those that watch it are told: once for each time that they ask.
+ * folder_watches.c and src/runtime/watches.c have what is done with it. */
+typedef enum dw_watch_kind {
+    DW_WATCH_ENDED,     /* it is no more */
+    DW_WATCH_FAILED,    /* it broke off in a message */
+    DW_WATCH_SET_ASIDE, /* a message of its was set aside */
+    DW_WATCH_NOT_MADE   /* it was to be made, and never was */
+} dw_watch_kind;
+typedef enum dw_watch_why {
+    DW_WATCH_FINISHED, /* it asked for its end */
+    DW_WATCH_STOPPED,  /* by who looks after it */
+    DW_WATCH_GAVE_UP,  /* it had broken off too often */
+    DW_WATCH_GONE      /* it is not there, and no more is known or told */
+} dw_watch_why;
+typedef struct dw_watch_event {
+    dw_watch_kind kind;
+    dw_watch_why why; /* of DW_WATCH_ENDED */
+    dw_status status; /* DW_OK: none */
+    char reason[DW_ATTEMPT_REASON_BYTES];
+} dw_watch_event;
+
+/* No message of a watch is longer. */
+#define DW_WATCH_MESSAGE_BYTES 1024
+/* What a watcher is told of actor `id`, as JSON; `tells_why`: status and reason, too. Returns its
+ * length. */
+size_t dw_watch_text(char text[DW_WATCH_MESSAGE_BYTES], const char *id, const dw_watch_event *event,
+                     bool tells_why);
+/* Whether a watch that asks for `events` (DW_WATCH_*, of guest/driftwood_abi.h) is told of it. */
+bool dw_watch_wants(uint32_t events, dw_watch_kind kind);
+/* What the message of a watch comes of: what the watch itself did, unless that is a second ago. */
+void dw_watch_cause(uint64_t *cause, uint64_t *caused, uint64_t since_ms, uint64_t now_ms);
+
+/* A message of a watch that a transaction put into an actor's mail. */
+typedef struct dw_notice {
+    char to[DW_ACTOR_ID_CHARS + 1];
+    dw_message_row message;
+    void *memory; /* its content lies behind the first `room` bytes; the caller's to dw_free */
+} dw_notice;
+typedef struct dw_notices {
+    size_t room;     /* set before, as the next */
+    uint64_t now_ms; /* since 1970 */
+    dw_notice *list; /* [count]; to be released */
+    size_t count;
+    size_t capacity;
+} dw_notices;
+void dw_notices_release(dw_notices *notices);
+
+/* How actors end, and who was told of it. */
+typedef struct dw_ending {
+    dw_watch_event event;
+    dw_notices notices;
+} dw_ending;
+
+/* An actor watches another or does so no more; or one that it asked for was not made. */
+typedef enum dw_watch_change_kind {
+    DW_WATCH_SET,
+    DW_WATCH_CLEAR,
+    DW_WATCH_UNMADE
+} dw_watch_change_kind;
+typedef struct dw_watch_change {
+    dw_watch_change_kind kind;
+    char actor[DW_ACTOR_ID_CHARS + 1];
+    uint32_t events; /* of DW_WATCH_SET, as the next four */
+    uint64_t cause;  /* that its message goes on with */
+    uint64_t caused;
+    bool hidden;          /* it may not be watched: as if it were not there */
+    uint64_t watches_max; /* of an actor; as many watch one, and twice as many where that was
+                             granted before */
+    dw_status status;     /* in a turn: what became of it; of DW_WATCH_UNMADE why */
+    dw_error problem;
+} dw_watch_change;
+
+/* How two actors stand to each other. */
+typedef struct dw_watch_look {
+    uint64_t watches;  /* of the first */
+    uint64_t watchers; /* of the second */
+    bool set;          /* the first watches the second */
+    bool ended;        /* the second is no more, and that is remembered: its tenant, its tree */
+    char tenant[DW_TENANT_NAME_MAX + 1];
+    char head[DW_ACTOR_ID_CHARS + 1];
+} dw_watch_look;
+/* Errors: DW_E_IO. */
+dw_status dw_actor_folder_look_at_watch(dw_actor_folder *folder, const char *watcher,
+                                        const char *watched, dw_watch_look *look, dw_error *err);
+/* Those that watch the actor and want to know of such are told, and watch it no more. Errors:
+ * DW_E_IO, DW_E_MEMORY: nobody was. */
+dw_status dw_actor_folder_tell_watchers(dw_actor_folder *folder, const char *id, dw_ending *event,
+                                        dw_error *err);
 
 /* ---- turns ---- */
 
@@ -490,6 +586,9 @@ typedef struct dw_turn {
     size_t sent_count;
     dw_group_change *changes; /* [change_count], likewise; of the actor */
     size_t change_count;
+    dw_watch_change *watches; /* [watch_count], likewise */
+    size_t watch_count;
+    dw_notices notices; /* what those that watch it were told, and itself: set by the commit */
 } dw_turn;
 /* Write it: the work of a piece of the journal whose `user` is the turn. Where the failure is not
  * the disk's or memory's and concerns one message alone it is in that one's `status`. Errors:

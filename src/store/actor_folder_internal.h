@@ -172,6 +172,23 @@ dw_status dw__name_check_free(dw_journal_tx *tx, const char *id, const char *ten
  * that change alone in change->status. */
 dw_status dw__group_take(dw_journal_tx *tx, const char *id, dw_group_change *change, dw_error *err);
 
+/* ---- folder_watches.c; within a transaction ---- */
+
+/* An actor's change of what it watches, with what must fail the transaction in the result, what
+ * concerns that change alone in change->status. */
+dw_status dw__watch_take(dw_journal_tx *tx, const char *id, dw_watch_change *change,
+                         dw_notices *notices, dw_error *err);
+/* Those that watch the actor are told, and watch it no more. */
+dw_status dw__watchers_tell(dw_journal_tx *tx, const char *id, const dw_watch_event *event,
+                            dw_notices *notices, dw_error *err);
+/* The same of one that is about to go; how it ended is remembered. */
+dw_status dw__watchers_end(dw_journal_tx *tx, const char *id, const dw_watch_event *event,
+                           dw_notices *notices, dw_error *err);
+/* Who is told nothing any more: what it watches itself is over. */
+dw_status dw__watchers_drop(dw_journal_tx *tx, const char *id, dw_error *err);
+/* What an earlier run of the same work has told. */
+void dw__notices_clear(dw_notices *notices);
+
 /* ---- folder_turn.c ---- */
 
 dw_status dw__turn_add_actor(dw_journal_tx *tx, const dw_new_actor *made, uint64_t sequence,

@@ -197,6 +197,7 @@ typedef char module_hash[65];
 typedef struct removal {
     const dw_actor_name *names; /* [count] */
     size_t count;
+    dw_ending *ending;
     module_hash *modules; /* [module_count]: what they were of, each once */
     size_t module_count;
     size_t module_capacity;
@@ -231,6 +232,9 @@ static dw_status remove_one(removal *r, dw_journal_tx *tx, const char *id, dw_er
     if (status == DW_OK) {
         status = dw__loose_set(tx, id, true, err);
     }
+    if (status == DW_OK) {
+        status = dw__watchers_end(tx, id, &r->ending->event, &r->ending->notices, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -243,6 +247,10 @@ static dw_status remove_work(void *user, dw_journal_tx *tx, dw_error *err)
 {
     removal *r = user;
     dw_status status = DW_OK;
+    dw__notices_clear(&r->ending->notices);
+    for (size_t i = 0; i < r->count && status == DW_OK; i++) { /* they are told nothing any more */
+        status = dw__watchers_drop(tx, r->names[i].id, err);
+    }
     for (size_t i = 0; i < r->count && status == DW_OK; i++) {
         status = remove_one(r, tx, r->names[i].id, err);
     }
@@ -264,8 +272,12 @@ static dw_status remove_them(dw_actor_folder *folder, removal *r, dw_error *err)
 }
 
 dw_status dw_actor_folder_remove_all(dw_actor_folder *folder, const dw_actor_name *names,
-                                     size_t count, dw_error *err)
+                                     size_t count, dw_ending *ending, dw_error *err)
 {
-    removal r = {.names = names, .count = count};
-    return count > 0 ? remove_them(folder, &r, err) : DW_OK;
+    removal r = {.names = names, .count = count, .ending = ending};
+    dw_status status = count > 0 ? remove_them(folder, &r, err) : DW_OK;
+    if (status != DW_OK) {
+        dw__notices_clear(&ending->notices);
+    }
+    return status;
 }

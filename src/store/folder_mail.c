@@ -46,6 +46,7 @@ dw_status dw__mail_add(dw_journal_tx *tx, const char *id, const dw_message_row *
     dw_query_text(query, why != NULL ? why->reason : "");
     dw_query_blob(query, content, (size_t)message->bytes);
     dw_query_u64(query, message->at_ms);
+    dw_query_i64(query, message->kind);
     return dw_query_run(query, err);
 }
 
@@ -157,6 +158,7 @@ static void take_message(dw_query *query, dw_message_row *message)
     message->aside = dw_query_get_i64(query, 5) != 0;
     message->bytes = (uint64_t)dw_query_get_i64(query, 8);
     message->at_ms = dw_query_get_u64(query, 9);
+    message->kind = (int32_t)dw_query_get_i64(query, 10);
 }
 
 typedef struct mail_list {
@@ -282,6 +284,7 @@ typedef struct mail_change {
     const dw_attempts *why;
     uint64_t fresh;
     const dw_actor_counts *counts; /* NULL: they stay */
+    dw_ending *ending;             /* of one that is set aside */
 } mail_change;
 
 static dw_status drop_work(void *user, dw_journal_tx *tx, dw_error *err)
@@ -335,14 +338,23 @@ static dw_status set_aside_work(void *user, dw_journal_tx *tx, dw_error *err)
     dw_query_i64(query, change->why->count);
     dw_query_text(query, change->why->reason);
     dw_status status = dw_query_run(query, err);
+    dw__notices_clear(&change->ending->notices);
+    if (status == DW_OK && dw_journal_changes(tx) > 0) {
+        status = dw__watchers_tell(tx, change->id, &change->ending->event, &change->ending->notices,
+                                   err);
+    }
     return status == DW_OK ? dw__attempts_drop(tx, change->id, err) : status;
 }
 
 dw_status dw_actor_folder_set_aside(dw_actor_folder *folder, const char *id, uint64_t number,
-                                    const dw_attempts *why, dw_error *err)
+                                    const dw_attempts *why, dw_ending *ending, dw_error *err)
 {
-    mail_change change = {.id = id, .number = number, .why = why};
-    return dw_journal_write(folder->journal, set_aside_work, &change, false, err);
+    mail_change change = {.id = id, .number = number, .why = why, .ending = ending};
+    dw_status status = dw_journal_write(folder->journal, set_aside_work, &change, false, err);
+    if (status != DW_OK) {
+        dw__notices_clear(&ending->notices);
+    }
+    return status;
 }
 
 static dw_status retry_work(void *user, dw_journal_tx *tx, dw_error *err)

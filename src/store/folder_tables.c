@@ -111,7 +111,26 @@ static const char version_5[] =
     "ALTER TABLE message ADD COLUMN at_ms INTEGER NOT NULL DEFAULT -9223372036854775808;"
     "ALTER TABLE attempt ADD COLUMN at_ms INTEGER NOT NULL DEFAULT -9223372036854775808;";
 
-static const char *const upgrades[] = {version_1, version_2, version_3, version_4, version_5};
+/* Who is told of the ends and failures of others: one row an actor that watches and one that is
+ * watched. `ended` has those that ended last, of each tenant (folder_watches.c). What messages of
+ * the runtime's own are is their `kind`. */
+static const char version_6[] =
+    "ALTER TABLE message ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE watch(watcher INTEGER NOT NULL, watched INTEGER NOT NULL,"
+    " events INTEGER NOT NULL, cause INTEGER NOT NULL, caused INTEGER NOT NULL,"
+    " since_ms INTEGER NOT NULL, PRIMARY KEY(watcher, watched)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX watch_of ON watch(watched);"
+    "CREATE TRIGGER watch_actor_gone AFTER DELETE ON actor BEGIN"
+    " DELETE FROM watch WHERE watcher = OLD.id;"
+    " DELETE FROM watch WHERE watched = OLD.id; END;"
+    "CREATE TABLE ended(number INTEGER PRIMARY KEY, actor INTEGER NOT NULL,"
+    " tenant TEXT NOT NULL, head INTEGER NOT NULL, event INTEGER NOT NULL,"
+    " why INTEGER NOT NULL, status INTEGER NOT NULL, reason TEXT NOT NULL) STRICT;"
+    "CREATE UNIQUE INDEX ended_actor ON ended(actor);"
+    "CREATE INDEX ended_tenant ON ended(tenant, number);";
+
+static const char *const upgrades[] = {version_1, version_2, version_3,
+                                       version_4, version_5, version_6};
 
 #define ACTOR_COLUMNS                                                                              \
     "id, parent, depth, head, module, sequence, done, numbered, waiting, aside, inside, timer_ms," \
@@ -119,7 +138,7 @@ static const char *const upgrades[] = {version_1, version_2, version_3, version_
     " name, failures, counters"
 #define SNAPSHOT_COLUMNS "sequence, done, whole, pending, bytes, identity, drops"
 #define MESSAGE_COLUMNS                                                                            \
-    "number, sender, effect, cause, caused, aside, attempts, reason, length(content), at_ms"
+    "number, sender, effect, cause, caused, aside, attempts, reason, length(content), at_ms, kind"
 
 static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_TOTAL] = "SELECT actors, taken_over, former_left FROM total",
@@ -187,7 +206,7 @@ static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_CONTENT] = "SELECT content FROM message WHERE actor = ?1 AND number = ?2",
     [DW__SQL_HAS_MESSAGE] = "SELECT 1 FROM message WHERE actor = ?1 AND number = ?2",
     [DW__SQL_ADD_MESSAGE] =
-        "INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     [DW__SQL_SAME_MESSAGE] =
         "SELECT 1 FROM message WHERE actor = ?1 AND sender = ?2 AND effect = ?3",
     [DW__SQL_DROP_MESSAGE] = "DELETE FROM message WHERE actor = ?1 AND number = ?2",
@@ -212,6 +231,27 @@ static const char *const statements[DW__SQL_COUNT] = {
         "at_ms = excluded.at_ms",
     [DW__SQL_DROP_ATTEMPT] = "DELETE FROM attempt WHERE actor = ?1 AND kind = ?2 AND number = ?3",
     [DW__SQL_DROP_ATTEMPTS] = "DELETE FROM attempt WHERE actor = ?1",
+    [DW__SQL_WATCHERS] =
+        "SELECT w.watcher, w.events, w.cause, w.caused, w.since_ms, a.tenant FROM watch w "
+        "JOIN actor a ON a.id = w.watcher WHERE w.watched = ?1 AND "
+        "(?2 = 0 OR (w.events & ?2) <> 0) ORDER BY w.watcher",
+    [DW__SQL_WATCHED] = "SELECT 1 FROM watch WHERE watched = ?1 AND (events & ?2) <> 0 LIMIT 1",
+    [DW__SQL_WATCH] = "INSERT INTO watch VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET "
+                      "events = excluded.events, cause = excluded.cause, "
+                      "caused = excluded.caused, since_ms = excluded.since_ms",
+    [DW__SQL_UNWATCH] = "DELETE FROM watch WHERE watcher = ?1 AND watched = ?2",
+    [DW__SQL_UNWATCH_ALL] = "DELETE FROM watch WHERE watcher = ?1",
+    [DW__SQL_WATCH_LOOK] = "SELECT (SELECT count(*) FROM watch WHERE watcher = ?1), "
+                           "(SELECT count(*) FROM watch WHERE watched = ?2), "
+                           "EXISTS(SELECT 1 FROM watch WHERE watcher = ?1 AND watched = ?2)",
+    [DW__SQL_ENDED] = "SELECT tenant, head, event, why, status, reason FROM ended "
+                      "WHERE actor = ?1",
+    [DW__SQL_ADD_ENDED] = "INSERT OR REPLACE INTO ended(actor, tenant, head, event, why, status, "
+                          "reason) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [DW__SQL_PRUNE_ENDED] =
+        "DELETE FROM ended WHERE tenant = ?1 AND (SELECT max(number) FROM ended) % 64 = 0 AND "
+        "number <= (SELECT number FROM ended WHERE tenant = ?1 ORDER BY number DESC "
+        "LIMIT 1 OFFSET ?2)",
     [DW__SQL_LOOSE] = "SELECT actor FROM loose ORDER BY actor",
     [DW__SQL_ADD_LOOSE] = "INSERT OR IGNORE INTO loose VALUES(?1)",
     [DW__SQL_DROP_LOOSE] = "DELETE FROM loose WHERE actor = ?1",

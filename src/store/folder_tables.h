@@ -74,6 +74,16 @@ typedef enum dw__folder_statement {
     DW__SQL_COUNT_ATTEMPT,
     DW__SQL_DROP_ATTEMPT,
     DW__SQL_DROP_ATTEMPTS,
+    /* watches */
+    DW__SQL_WATCHERS,
+    DW__SQL_WATCHED,
+    DW__SQL_WATCH,
+    DW__SQL_UNWATCH,
+    DW__SQL_UNWATCH_ALL,
+    DW__SQL_WATCH_LOOK,
+    DW__SQL_ENDED,
+    DW__SQL_ADD_ENDED,
+    DW__SQL_PRUNE_ENDED,
     /* files that no row may name */
     DW__SQL_LOOSE,
     DW__SQL_ADD_LOOSE,

@@ -64,6 +64,14 @@ static dw_status put_aside(dw_journal_tx *tx, const dw_turn *turn, dw_error *err
                            : status;
 }
 
+static dw_status give_aside(dw_journal_tx *tx, dw_turn *turn, dw_error *err)
+{
+    dw_watch_event event = {.kind = DW_WATCH_SET_ASIDE};
+    dw_status status = put_aside(tx, turn, err);
+    (void)snprintf(event.reason, sizeof event.reason, "%s", turn->aside->why->reason);
+    return status == DW_OK ? dw__watchers_tell(tx, turn->id, &event, &turn->notices, err) : status;
+}
+
 dw_status dw__turn_add_actor(dw_journal_tx *tx, const dw_new_actor *made, uint64_t sequence,
                              uint64_t done, dw_error *err)
 {
@@ -150,8 +158,11 @@ static dw_status settle(dw_journal_tx *tx, dw_turn *turn, dw_error *err)
         return dw__kept_add(tx, turn->id, turn->keeps, turn->snapshot.done, err);
     }
     if (turn->ends) {
+        static const dw_watch_event event = {.kind = DW_WATCH_ENDED, .why = DW_WATCH_FINISHED};
         dw_status status = read_module(tx, turn, err);
         status = status == DW_OK ? dw__loose_set(tx, turn->id, true, err) : status;
+        status =
+            status == DW_OK ? dw__watchers_end(tx, turn->id, &event, &turn->notices, err) : status;
         return status == DW_OK ? run_for(tx, DW__SQL_DROP_ACTOR, turn->id, err) : status;
     }
     return DW_OK;
@@ -162,6 +173,7 @@ dw_status dw_actor_folder_commit_work(void *user, dw_journal_tx *tx, dw_error *e
     dw_turn *turn = user;
     dw_actor_row row;
     dw_status status = DW_OK;
+    dw__notices_clear(&turn->notices);
     if (turn->has_state) {
         status = dw__row_read(tx, turn->id, &row, NULL, err);
         status = status == DW_OK ? write_state(tx, turn, err) : status;
@@ -173,7 +185,7 @@ dw_status dw_actor_folder_commit_work(void *user, dw_journal_tx *tx, dw_error *e
         status = dw__mail_drop(tx, turn->id, turn->done[i], err);
     }
     if (status == DW_OK && turn->aside != NULL) {
-        status = put_aside(tx, turn, err);
+        status = give_aside(tx, turn, err);
     }
     for (size_t i = 0; i < turn->made_count && status == DW_OK; i++) {
         status = add_made(tx, &turn->made[i], err);
@@ -183,6 +195,9 @@ dw_status dw_actor_folder_commit_work(void *user, dw_journal_tx *tx, dw_error *e
     }
     for (size_t i = 0; i < turn->change_count && status == DW_OK; i++) {
         status = dw__group_take(tx, turn->id, &turn->changes[i], err);
+    }
+    for (size_t i = 0; i < turn->watch_count && status == DW_OK; i++) {
+        status = dw__watch_take(tx, turn->id, &turn->watches[i], &turn->notices, err);
     }
     return status == DW_OK && turn->has_state ? settle(tx, turn, err) : status;
 }

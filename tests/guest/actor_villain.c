@@ -58,6 +58,9 @@ static void bad_pointers(void)
         (void)dw_reply(place, 0xffffffffu);
         (void)dw_actor_send(place, 16, place, 0x7fffffff);
         (void)dw_actor_spawn(place, 0xffffffffu, place, 1, place, 17);
+        (void)dw_actor_watch(place, 16, places[i]);
+        (void)dw_actor_watch(place, 0xffffffffu, 3);
+        (void)dw_actor_unwatch(place, 16);
         (void)dw_forward((int32_t)places[i], place, 0xffffffffu, place);
         (void)dw_tokenize((int32_t)places[i], place, 0xffffffffu, place, 0xffffffffu, 0);
     }
@@ -81,6 +84,13 @@ static int32_t ask(char what)
             (void)dw_actor_spawn(NULL, 0, "n", 1, id, sizeof id);
         }
         return 0;
+    case 'v': /* ever more that break off, of which it wants to be told */
+        for (int i = 0; i < 100; i++) {
+            (void)dw_actor_watch(id, sizeof id - 1, 3); /* the last one's */
+            (void)dw_actor_spawn(NULL, 0, i % 2 == 0 ? "v" : "!", 1, id, sizeof id);
+            (void)dw_actor_watch(id, sizeof id - 1, 3);
+        }
+        return 0;
     case 't':
         for (int i = 0; i < 100; i++) {
             (void)dw_actor_timer(0, "t", 1);
@@ -97,7 +107,7 @@ static int32_t ask(char what)
 DW_ACTOR_RECEIVE
 {
     int32_t bytes = dw_input(message, sizeof message);
-    switch (bytes > 0 ? message[0] : ' ') {
+    switch (dw_message_kind() == DW_MESSAGE_WATCH ? 'v' : bytes > 0 ? message[0] : ' ') {
     case '+':
         counter++;
         return dw_reply(&counter, sizeof counter);
@@ -122,6 +132,8 @@ DW_ACTOR_RECEIVE
         return 0;
     case 'x':
         exit(7);
+    case 'v':
+        return ask('v');
     default:
         return ask(message[0]);
     }

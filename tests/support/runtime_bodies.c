@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "driftwood_abi.h"
 #include "support.h"
 
 uint64_t bodies_chance(sim *s, uint64_t below)
@@ -82,7 +83,8 @@ sim_seed *bodies_make_seed(sim *s)
     seed->references = 1;
     seed->limits = dw_limits_usual;
     seed->limits.mail = 6;
-    seed->limits.message_bytes = 64;
+    seed->limits.message_bytes = DW_WATCH_MESSAGE_BYTES;
+    seed->limits.watches = WATCHES_MAX;
     s->seeds++;
     return seed;
 }
@@ -180,6 +182,20 @@ static void sim_destroy(void *user, void *of)
     }
 }
 
+/* It is about its sender; one that ended, or never was, is not there. */
+static void take_told(sim *s, const dw__delivery *delivery)
+{
+    char text[DW_WATCH_MESSAGE_BYTES + 1] = "";
+    char id[DW_ACTOR_ID_CHARS + 1];
+    assert_true(delivery->from.is_actor && delivery->bytes < sizeof text);
+    memcpy(text, delivery->content, delivery->bytes);
+    dw__id_text(id, delivery->from.id);
+    assert_non_null(strstr(text, id));
+    bool ended = strstr(text, "\"ended\"") != NULL || strstr(text, "\"not_made\"") != NULL;
+    assert_true(!ended || dw__find(s->runtime, delivery->from.id) == NULL);
+    s->told++;
+}
+
 static dw_status sim_receive(void *user, void *of, dw__record *record, const dw__delivery *delivery,
                              dw_error *err)
 {
@@ -192,7 +208,11 @@ static dw_status sim_receive(void *user, void *of, dw__record *record, const dw_
     }
     body->message = 0;
     body->cause = body->caused = 0;
-    if (delivery != NULL) {
+    if (delivery != NULL && delivery->kind == DW_MESSAGE_WATCH) {
+        take_told(s, delivery);
+        body->cause = delivery->cause;
+        body->caused = delivery->caused;
+    } else if (delivery != NULL) {
         assert_int_equal(body->inside, 0);
         assert_int_equal(delivery->bytes, sizeof body->message);
         memcpy(&body->message, delivery->content, sizeof body->message);

@@ -14,6 +14,7 @@
 #define PENDING_MAX 16384
 #define ASKS_MAX 16
 #define TIMERS_MAX 4
+#define WATCHES_MAX 4
 
 typedef struct sim_message {
     uint64_t to;
@@ -75,6 +76,7 @@ typedef struct sim {
     unsigned problems;
     unsigned seeds;
     unsigned modules; /* counted for upgrades */
+    unsigned told;    /* messages of watches */
     bool calm;        /* nothing fails any more */
     uint64_t subscription;
     uint64_t events;

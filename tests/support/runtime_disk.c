@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/array.h"
+#include "driftwood_abi.h"
 
 uint64_t sim_wall_ms(const sim *s)
 {
@@ -118,7 +120,7 @@ static dw_status accept_one(sim *s, dw_sent *sent, dw_error *err)
             return DW_OK;
         }
     }
-    if (row->mail_count == SIM_MAIL_MAX || row->mail_count >= sent->mail_max) {
+    if (row->mail_count >= SIM_MAIL_MAX || row->mail_count >= sent->mail_max) {
         return dw_fail(err, DW_E_BUSY, "the mailbox is full");
     }
     sent->message.number = ++row->numbered;
@@ -130,6 +132,85 @@ static dw_status accept_one(sim *s, dw_sent *sent, dw_error *err)
         note_receiver(s, mail->content, row->id);
     }
     return DW_OK;
+}
+
+/* ---- watches --------------------------------------------------------------------------------- */
+
+sim_watch *sim_find_watch(sim_row *row, uint64_t watched)
+{
+    for (size_t i = 0; i < SIM_WATCHES_MAX; i++) {
+        if (row->watches[i].watched == watched) {
+            return &row->watches[i];
+        }
+    }
+    return NULL;
+}
+
+/* The message of a watch, which is free afterwards. */
+static void bring(sim *s, sim_row *row, sim_watch *watch, dw_notices *notices)
+{
+    const size_t at = row->mail_count++;
+    assert_true(at < sizeof row->mail / sizeof row->mail[0]);
+    row->mail[at] = (sim_mail){.content = watch->message,
+                               .row = {.number = ++row->numbered,
+                                       .cause = watch->cause,
+                                       .caused = watch->caused,
+                                       .bytes = sizeof watch->message,
+                                       .kind = DW_MESSAGE_WATCH}};
+    dw__id_text(row->mail[at].row.from, watch->watched);
+    s->messages[watch->message].accepted = true;
+    watch->watched = 0;
+    assert_true(DW_ARRAY_RESERVE(notices->list, notices->capacity, notices->count + 1, SIZE_MAX));
+    dw_notice *notice = &notices->list[notices->count++];
+    *notice = (dw_notice){.message = row->mail[at].row,
+                          .memory = dw_alloc(1, notices->room + sizeof watch->message)};
+    memcpy((char *)notice->memory + notices->room, &watch->message, sizeof watch->message);
+    dw__id_text(notice->to, row->id);
+}
+
+static void tell_watchers(sim *s, uint64_t id, dw_watch_kind kind, dw_notices *notices)
+{
+    for (size_t i = 0; i < SIM_ROWS_MAX; i++) {
+        sim_watch *watch = s->rows[i].used ? sim_find_watch(&s->rows[i], id) : NULL;
+        if (watch != NULL && dw_watch_wants(watch->events, kind)) {
+            bring(s, &s->rows[i], watch, notices);
+        }
+    }
+}
+
+static void remove_row(sim *s, sim_row *row, dw_notices *notices)
+{
+    row->used = false;
+    tell_watchers(s, row->id, DW_WATCH_ENDED, notices);
+}
+
+/* How actors ended is not remembered here. */
+static void change_watch(sim *s, sim_row *row, const dw_watch_change *change, dw_notices *notices)
+{
+    const uint64_t watched = sim_id(change->actor);
+    sim_watch *watch = sim_find_watch(row, watched);
+    if (change->kind == DW_WATCH_CLEAR && watch != NULL) {
+        watch->watched = 0;
+    }
+    if (change->kind != DW_WATCH_SET) {
+        return;
+    }
+    if (watch == NULL && s->message_count + 1 < SIM_MESSAGES_MAX) {
+        watch = sim_find_watch(row, 0);
+        assert_non_null(watch);
+        watch->message = ++s->message_count;
+        s->messages[watch->message] = (sim_message){.to = row->id};
+    }
+    if (watch == NULL) {
+        return;
+    }
+    watch->watched = watched;
+    watch->events = change->events;
+    watch->cause = change->cause;
+    watch->caused = change->caused;
+    if (change->hidden || sim_find_row(s, watched) == NULL) {
+        bring(s, row, watch, notices);
+    }
 }
 
 static const sim_state *find_file(const sim *s, uint64_t id, uint64_t sequence)
@@ -287,6 +368,7 @@ static dw_status apply_commit(sim *s, dw__turn *of, dw_error *err)
     }
     if (turn->aside != NULL) {
         turn->aside->number = ++row->numbered;
+        tell_watchers(s, row->id, DW_WATCH_SET_ASIDE, &turn->notices);
     }
     for (size_t i = 0; i < turn->made_count; i++) {
         add_made(s, &turn->made[i]);
@@ -300,8 +382,11 @@ static dw_status apply_commit(sim *s, dw__turn *of, dw_error *err)
         dw_group_change *change = &turn->changes[i];
         change->status = change_one(s, row, change, &change->problem);
     }
+    for (size_t i = 0; i < turn->watch_count; i++) {
+        change_watch(s, row, &turn->watches[i], &turn->notices);
+    }
     if (turn->ends) {
-        row->used = false;
+        remove_row(s, row, &turn->notices);
     }
     return DW_OK;
 }
@@ -580,7 +665,8 @@ sim_seed *sim_make_seed(sim *s)
     seed->references = 1;
     seed->limits = dw_limits_usual;
     seed->limits.mail = 6;
-    seed->limits.message_bytes = 64;
+    seed->limits.message_bytes = DW_WATCH_MESSAGE_BYTES;
+    seed->limits.watches = SIM_WATCHES_MAX;
     s->seeds++;
     return seed;
 }
@@ -720,14 +806,37 @@ static dw_status k_note_attempt(void *user, const char *id, dw_attempts *attempt
     return status;
 }
 
+static dw_status k_tell_watchers(void *user, const char *id, dw_ending *event, dw_error *err)
+{
+    dw_status status = disk(user, err);
+    if (status == DW_OK) {
+        tell_watchers(user, sim_id(id), event->event.kind, &event->notices);
+    }
+    return status;
+}
+
+static dw_status k_look_at_watch(void *user, const char *watcher, const char *watched,
+                                 dw_watch_look *look, dw_error *err)
+{
+    sim *s = user;
+    sim_row *row = sim_find_row(s, sim_id(watcher));
+    dw_status status = disk(s, err);
+    *look = (dw_watch_look){.set = row != NULL && sim_find_watch(row, sim_id(watched)) != NULL};
+    for (size_t i = 0; row != NULL && i < SIM_WATCHES_MAX; i++) {
+        look->watches += row->watches[i].watched != 0;
+    }
+    return status;
+}
+
 static dw_status k_set_aside(void *user, const char *id, uint64_t number, const dw_attempts *why,
-                             dw_error *err)
+                             dw_ending *ending, dw_error *err)
 {
     sim_mail *mail = sim_find_mail(sim_find_row(user, sim_id(id)), number);
     dw_status status = disk(user, err);
     if (status == DW_OK && mail != NULL) {
         mail->row.aside = true;
         mail->attempts = why->count;
+        tell_watchers(user, sim_id(id), DW_WATCH_SET_ASIDE, &ending->notices);
     }
     return status;
 }
@@ -824,13 +933,20 @@ static bool k_withdraw(void *user, const char *id, uint64_t number, const dw_act
     return true;
 }
 
-static dw_status k_remove(void *user, const dw_actor_name *names, size_t count, dw_error *err)
+static dw_status k_remove(void *user, const dw_actor_name *names, size_t count, dw_ending *ending,
+                          dw_error *err)
 {
     dw_status status = disk(user, err);
     for (size_t i = 0; i < count && status == DW_OK; i++) {
         sim_row *row = sim_find_row(user, sim_id(names[i].id));
         if (row != NULL) {
-            row->used = false;
+            memset(row->watches, 0, sizeof row->watches);
+        }
+    }
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        sim_row *row = sim_find_row(user, sim_id(names[i].id));
+        if (row != NULL) {
+            remove_row(user, row, &ending->notices);
         }
     }
     return status;
@@ -870,6 +986,8 @@ const dw__keeper sim_keeper = {.look = k_look,
                                .get_attempts = k_get_attempts,
                                .note_attempt = k_note_attempt,
                                .set_aside = k_set_aside,
+                               .tell_watchers = k_tell_watchers,
+                               .look_at_watch = k_look_at_watch,
                                .find_name = k_find_name,
                                .read_names = k_read_names,
                                .look_at_group = k_look_at_group,

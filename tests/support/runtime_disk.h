@@ -14,6 +14,7 @@
 #define SIM_QUEUE_MAX 32
 #define SIM_PENDING_MAX 1024
 #define SIM_MAIL_MAX 64
+#define SIM_WATCHES_MAX 8 /* of one actor */
 #define SIM_ASKS_MAX 4
 #define SIM_MARKS_MAX 128
 #define SIM_NAMES 4u  /* "n0" and so on */
@@ -47,6 +48,15 @@ typedef struct sim_mail {
     uint32_t attempts;
 } sim_mail;
 
+/* What it brings is a message that is there before. */
+typedef struct sim_watch {
+    uint64_t watched; /* 0: free */
+    uint64_t message;
+    uint32_t events;
+    uint64_t cause;
+    uint64_t caused;
+} sim_watch;
+
 typedef struct sim_row {
     bool used;
     uint64_t id;
@@ -56,8 +66,9 @@ typedef struct sim_row {
     uint64_t sequence;
     uint64_t done;
     uint64_t numbered;
-    sim_mail mail[SIM_MAIL_MAX];
+    sim_mail mail[SIM_MAIL_MAX + SIM_WATCHES_MAX * 8];
     size_t mail_count;
+    sim_watch watches[SIM_WATCHES_MAX];
     dw_attempts own;
     char name[4];    /* "": none */
     unsigned groups; /* bits */
@@ -144,6 +155,8 @@ sim_row *sim_find_row(sim *s, uint64_t id);
 /* Messages that wait. */
 size_t sim_waiting(const sim_row *row);
 sim_mail *sim_find_mail(sim_row *row, uint64_t number);
+/* The watch of `watched`; 0: a free one. NULL: there is none. */
+sim_watch *sim_find_watch(sim_row *row, uint64_t watched);
 /* Who has the name; NULL: nobody. */
 sim_row *sim_find_name(sim *s, const char *name);
 /* Counted once. */

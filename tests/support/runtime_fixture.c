@@ -16,6 +16,7 @@ int runtime_fixture_open(void **state)
     f->hostile = actor_module(f->actors, "actor_hostile.wasm");
     f->echo = actor_module(f->actors, "actor_echo.wasm");
     f->stillborn = actor_module(f->actors, "actor_stillborn.wasm");
+    f->unborn = actor_module(f->actors, "actor_unborn.wasm");
     assert_int_equal(pthread_mutex_init(&f->lock, NULL), 0);
     *state = f;
     return 0;
@@ -28,6 +29,7 @@ int runtime_fixture_close(void **state)
     dw_module_unref(f->hostile);
     dw_module_unref(f->echo);
     dw_module_unref(f->stillborn);
+    dw_module_unref(f->unborn);
     (void)pthread_mutex_destroy(&f->lock);
     dw_free(f);
     return actor_fixture_close(&actors);
@@ -37,6 +39,7 @@ static dw_status find_guest(void *user, const char *name, dw_module **module, dw
 {
     const runtime_fixture *f = user;
     *module = strcmp(name, "stillborn") == 0 ? f->stillborn
+              : strcmp(name, "unborn") == 0  ? f->unborn
               : strcmp(name, "hostile") == 0 ? f->hostile
                                              : NULL;
     return *module != NULL ? DW_OK : dw_fail(err, DW_E_NOT_FOUND, "no guest '%s' here", name);

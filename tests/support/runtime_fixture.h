@@ -12,6 +12,7 @@ typedef struct runtime_fixture {
     dw_module *hostile;   /* tests/guest/actor_hostile.c */
     dw_module *echo;      /* tests/guest/actor_echo.c */
     dw_module *stillborn; /* tests/guest/actor_stillborn.c */
+    dw_module *unborn;    /* tests/guest/actor_unborn.c */
     dw_runtime *runtime;  /* of a test: runtime_open */
     dw_limits limits;     /* of the next runtime */
     uint32_t working_max;
@@ -41,7 +42,8 @@ typedef struct runtime_id {
 
 /* DW_TEST_GUEST_THREADS: on how many threads guests run; more than one: the device has its own. */
 dw_scheduler_options runtime_scheduling(void);
-/* With find_guest ("stillborn", "hostile") and on_problem. Guests may trap from then on. */
+/* With find_guest ("stillborn", "unborn", "hostile") and on_problem. Guests may trap from then on.
+ */
 void runtime_open(runtime_fixture *f);
 void runtime_close(runtime_fixture *f);
 /* `options` may be NULL: all capabilities. `granted`: the model. */

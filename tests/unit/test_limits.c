@@ -321,6 +321,7 @@ static const struct {
     {"tickets", "test_runtime_later.c"},
     {"ticket_ms", "test_runtime_later.c"},
     {"unread_bytes", "test_runtime_later.c"},
+    {"watches", "test_runtime_watch.c"},
 };
 
 /* A module of many functions, 4 MiB of code or so. */

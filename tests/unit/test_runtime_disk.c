@@ -3,7 +3,8 @@
  * DW_SIMULATION_SEED=N runs one schedule alone, DW_SIMULATION_ROUNDS=N so many.
  *
  * Held to: what was told as done is in its actor's state once, what was told as failed is not; what
- * one actor sent to another is worked on once or set aside, whatever fails; an actor has one body;
+ * one actor sent to another is worked on once or set aside, whatever fails; so is what a watch
+ * brings, and none is of an actor that is no more; an actor has one body;
  * all comes to rest; nothing is left behind. A process that is killed is one for which the disk
  * takes nothing from there on. */
 #include <inttypes.h>
@@ -350,6 +351,40 @@ static const char *address(sim *s, dw_effect_kind kind)
                                  : names[sim_chance(s, SIM_NAMES)];
 }
 
+/* Of one that is there, that was, or that this very turn is to make. */
+static void ask_watch(sim *s, sim_body *body)
+{
+    dw_error error;
+    const bool sets = sim_chance(s, 5) != 0;
+    uint64_t whom = any_id(s);
+    size_t watched = 0;
+    bool own = false;
+    for (size_t i = 0; i < body->ask_count; i++) {
+        const dw__asked *asked = &body->asks[i];
+        if (asked->kind == DW_EFFECT_SPAWN || asked->kind == DW_EFFECT_FORK) {
+            own = sim_chance(s, 2) == 0;
+            whom = own ? asked->actor : whom;
+        }
+        watched += asked->kind == DW_EFFECT_WATCH;
+    }
+    dw__wish wish = {.kind = sets ? DW_EFFECT_WATCH : DW_EFFECT_UNWATCH,
+                     .actor = whom,
+                     .watched = watched,
+                     .own = own,
+                     .cause = &body->cause,
+                     .caused = body->caused};
+    if (body->ask_count == SIM_ASKS_MAX ||
+        dw__admit(s->runtime, body->record, &wish, &error) != DW_OK) {
+        return;
+    }
+    body->asks[body->ask_count++] = (dw__asked){.kind = (dw_effect_kind)wish.kind,
+                                                .actor = wish.found,
+                                                .guest = "",
+                                                .events = (uint32_t)sim_chance(s, 4),
+                                                .cause = wish.new_cause,
+                                                .caused = wish.new_caused};
+}
+
 static void ask(sim *s, sim_body *body)
 {
     static const dw_effect_kind kinds[] = {DW_EFFECT_SEND,  DW_EFFECT_SEND, DW_EFFECT_SEND,
@@ -358,6 +393,10 @@ static void ask(sim *s, sim_body *body)
     dw_error error;
     dw_effect_kind kind = kinds[sim_chance(s, 8)];
     size_t made = 0;
+    if (sim_chance(s, 3) == 0) {
+        ask_watch(s, body);
+        return;
+    }
     if (body->ask_count == SIM_ASKS_MAX || (kind == DW_EFFECT_STOP && sim_chance(s, 20) != 0)) {
         return;
     }
@@ -796,6 +835,10 @@ static void check(sim *s)
     }
     for (size_t i = 0; i < SIM_ROWS_MAX; i++) {
         assert_true(!s->rows[i].used || sim_waiting(&s->rows[i]) == 0);
+        for (size_t k = 0; s->rows[i].used && k < SIM_WATCHES_MAX; k++) { /* else it was told */
+            uint64_t watched = s->rows[i].watches[k].watched;
+            assert_true(watched == 0 || sim_find_row(s, watched) != NULL);
+        }
     }
 }
 

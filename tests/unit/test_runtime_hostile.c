@@ -76,7 +76,7 @@ static runtime_id spawn_bad(runtime_fixture *f, dw_module *villain)
 
 static void be_hostile(runtime_fixture *f, const runtime_id *id, size_t number)
 {
-    static const char acts[] = "l!rmhpwxsfnto";
+    static const char acts[] = "l!rmhpwxsfntov";
     for (size_t i = 0; i < 3; i++) {
         const dw_request request = {.struct_bytes = sizeof request,
                                     .message = acts + (number + i) % (sizeof acts - 1),

@@ -1,6 +1,7 @@
 /* The runtime's bookkeeping on a virtual clock, with bodies that do what chance says: thousands of
- * schedules of spawns, messages, failures, forks, rewinds, upgrades, names, groups, ends, each of
- * which its seed repeats. DW_SIMULATION_SEED=N runs one alone, DW_SIMULATION_ROUNDS=N so many.
+ * schedules of spawns, messages, failures, forks, rewinds, upgrades, names, groups, watches, ends,
+ * each of which its seed repeats. DW_SIMULATION_SEED=N runs one alone, DW_SIMULATION_ROUNDS=N so
+ * many.
  *
  * Held to: a request ends once, and nothing is answered after that; a body has one user at a time;
  * queues are bounded; a message between actors is worked on, set aside, or its loss is told; all
@@ -74,6 +75,40 @@ static const char *address(sim *s, dw_effect_kind kind)
     return !named                     ? NULL
            : bodies_chance(s, 2) == 0 ? groups[bodies_chance(s, 3)]
                                       : names[bodies_chance(s, 4)];
+}
+
+/* Of one that is there, that was, or that this very message is to make. */
+static void ask_watch(sim *s, sim_body *body)
+{
+    dw_error error;
+    uint64_t whom = any_id(s);
+    size_t watched = 0;
+    bool own = false;
+    for (size_t i = 0; i < body->ask_count; i++) {
+        const dw__asked *asked = &body->asks[i].asked;
+        if (asked->kind == DW_EFFECT_SPAWN || asked->kind == DW_EFFECT_FORK) {
+            own = bodies_chance(s, 2) == 0;
+            whom = own ? asked->actor : whom;
+        }
+        watched += asked->kind == DW_EFFECT_WATCH;
+    }
+    dw__wish wish = {.kind = bodies_chance(s, 5) != 0 ? DW_EFFECT_WATCH : DW_EFFECT_UNWATCH,
+                     .actor = whom,
+                     .to = own || bodies_chance(s, 4) != 0 ? NULL : names[bodies_chance(s, 4)],
+                     .watched = watched,
+                     .own = own,
+                     .cause = &body->cause,
+                     .caused = body->caused};
+    if (body->ask_count == ASKS_MAX ||
+        dw__admit(s->runtime, body->record, &wish, &error) != DW_OK) {
+        return;
+    }
+    body->asks[body->ask_count++].asked = (dw__asked){.kind = (dw_effect_kind)wish.kind,
+                                                      .actor = wish.found,
+                                                      .guest = "",
+                                                      .events = (uint32_t)bodies_chance(s, 4),
+                                                      .cause = wish.new_cause,
+                                                      .caused = wish.new_caused};
 }
 
 static void ask(sim *s, sim_body *body)
@@ -166,7 +201,7 @@ static void go_on(sim *s)
         ask(s, body);
         break;
     case 5:
-        ask_timer(s, body);
+        (bodies_chance(s, 3) == 0 ? ask_timer : ask_watch)(s, body);
         break;
     default:
         end_work(s, body);
@@ -367,13 +402,34 @@ static void run_pending(sim *s)
     dw__operation_run(operation);
 }
 
+/* Each watch is in both lists, and of actors that are there. */
+static void check_watches(const sim *s, const dw__record *record)
+{
+    size_t count = 0;
+    for (const dw__watch *watch = record->watches; watch != NULL; watch = watch->next) {
+        const dw__watch *same = watch->watched->watchers;
+        while (same != watch) {
+            assert_non_null(same);
+            same = same->next_watcher;
+        }
+        assert_ptr_equal(watch->watcher, record);
+        assert_ptr_equal(dw__find(s->runtime, watch->watched->id), watch->watched);
+        count++;
+    }
+    assert_true(count <= WATCHES_MAX && (record->listed || count == 0));
+    assert_true(record->listed || record->watchers == NULL);
+}
+
 static void check_bounds(sim *s)
 {
     const dw_runtime *runtime = s->runtime;
     size_t working = 0;
     assert_true(runtime->working_count <= 2 * runtime->working_max + runtime->tenant_count);
     for (const dw__record *record = runtime->all; record != NULL; record = record->after) {
-        assert_true(record->mail.count + record->aside.count <= 2 * record->limits->mail + 1);
+        /* Each turn may watch anew what has ended, and is told at once. */
+        assert_true(record->mail.count + record->aside.count <=
+                    2 * record->limits->mail + 1 + 2 * WATCHES_MAX);
+        check_watches(s, record);
         working += record->state == DW__WORKING;
         assert_true(!record->listed || dw__find(runtime, record->id) == record);
     }

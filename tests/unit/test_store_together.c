@@ -71,6 +71,14 @@ static dw_status make_one(maker *m, const char *id)
     return status == DW_OK ? commit(m->folder, &turn) : status;
 }
 
+static dw_status remove_one(dw_actor_folder *folder, const dw_actor_name *name)
+{
+    dw_ending ending = {.event = {.kind = DW_WATCH_ENDED, .why = DW_WATCH_STOPPED}};
+    dw_status status = dw_actor_folder_remove_all(folder, name, 1, &ending, NULL);
+    dw_notices_release(&ending.notices);
+    return status;
+}
+
 static void *make_many(void *arg)
 {
     maker *m = arg;
@@ -84,7 +92,7 @@ static void *make_many(void *arg)
         dw_free(wasm);
         dw_actor_name name;
         memcpy(name.id, id, sizeof name.id);
-        m->failed += dw_actor_folder_remove_all(m->folder, &name, 1, NULL) != DW_OK;
+        m->failed += remove_one(m->folder, &name) != DW_OK;
     }
     return NULL;
 }

@@ -49,6 +49,19 @@ export function send(to: string, message: string): Result<i32> {
   const own = new Utf8(message);
   return number(raw.actor_send(whom.at, whom.bytes, own.at, own.bytes));
 }
+/** MESSAGE_PLAIN, or MESSAGE_WATCH: the host's word about an actor that is watched. */
+export function messageKind(): Result<i32> {
+  return number(raw.message_kind());
+}
+/** A message once that actor has ended or could not be made; events WATCH_ON_*: also when that happens. */
+export function watch(whom: string, events: i32 = 0): Result<i32> {
+  const own = new Utf8(whom);
+  return number(raw.actor_watch(own.at, own.bytes, events));
+}
+export function unwatch(whom: string): Result<i32> {
+  const own = new Utf8(whom);
+  return number(raw.actor_unwatch(own.at, own.bytes));
+}
 /** guest "": this one's own module. The new actor's id. */
 export function spawn(guest: string, message: string): Result<string> {
   const what = new Utf8(guest);

@@ -98,6 +98,10 @@ export const POOLING_FIRST: i32 = 2;
 export const POOLING_LAST: i32 = 3;
 export const EMBED_NORMALIZE: i32 = 1;
 export const REPLY_LAST: i32 = 1;
+export const WATCH_ON_FAILURE: i32 = 1;
+export const WATCH_ON_ASIDE: i32 = 2;
+export const MESSAGE_PLAIN: i32 = 0;
+export const MESSAGE_WATCH: i32 = 1;
 export const TOKENIZE_SPECIAL: i32 = 1;
 export const TOKENIZE_PARSE: i32 = 2;
 export const CHAT_PARTIAL: i32 = 1;
@@ -488,6 +492,15 @@ export declare function reply_to(ticket: i64, bytes: usize, count: u32, flags: u
 
 @external("driftwood", "actor_send")
 export declare function actor_send(id: usize, id_bytes: u32, message: usize, bytes: u32): i32;
+
+@external("driftwood", "message_kind")
+export declare function message_kind(): i32;
+
+@external("driftwood", "actor_watch")
+export declare function actor_watch(id: usize, id_bytes: u32, events: u32): i32;
+
+@external("driftwood", "actor_unwatch")
+export declare function actor_unwatch(id: usize, id_bytes: u32): i32;
 
 @external("driftwood", "actor_spawn")
 export declare function actor_spawn(name: usize, name_bytes: u32, message: usize, bytes: u32, id: usize, id_capacity: u32): i32;

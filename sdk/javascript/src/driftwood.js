@@ -673,6 +673,18 @@ export const actor = {
     const bytes = bytesOf(message);
     check(raw.actor_send(to, utf8Length(to), bytes, bytes.length));
   },
+  /** C.MESSAGE_PLAIN, or C.MESSAGE_WATCH: the host's word about an actor that is watched. */
+  get messageKind() {
+    return check(raw.message_kind());
+  },
+  /** A message once that actor has ended or could not be made; events, WATCH_ON_* of constants:
+   * also when that happens. */
+  watch(whom, events = 0) {
+    check(raw.actor_watch(whom, utf8Length(whom), events));
+  },
+  unwatch(whom) {
+    check(raw.actor_unwatch(whom, utf8Length(whom)));
+  },
   /** guest "": this one's own module. The new actor's id. */
   spawn(guest, message) {
     const bytes = bytesOf(message);

@@ -797,6 +797,35 @@ static JSValue import_actor_send(JSContext *js, JSValueConst self, int count, JS
     glue_release(&call);
     return result;
 }
+static JSValue import_message_kind(JSContext *js, JSValueConst self, int count, JSValueConst *values)
+{
+    (void)self;
+    glue_call call = {.js = js, .count = count, .values = values};
+    JSValue result = glue_failed(&call) ? JS_EXCEPTION : JS_NewInt32(js, dw_message_kind());
+    glue_release(&call);
+    return result;
+}
+static JSValue import_actor_watch(JSContext *js, JSValueConst self, int count, JSValueConst *values)
+{
+    (void)self;
+    glue_call call = {.js = js, .count = count, .values = values};
+    void *a0 = glue_pointer(&call, 0);
+    uint32_t a1 = glue_uint(&call, 1);
+    uint32_t a2 = glue_uint(&call, 2);
+    JSValue result = glue_failed(&call) ? JS_EXCEPTION : JS_NewInt32(js, dw_actor_watch(a0, a1, a2));
+    glue_release(&call);
+    return result;
+}
+static JSValue import_actor_unwatch(JSContext *js, JSValueConst self, int count, JSValueConst *values)
+{
+    (void)self;
+    glue_call call = {.js = js, .count = count, .values = values};
+    void *a0 = glue_pointer(&call, 0);
+    uint32_t a1 = glue_uint(&call, 1);
+    JSValue result = glue_failed(&call) ? JS_EXCEPTION : JS_NewInt32(js, dw_actor_unwatch(a0, a1));
+    glue_release(&call);
+    return result;
+}
 static JSValue import_actor_spawn(JSContext *js, JSValueConst self, int count, JSValueConst *values)
 {
     (void)self;
@@ -974,6 +1003,9 @@ static const JSCFunctionListEntry glue_functions[] = {
     JS_CFUNC_DEF("reply_later", 0, import_reply_later),
     JS_CFUNC_DEF("reply_to", 4, import_reply_to),
     JS_CFUNC_DEF("actor_send", 4, import_actor_send),
+    JS_CFUNC_DEF("message_kind", 0, import_message_kind),
+    JS_CFUNC_DEF("actor_watch", 3, import_actor_watch),
+    JS_CFUNC_DEF("actor_unwatch", 2, import_actor_unwatch),
     JS_CFUNC_DEF("actor_spawn", 6, import_actor_spawn),
     JS_CFUNC_DEF("actor_fork", 4, import_actor_fork),
     JS_CFUNC_DEF("actor_timer", 3, import_actor_timer),

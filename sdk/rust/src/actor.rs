@@ -83,6 +83,22 @@ pub fn send(to: &str, message: &[u8]) -> Result<()> {
     })
 }
 
+/// What the message is: `raw::DW_MESSAGE_PLAIN`, or `raw::DW_MESSAGE_WATCH`, the host's word about
+/// an actor that is watched.
+pub fn message_kind() -> Result<i32> {
+    check(unsafe { raw::message_kind() })
+}
+
+/// A message once that actor has ended or could not be made; `events`, `raw::DW_WATCH_ON_*`: also
+/// when that happens.
+pub fn watch(whom: &str, events: u32) -> Result<()> {
+    status(unsafe { raw::actor_watch(whom.as_ptr(), whom.len() as u32, events) })
+}
+
+pub fn unwatch(whom: &str) -> Result<()> {
+    status(unsafe { raw::actor_unwatch(whom.as_ptr(), whom.len() as u32) })
+}
+
 /// The result of a call that writes an id and returns a status.
 fn new_id(write: impl FnOnce(*mut u8, u32) -> i32) -> Result<String> {
     let mut id = [0u8; 64];

@@ -66,6 +66,18 @@ pub fn replyTo(ticket: i64, bytes: []const u8, last: bool) driftwood.Error!void 
 pub fn send(to: []const u8, message: []const u8) driftwood.Error!void {
     try status(raw.actor_send(to.ptr, @intCast(to.len), message.ptr, @intCast(message.len)));
 }
+/// raw.DW_MESSAGE_PLAIN, or raw.DW_MESSAGE_WATCH: the host's word about an actor that is watched.
+pub fn messageKind() i32 {
+    return raw.message_kind();
+}
+/// A message once that actor has ended or could not be made; events raw.DW_WATCH_ON_*: also when
+/// that happens.
+pub fn watch(whom: []const u8, events: u32) driftwood.Error!void {
+    try status(raw.actor_watch(whom.ptr, @intCast(whom.len), events));
+}
+pub fn unwatch(whom: []const u8) driftwood.Error!void {
+    try status(raw.actor_unwatch(whom.ptr, @intCast(whom.len)));
+}
 /// guest "": this one's own module.
 pub fn spawn(guest: []const u8, message: []const u8) driftwood.Error!Id {
     var own = Id{};
