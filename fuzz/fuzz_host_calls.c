@@ -282,6 +282,10 @@ static const guest *the_guest(void)
     add_imports(&one, dw_nn_imports);
     one.nn_end = one.import_count;
     add_imports(&one, dw_lora_imports);
+    move_last(&one, "context_save");
+    move_last(&one, "context_open");
+    one.nn_first -= 2; /* which were before */
+    one.nn_end -= 2;
     make_model(&one);
     make_module(&one);
     return &one;
@@ -401,6 +405,38 @@ static void nn_data(unsigned char *memory)
     memcpy(memory + NN_OFFSET + 192, more, sizeof more);
 }
 
+static char saved[64]; /* the folder */
+
+static void remove_saved(void)
+{
+    char command[96];
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", saved);
+    (void)!system(command);
+}
+
+/* "default" is there to be read, too; few are saved. */
+static void grant_contexts(dw_instance *instance)
+{
+    static dw_contexts *contexts;
+    static const char *const any[] = {"*"};
+    dw_error err;
+    if (contexts == NULL) {
+        (void)snprintf(saved, sizeof saved, "/tmp/dw-fuzz-contexts-%ld", (long)getpid());
+        if (dw_contexts_open(&contexts, saved, &err) != DW_OK || atexit(remove_saved) != 0) {
+            die("contexts", &err);
+        }
+    }
+    const dw_contexts_grant grant = {.struct_bytes = sizeof grant,
+                                     .contexts = contexts,
+                                     .reads = any,
+                                     .read_count = 1,
+                                     .writes = any,
+                                     .write_count = 1};
+    if (dw_instance_grant_contexts(instance, &grant, &err) != DW_OK) {
+        die("contexts", &err);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const guest *who = the_guest();
@@ -418,6 +454,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (dw_instance_create(&in_use.instance, who->module, &options, &err) != DW_OK) {
         die("instance", &err);
     }
+    grant_contexts(in_use.instance);
     nn_data(dw_instance_memory(in_use.instance));
     for (int i = 0; i < CALLS_MAX && in.left > 0; i++) {
         uint32_t what = next_byte(&in) % 16;

@@ -156,6 +156,17 @@ DW_IMPORT("context_create") int32_t dw_context_create(int32_t model, uint32_t to
 /* A copy of the context; the two are independent. Full pages of the cache are shared, neither
  * copied nor computed again. -> context */
 DW_IMPORT("context_fork") int32_t dw_context_fork(int32_t context);
+/* Saves what the context holds under a name, in the place of what had it: tokens, keys and values,
+ * window; not its rows of logits. Name: 1 to 63 letters, digits, '.', '_' and '-'. Others that were
+ * granted the name find it from then on, also after a restart. DW_E_DENIED, DW_E_LIMIT: what had
+ * the name has it still. */
+DW_IMPORT("context_save")
+int32_t dw_context_save(int32_t context, const char *name, uint32_t name_bytes);
+/* A context that holds what was saved under the name, for the model that it was computed with. As
+ * a fork it shares what it does not change. tokens_max as of dw_context_create. DW_E_NOT_FOUND,
+ * DW_E_DENIED; DW_E_UNSUPPORTED: of another model, or another type of keys and values. */
+DW_IMPORT("context_open")
+int32_t dw_context_open(int32_t model, const char *name, uint32_t name_bytes, uint32_t tokens_max);
 DW_IMPORT("context_close") int32_t dw_context_close(int32_t context);
 /* Returns how many tokens it holds. */
 DW_IMPORT("context_length") int32_t dw_context_length(int32_t context);

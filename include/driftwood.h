@@ -352,7 +352,11 @@ typedef enum dw_limit_unit {
       "how long it may take for that")                                                             \
     X(unread_bytes, BYTES, UINT64_C(64) << 20, 4096, UINT64_C(64) << 30, "",                       \
       "of an actor's answers by tickets, what was not taken yet; of one that is longer a piece")   \
-    X(watches, COUNT, 256, 1, 65536, "", "actors that an actor watches, and actors that watch one")
+    X(watches, COUNT, 256, 1, 65536, "",                                                           \
+      "actors that an actor watches, and actors that watch one")                                   \
+    X(saved_contexts, COUNT, 256, 1, 65536, "", "contexts that a tenant has saved under names")    \
+    X(saved_context_bytes, BYTES, UINT64_C(16) << 30, 65536, UINT64_C(1) << 60, "",                \
+      "files of contexts that a tenant has saved under names")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {
@@ -1116,6 +1120,53 @@ enum {
 DW_API DW_MUST_CHECK dw_status dw_instance_keep_prefixes(dw_instance *instance, unsigned flags,
                                                          dw_error *err);
 
+/* A folder of contexts that guests save under names (context_save) and open again: in other guests,
+ * runs and processes, several of which may use it. It is made when something is saved. Errors:
+ * DW_E_ARG, DW_E_LIMIT (a path that is too long), DW_E_MEMORY. Thread of all: any. */
+typedef struct dw_contexts dw_contexts;
+DW_API DW_MUST_CHECK dw_status dw_contexts_open(dw_contexts **out, const char *path, dw_error *err);
+/* NULL is fine. Not before those that were granted it are destroyed. */
+DW_API void dw_contexts_close(dw_contexts *contexts);
+
+typedef struct dw_saved_context {
+    size_t struct_bytes;
+    const char *tenant; /* borrowed for the call, as the next two */
+    const char *name;
+    const char *model;  /* its fingerprint */
+    dw_kv_type kv_type;
+    uint32_t token_count;
+    uint64_t bytes;    /* of its file */
+    uint64_t saved_ms; /* since 1970 */
+} dw_saved_context;
+/* What a tenant has saved; NULL: all have. In no order. Errors: DW_E_ARG, DW_E_IO. */
+DW_API DW_MUST_CHECK dw_status dw_contexts_list(dw_contexts *contexts, const char *tenant,
+                                                void (*take)(void *user,
+                                                             const dw_saved_context *saved),
+                                                void *user, dw_error *err);
+/* Whoever has it open keeps what it has. `tenant` NULL: "". Errors: DW_E_ARG, DW_E_NOT_FOUND,
+ * DW_E_IO. */
+DW_API DW_MUST_CHECK dw_status dw_contexts_remove(dw_contexts *contexts, const char *tenant,
+                                                  const char *name, dw_error *err);
+
+/* What a guest may save and open: copied, but for `contexts`. A pattern is a name, or the beginning
+ * of one and '*'. Names are the tenant's own. How many and how large they are together say the
+ * guest's limits saved_contexts and saved_context_bytes. */
+typedef struct dw_contexts_grant {
+    size_t struct_bytes;
+    dw_contexts *contexts;
+    const char *tenant;        /* NULL: "" */
+    const char *const *reads;  /* [read_count]: to open */
+    size_t read_count;
+    const char *const *writes; /* [write_count]: to save */
+    size_t write_count;
+} dw_contexts_grant;
+/* In the place of what was granted before; at first nothing is. Not while the guest runs. A fork
+ * has the same. Actors of a runtime have what their tenant has. Errors: DW_E_ARG, DW_E_LIMIT (256
+ * patterns), DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_instance_grant_contexts(dw_instance *instance,
+                                                          const dw_contexts_grant *grant,
+                                                          dw_error *err);
+
 /* Ask the guest to stop what it is doing: host functions that take long answer DW_E_CANCELLED, and
  * waits of WASI EINTR, until the guest asks for its next input or takes the cancellation. A guest
  * that does not care goes on. Thread: any. Async-signal-safe. */
@@ -1699,7 +1750,8 @@ typedef struct dw_runtime_options {
     uint32_t worker_threads; /* which make and fork actors; 0: 2; at most 64 */
     /* JSON [manifest_bytes]: {"limits": {...}, "tenants": {NAME: {"weight": 300, "actors": 50,
      * "may": ["spawn", "fork", "send-kin", "send-tenant", "send-any", "timers", "join"], "models":
-     * [NAME or "*"], "tools": [NAME or "*"], "prefixes": "own", "durability": "each",
+     * [NAME or "*"], "tools": [NAME or "*"], "contexts": {"read": [PATTERN...],
+     * "write": [PATTERN...]}, "prefixes": "own", "durability": "each",
      * "park_idle_s": 60, "limits": {...}}}, "durability": 5, "park_idle_s": 300,
      * "resident_actors": 4096, "resident_bytes": 8589934592}.
      * Durability is "each", "park" or a number of seconds. Prefixes are "shared" by a tenant's
@@ -1722,6 +1774,9 @@ typedef struct dw_runtime_options {
      * runtime on it. Nobody else's meanwhile, and one of an engine at a time. NULL: "prefixes" in
      * the folder `path`, unless another runtime of the engine has one; "": none. */
     const char *prefix_path;
+    /* A folder of contexts that actors save under names (dw_contexts_open). NULL: "contexts" in the
+     * folder `path`; "", and where there is no such: none can be saved. */
+    const char *contexts_path;
     /* A state folder that actors live in, made if it is not there: what was accepted and what was
      * done survive the process. One process at a time. One of an earlier version is taken over,
      * once and whole. Only actors that are at work or were asked for are in memory. NULL: all are,
@@ -1880,6 +1935,11 @@ typedef struct dw_tenant_options {
     const char *const *tools; /* [tool_count]: names of those (on_call) that its actors may call,
                                  copied; NULL: any */
     size_t tool_count;
+    const char *const *context_reads; /* [context_read_count]: patterns, as of dw_contexts_grant, of
+                                         contexts that its actors may open, copied; NULL: any */
+    size_t context_read_count;
+    const char *const *context_writes; /* [context_write_count]: and may save */
+    size_t context_write_count;
 } dw_tenant_options;
 /* Make a tenant, or change one: actors that are in memory keep what they have. The tenant "" is
  * there from the start, with weight 100 and DW_MAY_ALL. Errors: DW_E_ARG (the name: length,

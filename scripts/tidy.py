@@ -30,7 +30,7 @@ FOLDER_SHARE_MAX = 0.13  # src/runtime has most: it is where all others meet
 # Folders of src: each may include headers of those before it, and its own.
 FOLDERS = ["base", "memory", "device", "kernels", "gguf", "tokenizer", "text", "grammar", "schema",
            "values", "templates", "chat", "sampling", "kv", "model", "inference", "tensor",
-           "nn", "wasm", "actor", "snapshot", "guest_abi", "scheduler", "journal", "prefixes", "store",
+           "nn", "contexts", "wasm", "actor", "snapshot", "guest_abi", "scheduler", "journal", "prefixes", "store",
            "seeing", "runtime", "dashboard", "http", "serving", "routes",
            "hosting", "server",
            "api", "cli"]

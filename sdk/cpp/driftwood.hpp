@@ -650,6 +650,17 @@ public:
     {
         return owned<Context>(dw_context_create(model.handle(), tokens_max));
     }
+    /* What was saved under the name, here or in another guest. */
+    static Result<Context> open(const Model &model, Text name, uint32_t tokens_max = 0)
+    {
+        return owned<Context>(
+            dw_context_open(model.handle(), name.data(), name.bytes(), tokens_max));
+    }
+    /* Under a name, in the place of what had it. */
+    Status save(Text name) const
+    {
+        return detail::status(dw_context_save(handle_, name.data(), name.bytes()));
+    }
     Result<Context> fork() const { return owned<Context>(dw_context_fork(handle_)); }
     uint32_t length() const { return static_cast<uint32_t>(dw_context_length(handle_)); }
     uint32_t capacity() const { return static_cast<uint32_t>(dw_context_capacity(handle_)); }

@@ -28,6 +28,20 @@ func ContextOf(handle int32, model *Model) *Context {
 // Handle is the number the host knows it by.
 func (c *Context) Handle() int32 { return c.handle }
 
+// OpenContext opens what was saved under the name, here or in another guest.
+func OpenContext(model *Model, name string, tokensMax int) (*Context, error) {
+	handle, err := check(rawContextOpen(model.handle, textAt(name), uint32(len(name)), uint32(tokensMax)))
+	if err != nil {
+		return nil, err
+	}
+	return ContextOf(int32(handle), model), nil
+}
+
+// Save it under a name, in the place of what had it.
+func (c *Context) Save(name string) error {
+	return status(rawContextSave(c.handle, textAt(name), uint32(len(name))))
+}
+
 // Close it.
 func (c *Context) Close() error { return status(rawContextClose(c.handle)) }
 

@@ -344,6 +344,12 @@ func rawContextCreate(model int32, tokensMax uint32) int32
 //go:wasmimport driftwood context_fork
 func rawContextFork(context int32) int32
 
+//go:wasmimport driftwood context_save
+func rawContextSave(context int32, name unsafe.Pointer, nameBytes uint32) int32
+
+//go:wasmimport driftwood context_open
+func rawContextOpen(model int32, name unsafe.Pointer, nameBytes uint32, tokensMax uint32) int32
+
 //go:wasmimport driftwood context_close
 func rawContextClose(context int32) int32
 

@@ -40,15 +40,19 @@ static const char usage[] =
     "  diff ID ID           which memory blocks and tokens of two actors differ\n"
     "  mail ID              its messages that wait or were set aside: number, sender, bytes,\n"
     "                       attempts, the reason of the last failure\n"
+    "  contexts             what actors have saved under names (context_save), of all tenants or "
+    "of\n"
+    "                       --tenant; --remove NAME removes one\n"
     "  logs ID              what a server logged of it, what its guest wrote to standard error "
     "too\n"
     "  stop ID              end it; its files go. With --tree also all that descend from it, with\n"
     "                       --all and without ID all actors there are: as one operation\n"
-    "\n"
+    "\n";
+static const char usage_of_options[] =
     "  --state DIR          the state folder; default $XDG_STATE_HOME/driftwood, or\n"
     "                       ~/.local/state/driftwood\n"
     "  --guest G            for spawn\n"
-    "  --tenant NAME        spawn, import: whose it is; default: nobody's\n"
+    "  --tenant NAME        spawn, import, contexts: whose it is; default: nobody's\n"
     "  --priority P         spawn, import: high, normal or low, beside its tenant's others\n"
     "  --durability D       spawn, import: when what it did is on the disk: each (message; the\n"
     "                       default), seconds:N (so much later at most), park (when it leaves\n"
@@ -66,6 +70,7 @@ static const char usage[] =
     "  --show N             mail: print message N\n"
     "  --drop N|all         mail: drop message N, or all that were set aside\n"
     "  --retry N|all        mail: let what was set aside wait again\n"
+    "  --remove NAME        contexts: see there\n"
     "  --last N             logs: entries of before; default 100\n"
     "  --follow             logs: then those that come, until Ctrl-C\n"
     "  --tree, --all        stop: see there\n"
@@ -101,6 +106,7 @@ enum {
     OPT_SHOW,
     OPT_DROP,
     OPT_RETRY,
+    OPT_REMOVE,
     OPT_LAST,
     OPT_FOLLOW,
     OPT_ALL,
@@ -136,6 +142,7 @@ enum {
     USES_TERMS = 1 << 11,   /* an actor is made under */
     USES_RUNTIME = 1 << 12, /* makes actors, or has them in memory */
     USES_LOGS = 1 << 13,
+    USES_CONTEXTS = 1 << 14,
 };
 
 static const struct option options[] = {
@@ -149,6 +156,7 @@ static const struct option options[] = {
     {"show", required_argument, NULL, OPT_SHOW},
     {"drop", required_argument, NULL, OPT_DROP},
     {"retry", required_argument, NULL, OPT_RETRY},
+    {"remove", required_argument, NULL, OPT_REMOVE},
     {"last", required_argument, NULL, OPT_LAST},
     {"follow", no_argument, NULL, OPT_FOLLOW},
     {"all", no_argument, NULL, OPT_ALL},
@@ -187,6 +195,7 @@ typedef struct request {
     bool force;
     dw_cli_mail mail;
     dw_cli_logs logs;
+    dw_cli_contexts contexts;
     bool all; /* stop */
     bool tree;
     bool by_hash;
@@ -562,6 +571,14 @@ static int mail(request *r, const char *id)
     return dw_cli_actors_mail(&r->actors, id, &r->mail);
 }
 
+static int contexts(request *r, const char *none)
+{
+    (void)none;
+    r->contexts.json = r->json;
+    r->contexts.tenant = r->terms.tenant;
+    return dw_cli_actors_contexts(&r->actors, &r->contexts);
+}
+
 static int stop(request *r, const char *id)
 {
     dw_error error;
@@ -624,6 +641,7 @@ static const subcommand subcommands[] = {
     {"verify", verify, 1, true, true, USES_STATE | USES_MODEL | USES_VERIFY | USES_JSON},
     {"diff", diff, 2, true, true, USES_STATE | USES_MODEL | USES_JSON},
     {"mail", mail, 1, true, true, USES_STATE | USES_MAIL | USES_JSON},
+    {"contexts", contexts, 0, false, true, USES_CONTEXTS | USES_JSON},
     {"logs", logs, 1, true, true, USES_LOGS | USES_JSON},
     {"stop", stop, 1, true, false, USES_STOP},
 };
@@ -699,6 +717,9 @@ static dw_status take_option(request *r, int option, const char *value, dw_error
     case OPT_RETRY:
         r->mail.retry = value;
         return DW_OK;
+    case OPT_REMOVE:
+        r->contexts.remove = value;
+        return DW_OK;
     case OPT_ALL:
         r->all = true;
         return DW_OK;
@@ -724,8 +745,17 @@ static dw_status take_option(request *r, int option, const char *value, dw_error
     }
 }
 
+static unsigned use_of_one(int option);
+
 /* What an option is good for; 0: for every command. */
 static unsigned use_of(int option)
+{
+    return option == OPT_REMOVE   ? USES_CONTEXTS
+           : option == OPT_TENANT ? USES_TERMS | USES_CONTEXTS
+                                  : use_of_one(option);
+}
+
+static unsigned use_of_one(int option)
 {
     switch (option) {
     case OPT_STATE:
@@ -762,7 +792,6 @@ static unsigned use_of(int option)
     case OPT_ALL:
     case OPT_TREE:
         return USES_STOP;
-    case OPT_TENANT:
     case OPT_PRIORITY:
     case OPT_DURABILITY:
         return USES_TERMS;
@@ -888,7 +917,7 @@ int dw_cli_actor(int argc, char **argv)
     r->actors.seen = (dw_cli_seen){.log_fd = -1, .trace_fd = -1};
     while ((option = getopt_long(argc, argv, "hj", options, NULL)) != -1) {
         if (option == 'h') {
-            dw_cli_print("%s%s%s", usage, DW_CLI_SESSION_HELP, usage_of_guests);
+            dw_cli_print("%s%s%s%s", usage, usage_of_options, DW_CLI_SESSION_HELP, usage_of_guests);
             goto out;
         }
         if (option == '?') {

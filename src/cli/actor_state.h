@@ -120,6 +120,14 @@ json_t *dw_cli_actor_account(const json_t *actor);
 void dw_cli_actor_account_print(const json_t *account);
 /* The model in the cache that has this fingerprint; false: there is none. */
 bool dw_cli_find_fingerprint(const char *fingerprint, char *path, size_t capacity);
+/* The command `contexts`; its exit status. */
+typedef struct dw_cli_contexts {
+    const char *tenant; /* NULL: all that are listed, or "" */
+    const char *remove; /* a name; NULL: they are listed */
+    bool json;
+} dw_cli_contexts;
+int dw_cli_actors_contexts(const dw_cli_actors *actors, const dw_cli_contexts *what);
+
 /* What is done with the messages of an actor, besides listing them. */
 typedef struct dw_cli_mail {
     const char *show;  /* a number; NULL: none */

@@ -20,6 +20,8 @@ static const char usage[] =
     "template\n";
 static const char usage_behind[] = DW_CLI_TOOLS_HELP
     "  --dir HOST[::GUEST][:ro]  grant the guest a folder\n"
+    "  --contexts DIR[:ro]  let the guest save contexts under names, and open them, in that "
+    "folder\n"
     "  --env NAME=VALUE     set a variable of the guest's environment\n"
     "  --nn-preload NAME:GGML:DEVICE:MODEL\n"
     "                       as --model NAME=MODEL, the way guests of wasi-nn are run elsewhere;\n"
@@ -40,6 +42,7 @@ enum {
     OPT_PROMPT = DW_CLI_OPT_OWN,
     OPT_RAW,
     OPT_DIR,
+    OPT_CONTEXTS,
     OPT_ENV,
     OPT_TOOL,
     OPT_TOOL_TIMEOUT,
@@ -80,6 +83,8 @@ static dw_status take_option(dw_cli_session *session, int option, const char *va
         return dw_cli_session_set(session, "--raw", "DRIFTWOOD_RAW", "1", err);
     case OPT_DIR:
         return dw_cli_session_dir(session, value, err);
+    case OPT_CONTEXTS:
+        return dw_cli_session_contexts(session, value, err);
     case OPT_NN_PRELOAD:
         return dw_cli_session_preload(session, value, err);
     case OPT_TRACE:
@@ -138,6 +143,7 @@ int dw_cli_run(int argc, char **argv)
         {"prompt", required_argument, NULL, OPT_PROMPT},
         {"raw", no_argument, NULL, OPT_RAW},
         {"dir", required_argument, NULL, OPT_DIR},
+        {"contexts", required_argument, NULL, OPT_CONTEXTS},
         {"env", required_argument, NULL, OPT_ENV},
         {"tool", required_argument, NULL, OPT_TOOL},
         {"tool-timeout", required_argument, NULL, OPT_TOOL_TIMEOUT},

@@ -381,7 +381,10 @@ static dw_status open_runtime(serving *s, dw_error *err)
     /* Keys are given to others: what is left of them in the folder may converse, as those that have
      * keys now. Without keys all that there is is the user's own. */
     const char *const none[] = {NULL};
-    const dw_tenant_options others = {.struct_bytes = sizeof others, .tools = none};
+    const dw_tenant_options others = {.struct_bytes = sizeof others,
+                                      .tools = none,
+                                      .context_reads = none,
+                                      .context_writes = none};
     bool makes = s->terms.manifest == NULL;
     dw_runtime_options how = {.struct_bytes = sizeof how,
                               .path = s->folder,

@@ -365,6 +365,23 @@ static dw_status create_instance(dw_cli_session *session, dw_module *module,
     return status;
 }
 
+/* --contexts: all names, for nobody's tenant. */
+static dw_status grant_contexts(dw_cli_session *session, dw_instance *instance, dw_error *err)
+{
+    static const char *const any[] = {"*"};
+    if (session->contexts_path == NULL) {
+        return DW_OK;
+    }
+    dw_status status = dw_contexts_open(&session->contexts, session->contexts_path, err);
+    const dw_contexts_grant grant = {.struct_bytes = sizeof grant,
+                                     .contexts = session->contexts,
+                                     .reads = any,
+                                     .read_count = 1,
+                                     .writes = any,
+                                     .write_count = session->contexts_read_only ? 0 : 1};
+    return status == DW_OK ? dw_instance_grant_contexts(instance, &grant, err) : status;
+}
+
 /* Models are loaded for guests that use models, and where they were named. */
 static dw_status open_models(const dw_cli_session *session, dw_engine *engine,
                              const dw_module *module, granted_models *models, dw_error *err)
@@ -480,6 +497,9 @@ int dw_cli_session_run(dw_cli_session *session)
         status = create_instance(session, module, &models, path, &instance, &error);
     }
     if (status == DW_OK) {
+        status = grant_contexts(session, instance, &error);
+    }
+    if (status == DW_OK) {
         run_of of = {.engine = engine,
                      .models = &models,
                      .load_ms = (double)(dw_cli_clock_ns() - start_ns) / 1e6};
@@ -489,6 +509,8 @@ int dw_cli_session_run(dw_cli_session *session)
         exit_code = status == DW_E_CANCELLED ? DW_CLI_INTERRUPTED : 1;
     }
     dw_instance_destroy(instance);
+    dw_contexts_close(session->contexts);
+    session->contexts = NULL;
     for (size_t i = 0; i < models.count; i++) {
         dw_model_unref(models.models[i]);
     }

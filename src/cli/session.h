@@ -43,7 +43,10 @@ typedef struct dw_cli_session {
     size_t env_count;
     dw_dir dirs[DW_CLI_DIRS_MAX]; /* [dir_count], strings owned */
     size_t dir_count;
-    char **args; /* [arg_count], argv of the guest without its name; borrowed */
+    char *contexts_path; /* --contexts; owned; NULL: none */
+    bool contexts_read_only;
+    dw_contexts *contexts; /* of the guest that runs */
+    char **args;           /* [arg_count], argv of the guest without its name; borrowed */
     size_t arg_count;
     size_t stop_count;
     char biases[4096]; /* of --logit-bias, comma-separated */
@@ -280,6 +283,8 @@ void dw_cli_session_model_names(const dw_cli_session *session, const char **name
 dw_status dw_cli_session_env_text(dw_cli_session *session, const char *text, dw_error *err);
 /* HOST[::GUEST][:ro] */
 dw_status dw_cli_session_dir(dw_cli_session *session, const char *text, dw_error *err);
+/* --contexts: DIR, or DIR:ro. */
+dw_status dw_cli_session_contexts(dw_cli_session *session, const char *text, dw_error *err);
 
 /* dw_engine_create with the session's module cache. Where the usual one cannot be used there is
  * none, and a note where others can write it. */

@@ -31,6 +31,8 @@ void dw_cli_session_release(dw_cli_session *session)
         free((void *)(uintptr_t)session->dirs[i].guest_path);
     }
     dw_cli_loras_release(&session->loras);
+    free(session->contexts_path);
+    session->contexts_path = NULL;
     session->env_count = 0;
     session->dir_count = 0;
 }
@@ -177,6 +179,23 @@ dw_status dw_cli_session_env_text(dw_cli_session *session, const char *text, dw_
             : dw_fail(err, DW_E_ARG, "--env: '%.60s' has no name, NAME=VALUE is needed", text);
     free(name);
     return status;
+}
+
+dw_status dw_cli_session_contexts(dw_cli_session *session, const char *text, dw_error *err)
+{
+    size_t length = strlen(text);
+    if (session->contexts_path != NULL) {
+        return dw_fail(err, DW_E_ARG, "--contexts: it stands twice");
+    }
+    session->contexts_read_only = length > 3 && strcmp(text + length - 3, ":ro") == 0;
+    length -= session->contexts_read_only ? 3 : 0;
+    session->contexts_path = length > 0 ? dw_cli_alloc(length + 1, 1) : NULL;
+    if (session->contexts_path == NULL) {
+        return length > 0 ? dw_fail(err, DW_E_MEMORY, "no memory for --contexts")
+                          : dw_fail(err, DW_E_ARG, "--contexts: '', a folder is needed");
+    }
+    memcpy(session->contexts_path, text, length);
+    return DW_OK;
 }
 
 dw_status dw_cli_session_dir(dw_cli_session *session, const char *text, dw_error *err)

@@ -194,6 +194,129 @@ static int32_t context_logits(dw_instance *instance, const wasmtime_val_raw_t *a
 }
 DW__GUEST_CALL(i32, context_logits)
 
+/* ---- under names ----------------------------------------------------------------------------- */
+
+/* The name, with a NUL behind. */
+static dw_status name_of(dw_instance *instance, uint32_t pointer, uint32_t bytes,
+                         char name[DW_NAME_MAX + 1])
+{
+    dw_error *err = dw_instance_error(instance);
+    void *text;
+    if (bytes == 0 || bytes > DW_NAME_MAX) {
+        return dw_fail(err, DW_E_ARG, "context: a name of %u bytes, 1 to %d are needed", bytes,
+                       DW_NAME_MAX);
+    }
+    dw_status status = dw_instance_range(instance, "name", pointer, bytes, 1, 1, &text, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    memcpy(name, text, bytes);
+    name[bytes] = '\0';
+    return strlen(name) == bytes ? dw_context_name_check("context", name, err)
+                                 : dw_fail(err, DW_E_ARG, "context: a zero byte in its name");
+}
+
+static dw_context_place place_of(dw_instance *instance, const char *name)
+{
+    const dw_limits *limits = dw_instance_limits(instance);
+    return (dw_context_place){.tenant = dw_context_grants_tenant(dw_instance_contexts(instance)),
+                              .name = name,
+                              .count_max = limits->saved_contexts,
+                              .bytes_max = limits->saved_context_bytes,
+                              .stop = dw_instance_stop(instance)};
+}
+
+typedef struct save_work {
+    dw_contexts *contexts;
+    dw_context_place place;
+    dw_context *context;
+} save_work;
+
+static dw_status do_save(void *arg, dw_error *err)
+{
+    const save_work *work = arg;
+    return dw_contexts_save(work->contexts, &work->place, work->context, err);
+}
+
+/* context, name, name_bytes */
+static int32_t context_save(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    char name[DW_NAME_MAX + 1];
+    dw_context *context = dw__context_of(instance, args[0].i32);
+    if (context == NULL) {
+        return err->code;
+    }
+    dw_status status = name_of(instance, dw__u32(&args[1]), dw__u32(&args[2]), name);
+    if (status == DW_OK) {
+        status = dw_context_grants_check(dw_instance_contexts(instance), name, true, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    save_work work = {.contexts = dw_context_grants_folder(dw_instance_contexts(instance)),
+                      .place = place_of(instance, name),
+                      .context = context};
+    return dw_instance_work_apart(instance, do_save, &work, err);
+}
+DW__GUEST_CALL(i32, context_save)
+
+/* It may not be known yet, which takes as long as reading the model. */
+static dw_status await_fingerprint(void *arg, dw_error *err)
+{
+    char fingerprint[DW_FINGERPRINT_BYTES];
+    return dw_model_fingerprint(arg, fingerprint, err);
+}
+
+static dw_status open_saved(dw_instance *instance, const char *name, dw_context_wanted *wanted,
+                            dw_context **context)
+{
+    dw_error *err = dw_instance_error(instance);
+    const dw_context_place place = place_of(instance, name);
+    dw_status status = may_open_context(instance, err);
+    if (status == DW_OK) {
+        status = context_size(instance, wanted->model, &wanted->tokens_max, err);
+    }
+    if (status == DW_OK) {
+        status = dw_contexts_load(dw_context_grants_folder(dw_instance_contexts(instance)), &place,
+                                  wanted, context, err);
+    }
+    return status == DW_OK ? dw_instance_share_prefixes_of(instance, *context, err) : status;
+}
+
+/* model, name, name_bytes, tokens_max */
+static int32_t context_open(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    char name[DW_NAME_MAX + 1];
+    dw_context *context = NULL;
+    dw_context_wanted wanted = {.model = dw__model_of(instance, args[0].i32),
+                                .kv_type = dw_instance_kv_type(instance),
+                                .tokens_max = dw__u32(&args[3])};
+    if (wanted.model == NULL) {
+        return err->code;
+    }
+    dw_status status = name_of(instance, dw__u32(&args[1]), dw__u32(&args[2]), name);
+    if (status == DW_OK) {
+        status = dw_context_grants_check(dw_instance_contexts(instance), name, false, err);
+    }
+    if (status == DW_OK) {
+        status = dw_instance_work_apart(instance, await_fingerprint, wanted.model, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_account_scope before = dw__taking_begin(instance, DW_PART_KV);
+    status = open_saved(instance, name, &wanted, &context);
+    status = dw__taking_end(instance, before, status);
+    if (status != DW_OK) {
+        dw_context_destroy(context);
+        return status;
+    }
+    return dw_instance_add_handle(instance, DW_HANDLE_CONTEXT, context);
+}
+DW__GUEST_CALL(i32, context_open)
+
 const dw_host_import dw_context_imports[] = {
     {"context_create", "ii:i", call_context_create},
     {"context_fork", "i:i", call_context_fork},
@@ -205,5 +328,7 @@ const dw_host_import dw_context_imports[] = {
     {"context_rows", "ii:i", call_context_rows},
     {"context_window", "iii:i", call_context_window},
     {"context_logits", "ii:i", call_context_logits},
+    {"context_save", "iii:i", call_context_save},
+    {"context_open", "iiii:i", call_context_open},
     {NULL, NULL, NULL},
 };

@@ -485,18 +485,25 @@ void dw_model_begin_fingerprint(dw_model *model)
     dw__model_fingerprint_begin(&model->fingerprint);
 }
 
+dw_status dw_model_fingerprint_with(dw_model *model, const dw_adapter_set *set,
+                                    char text[DW_FINGERPRINT_BYTES], dw_error *err)
+{
+    dw_status status = dw__model_fingerprint_get(&model->fingerprint, text, err);
+    if (status == DW_OK && set != NULL) {
+        status = dw_adapter_set_fingerprint(set, text, err);
+    }
+    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "%s", model->name);
+}
+
 dw_status dw_model_fingerprint(dw_model *model, char text[DW_FINGERPRINT_BYTES], dw_error *err)
 {
     dw_adapter_set *usual = NULL;
-    dw_status status = dw__model_fingerprint_get(&model->fingerprint, text, err);
+    dw_status status = dw_adapter_set_usual(&usual, &model->adapters, err);
     if (status == DW_OK) {
-        status = dw_adapter_set_usual(&usual, &model->adapters, err);
-    }
-    if (status == DW_OK && usual != NULL) {
-        status = dw_adapter_set_fingerprint(usual, text, err);
+        status = dw_model_fingerprint_with(model, usual, text, err);
     }
     dw_adapter_set_unref(usual);
-    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "%s", model->name);
+    return status;
 }
 
 static bool has_usual(const dw_model *model)

@@ -47,6 +47,9 @@ const dw_model_weights *dw_model_weights_of(const dw_model *model);
 dw_adapter_base dw_model_adapter_base(const dw_model *model);
 /* Those that were added to it, and their sets. */
 dw_adapters *dw_model_adapters(dw_model *model);
+/* dw_model_fingerprint of the model with these adapters alone; NULL: with none. */
+dw_status dw_model_fingerprint_with(dw_model *model, const dw_adapter_set *set,
+                                    char text[DW_FINGERPRINT_BYTES], dw_error *err);
 /* Multiplications for each token in the largest product with weights that no kernel of ours takes:
  * ggml's own are not left before they are through. 0: there is none. */
 uint64_t dw_model_product_work(const dw_model *model);

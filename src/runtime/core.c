@@ -196,6 +196,21 @@ dw_status dw__tenant_may_call(dw_runtime *runtime, const dw__record *record, con
     return status;
 }
 
+dw_status dw__tenant_may_use_context(dw_runtime *runtime, const dw__record *record,
+                                     const char *name, bool saves, dw_error *err)
+{
+    dw__enter(runtime);
+    const dw__tenant *tenant = record->tenant;
+    const bool may = dw_context_name_granted(
+        (const char *const *)(saves ? tenant->context_writes : tenant->context_reads),
+        saves ? tenant->context_write_count : tenant->context_read_count, name);
+    dw_status status = may ? DW_OK
+                           : dw_fail(err, DW_E_DENIED, "context '%.63s': tenant '%s' may not %s it",
+                                     name, tenant->name, saves ? "save" : "open");
+    dw__leave(runtime, false);
+    return status;
+}
+
 /* With the lock. */
 static dw_status check_model(const dw_runtime *runtime, const char *name, const char *model,
                              dw_error *err)

@@ -243,6 +243,26 @@ static dw_status on_call(void *user, dw_tool_call *call, dw_call_fn next, void *
     return result.status == DW_OK ? DW_OK : dw_fail(err, result.status, "%s", failed.message);
 }
 
+/* Whether a context may be saved, or opened, as its tenant is granted it now. */
+static dw_status may_use_context(void *user, const char *name, bool saves, dw_error *err)
+{
+    const body *own = user;
+    return dw__tenant_may_use_context(own->host->runtime, own->record, name, saves, err);
+}
+
+static dw_status grant_contexts(dw__host *host, body *made, dw_error *err)
+{
+    dw_context_grants *grants = NULL;
+    dw_status status = DW_OK;
+    if (host->contexts != NULL) {
+        status = dw_context_grants_create(&grants, host->contexts, made->record->tenant->name,
+                                          may_use_context, made, err);
+    }
+    dw_instance_set_contexts(dw_actor_instance(made->actor), grants);
+    dw_context_grants_unref(grants);
+    return status;
+}
+
 /* A host function refuses the guest something. */
 static void on_refused(void *user, const dw_error *error)
 {
@@ -273,6 +293,12 @@ static dw_status embody(dw__host *host, dw_actor *actor, dw__record *record, voi
         return status;
     }
     *made = (body){.host = host, .record = record, .actor = actor};
+    status = grant_contexts(host, made, err);
+    if (status != DW_OK) {
+        dw_actor_destroy(actor);
+        dw_free(made);
+        return status;
+    }
     dw_instance_coarsen_clocks(dw_actor_instance(actor), dw__clock_ns(host->runtime, record));
     dw_actor_set_guard(actor, guard, made);
     dw_actor_set_calls(actor, on_call, made);

@@ -32,6 +32,7 @@ typedef struct dw__host {
     dw_runtime_options options;
     dw_scheduler *scheduler;
     dw__prefix_keeper *prefixes; /* NULL: no folder has them */
+    dw_contexts *contexts;       /* under names; NULL: none are kept */
     struct dw__folder *folder;   /* NULL: actors are in memory alone */
     dw__keeper keeper;
     dw__control *control; /* NULL: none */

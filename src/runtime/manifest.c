@@ -148,6 +148,30 @@ static dw_status take_granted(const json_t *tenant, const char *key, granted *to
     return DW_OK;
 }
 
+static void set_granted(const granted *from, const char *const **names, size_t *count)
+{
+    *names = from->names;
+    *count = from->count;
+}
+
+/* What of contexts under names may be opened, and saved. */
+static dw_status take_contexts(const json_t *tenant, granted *reads, granted *writes, dw_error *err)
+{
+    static const char *const members[] = {"read", "write"};
+    const json_t *value = json_object_get(tenant, "contexts");
+    dw_status status = DW_OK;
+    if (value != NULL && !json_is_object(value)) {
+        return dw_fail(err, DW_E_FORMAT, "manifest: contexts: an object is wanted");
+    }
+    if (value != NULL) {
+        status = check_names("contexts", value, members, 2, err);
+    }
+    if (status == DW_OK) {
+        status = take_granted(value, "read", reads, err);
+    }
+    return status == DW_OK ? take_granted(value, "write", writes, err) : status;
+}
+
 static dw_status take_prefixes(const json_t *tenant, dw_tenant_options *options, dw_error *err)
 {
     const json_t *value = json_object_get(tenant, "prefixes");
@@ -245,14 +269,13 @@ static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t
 {
     static const char *const members[] = {"weight",  "may",      "actors",      "limits",
                                           "models",  "prefixes", "park_idle_s", "durability",
-                                          "folders", "tools"};
-    granted models;
-    granted tools;
+                                          "folders", "tools",    "contexts"};
+    granted models, tools, reads, writes;
     dw_dir dirs[DW_ACTOR_DIRS_MAX];
     uint64_t weight = 0;
     dw_limits limits;
     dw_tenant_options options = {.struct_bytes = sizeof options, .limits = &limits, .dirs = dirs};
-    dw_status status = check_names("a tenant", value, members, 10, err);
+    dw_status status = check_names("a tenant", value, members, 11, err);
     if (status == DW_OK) {
         status = take_number(value, "weight", 10000, &weight, err);
     }
@@ -272,6 +295,9 @@ static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t
         status = take_granted(value, "tools", &tools, err);
     }
     if (status == DW_OK) {
+        status = take_contexts(value, &reads, &writes, err);
+    }
+    if (status == DW_OK) {
         status = take_prefixes(value, &options, err);
     }
     if (status == DW_OK) {
@@ -287,10 +313,10 @@ static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t
         return dw_fail_within(err, status, "tenant '%.63s'", name);
     }
     options.weight = (uint32_t)weight;
-    options.models = models.names;
-    options.model_count = models.count;
-    options.tools = tools.names;
-    options.tool_count = tools.count;
+    set_granted(&models, &options.models, &options.model_count);
+    set_granted(&tools, &options.tools, &options.tool_count);
+    set_granted(&reads, &options.context_reads, &options.context_read_count);
+    set_granted(&writes, &options.context_writes, &options.context_write_count);
     return dw_runtime_set_tenant(runtime, name, &options, err);
 }
 
@@ -300,8 +326,11 @@ static dw_status take_tenants(dw_runtime *runtime, const json_t *manifest, dw_er
     json_t *value;
     const char *const none[] = {NULL};
     json_t *tenants = json_object_get(manifest, "tenants");
-    const dw_tenant_options nothing = {
-        .struct_bytes = sizeof nothing, .models = none, .tools = none};
+    const dw_tenant_options nothing = {.struct_bytes = sizeof nothing,
+                                       .models = none,
+                                       .tools = none,
+                                       .context_reads = none,
+                                       .context_writes = none};
     dw_status status = dw_runtime_set_tenant(runtime, "", &nothing, err);
     if (status != DW_OK || tenants == NULL) {
         return status;

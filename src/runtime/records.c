@@ -564,6 +564,8 @@ void dw__tenant_free(dw__tenant *tenant)
 {
     free_names(tenant->models, tenant->model_count);
     free_names(tenant->tools, tenant->tool_count);
+    free_names(tenant->context_reads, tenant->context_read_count);
+    free_names(tenant->context_writes, tenant->context_write_count);
     dw__folders_unref(tenant->folders);
     dw__ended_free(tenant->ended);
     dw_free(tenant);
@@ -596,19 +598,42 @@ static void set_names(char ***names, size_t *count, char **to, size_t to_count)
 /* What its actors may be granted. Errors: DW_E_MEMORY; nothing has changed. */
 static dw_status take_grants(dw__tenant *tenant, const dw_tenant_options *own, dw_error *err)
 {
-    char **models = NULL;
-    char **tools = NULL;
-    dw_status status = copy_names(own->models, own->model_count, &models, err);
-    if (status == DW_OK) {
-        status = copy_names(own->tools, own->tool_count, &tools, err);
+    const struct {
+        const char *const *from; /* [count] */
+        size_t count;
+        char ***to;
+        size_t *to_count;
+    } lists[] = {
+        {own->models, own->model_count, &tenant->models, &tenant->model_count},
+        {own->tools, own->tool_count, &tenant->tools, &tenant->tool_count},
+        {own->context_reads, own->context_read_count, &tenant->context_reads,
+         &tenant->context_read_count},
+        {own->context_writes, own->context_write_count, &tenant->context_writes,
+         &tenant->context_write_count},
+    };
+    enum { COUNT = sizeof lists / sizeof lists[0] };
+    char **copies[COUNT] = {NULL};
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < COUNT && status == DW_OK; i++) {
+        status = copy_names(lists[i].from, lists[i].count, &copies[i], err);
     }
-    if (status != DW_OK) {
-        free_names(models, own->model_count);
-        return status;
+    for (size_t i = 0; i < COUNT; i++) {
+        if (status == DW_OK) {
+            set_names(lists[i].to, lists[i].to_count, copies[i], lists[i].count);
+        } else if (copies[i] != NULL) {
+            free_names(copies[i], lists[i].count);
+        }
     }
-    set_names(&tenant->models, &tenant->model_count, models, own->model_count);
-    set_names(&tenant->tools, &tenant->tool_count, tools, own->tool_count);
-    return DW_OK;
+    return status;
+}
+
+static dw_status check_patterns(const char *const *patterns, size_t count, dw_error *err)
+{
+    dw_status status = DW_OK;
+    for (size_t i = 0; patterns != NULL && i < count && status == DW_OK; i++) {
+        status = dw_context_pattern_check(patterns[i], err);
+    }
+    return status;
 }
 
 static dw_status check_tenant(const char *name, const dw_tenant_options *options, dw_error *err)
@@ -634,7 +659,10 @@ static dw_status check_tenant(const char *name, const dw_tenant_options *options
         return dw_fail(err, DW_E_RANGE, "tenant '%s': capabilities 0x%x, there are 0x%x", name,
                        options->capabilities, (unsigned)DW_MAY_ALL);
     }
-    return DW_OK;
+    dw_status status = check_patterns(options->context_reads, options->context_read_count, err);
+    return status == DW_OK
+               ? check_patterns(options->context_writes, options->context_write_count, err)
+               : status;
 }
 
 /* Its actors in the folder, which slept while it was absent, may have something to do. */
@@ -645,7 +673,7 @@ static void wake_tenant(dw_runtime *runtime, const dw__tenant *tenant)
     }
 }
 
-/* All but models, tools and folders. */
+/* All but models, tools, contexts and folders. */
 static void take_options(dw_runtime *runtime, dw__tenant *tenant, const dw_tenant_options *own,
                          const dw_limits *limits)
 {

@@ -122,6 +122,7 @@ static void free_host(dw__host *host)
         dw__runtime_free(host->runtime);
     }
     dw__prefixes_close(host->prefixes);
+    dw_contexts_close(host->contexts);
     dw__folder_close(host->folder);
     (void)pthread_cond_destroy(&host->ticker_wanted);
     (void)pthread_mutex_destroy(&host->ticker_lock);
@@ -258,6 +259,24 @@ static dw_status open_scheduler(dw__host *host, dw_error *err)
     return status;
 }
 
+static dw_status open_contexts(dw__host *host, const dw_runtime_options *own, dw_error *err)
+{
+    char path[2048];
+    if (own->contexts_path != NULL) {
+        return own->contexts_path[0] != '\0'
+                   ? dw_contexts_open(&host->contexts, own->contexts_path, err)
+                   : DW_OK;
+    }
+    if (own->path == NULL) {
+        return DW_OK;
+    }
+    int length = snprintf(path, sizeof path, "%s/contexts", own->path);
+    return length > 0 && (size_t)length < sizeof path
+               ? dw_contexts_open(&host->contexts, path, err)
+               : dw_fail(err, DW_E_LIMIT, "contexts: a path of %d bytes, limit %zu", length,
+                         sizeof path - 1);
+}
+
 static dw_status fill_to_work(dw__host *host, const dw_runtime_options *own, dw_error *err)
 {
     dw_limits limits = *own->limits;
@@ -265,6 +284,9 @@ static dw_status fill_to_work(dw__host *host, const dw_runtime_options *own, dw_
     dw_status status = open_scheduler(host, err);
     if (status == DW_OK) {
         status = dw__prefixes_open(&host->prefixes, host->engine, own, limits.prefix_bytes, err);
+    }
+    if (status == DW_OK) {
+        status = open_contexts(host, own, err);
     }
     if (status == DW_OK) {
         status = open_eyes(host, own, err);

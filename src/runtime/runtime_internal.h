@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "base/account.h"
+#include "contexts/contexts.h"
 #include "runtime/keeper.h"
 #include "runtime/noted.h"
 #include "runtime/platform.h"
@@ -190,6 +191,10 @@ typedef struct dw__tenant {
     size_t model_count;
     char **tools; /* [tool_count]; NULL: any */
     size_t tool_count;
+    char **context_reads; /* [context_read_count], patterns; NULL: any; as the next */
+    size_t context_read_count;
+    char **context_writes; /* [context_write_count] */
+    size_t context_write_count;
     uint64_t pass;
     uint64_t queue_pass; /* of the queue that had the last turn */
     size_t ready_count;
@@ -927,6 +932,9 @@ dw_status dw__tenant_may_have(dw_runtime *runtime, const char *name, dw_model *c
 /* Whether the tenant's actors may call the tool. Without the lock. Errors: DW_E_DENIED. */
 dw_status dw__tenant_may_call(dw_runtime *runtime, const dw__record *record, const char *tool,
                               dw_error *err);
+/* Whether they may open the context of that name, or save it. Likewise. */
+dw_status dw__tenant_may_use_context(dw_runtime *runtime, const dw__record *record,
+                                     const char *name, bool saves, dw_error *err);
 void dw__tenant_free(dw__tenant *tenant);
 /* Without the lock. */
 bool dw__own_prefixes(dw_runtime *runtime, const dw__record *record);

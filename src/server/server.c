@@ -226,7 +226,10 @@ void dw_server_take_log(dw_server *server, const dw_log_entry *entry)
 static dw_status open_keys(dw_server *server, const dw_server_options *options, dw_error *err)
 {
     const char *const none[] = {NULL};
-    dw_tenant_options tenant = {.struct_bytes = sizeof tenant, .tools = none};
+    dw_tenant_options tenant = {.struct_bytes = sizeof tenant,
+                                .tools = none,
+                                .context_reads = none,
+                                .context_writes = none};
     size_t at = 0;
     if (options->keys == NULL) {
         return DW_OK;

@@ -324,6 +324,7 @@ dw_status dw_instance_fork_handles(dw_instance *child, const dw_instance *parent
                                    dw_error *err)
 {
     dw_status status = dw_instance_share_prefixes(child, parent->prefix_scope, err);
+    dw_instance_set_contexts(child, parent->contexts);
     if (status == DW_OK) {
         status = dw_handle_table_size(&child->handles, parent->handles.capacity, err);
     }

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/status.h"
 #include "base/stop.h"
+#include "contexts/contexts.h"
 #include "device/device.h"
 #include "device/device_view.h"
 #include "inference/batch.h"
@@ -164,6 +165,12 @@ dw_status dw_instance_write(dw_instance *instance, int stream, const void *bytes
 dw_status dw_instance_share_prefixes_of(dw_instance *instance, dw_context *context, dw_error *err);
 /* NULL: none. */
 const char *dw_instance_prefix_scope(const dw_instance *instance);
+/* Which contexts it may save and open under names; counted. NULL: none. Not while it runs. */
+void dw_instance_set_contexts(dw_instance *instance, dw_context_grants *grants);
+dw_context_grants *dw_instance_contexts(const dw_instance *instance);
+/* What `work` returns, on a thread of its own, which looks at dw_instance_stop by itself; meanwhile
+ * others run. What it allocates is not charged to the guest. Errors: also DW_E_MEMORY. */
+dw_status dw_instance_work_apart(dw_instance *instance, dw_work_fn work, void *arg, dw_error *err);
 
 /* For schedulers, under their locks: how many of the guest's calls they have, and on which of their
  * threads, so that one that comes while another is at work is refused there. */

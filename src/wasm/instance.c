@@ -529,6 +529,7 @@ void dw_instance_destroy(dw_instance *instance)
     dw_free(instance->model_names);
     dw_free(instance->models);
     dw_free(instance->prefix_scope);
+    dw_context_grants_unref(instance->contexts);
     dw_module_unref(instance->module);
     dw_free(instance->room);
     dw_account_give(instance->account, DW_PART_CODE, instance->code_bytes);

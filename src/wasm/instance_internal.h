@@ -124,7 +124,8 @@ struct dw_instance {
     uint64_t tables_bytes; /* and for its tables */
     size_t handles_most;
     dw_kv_type kv_type;
-    char *prefix_scope; /* NULL: its contexts share no prefixes */
+    char *prefix_scope;          /* NULL: its contexts share no prefixes */
+    dw_context_grants *contexts; /* NULL: none under names; counted */
     void (*on_refused)(void *user, const dw_error *error); /* NULL: nobody is told */
     void *on_refused_user;
     dw_write_fn on_stdout;

@@ -66,7 +66,7 @@ HOST = {"--model", "--lora", "--device", "--threads", "--context", "--kv-type", 
 ACTOR = {"--state", "--guest", "--zstd", "--by-hash", "--message", "--tokens", "--json", "--module",
          "--force", "--show", "--drop", "--retry", "--tree", "--all", "--tenant", "--priority",
          "--durability", "--manifest", "--log", "--log-level", "--trace", "--control", "--last",
-         "--follow", "--dir", "--folder"}
+         "--follow", "--dir", "--folder", "--remove"}
 
 
 def run(*args, **environment):
@@ -212,7 +212,7 @@ class Limits(Case):
 class Twice(Case):
     def test_the_tables_are_whole(self):
         tools = {"--tool", "--tool-timeout"}  # tests/cli/test_tools.py
-        for command, more in (("run", {"--timeout", "--prompt", "--raw", "--dir", "--env"} | tools),
+        for command, more in (("run", {"--timeout", "--prompt", "--raw", "--dir", "--env", "--contexts"} | tools),
                               ("chat", {"--state", "--actor", "--alone"}), ("actor", ACTOR | {"--env"} | tools)):
             text = run(command, "--help").stdout
             text = text[text.index("\n  --"):]

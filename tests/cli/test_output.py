@@ -122,7 +122,7 @@ class Output(Case):
                   ["fork", ids[0]], ["fork", ids[0], "--json"], ["import", snapshot],
                   ["import", snapshot, "--json"], ["verify", ids[0]],
                   ["verify", ids[0], "--json"], ["diff", ids[0], ids[1]],
-                  ["mail", ids[0], "--json"],
+                  ["mail", ids[0], "--json"], ["contexts", "--json"],
                   ["export", ids[0], os.path.join(self.folder, "out"), "--json"]]
         return plain + [["actor", *words, "--state", self.state] for words in actors]
 

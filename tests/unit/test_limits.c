@@ -322,6 +322,8 @@ static const struct {
     {"ticket_ms", "test_runtime_later.c"},
     {"unread_bytes", "test_runtime_later.c"},
     {"watches", "test_runtime_watch.c"},
+    {"saved_contexts", "test_contexts.c"},
+    {"saved_context_bytes", "test_contexts.c"},
 };
 
 /* A module of many functions, 4 MiB of code or so. */

@@ -289,6 +289,17 @@ export class Context {
   close(): Result<i32> {
     return number(raw.context_close(this.handle));
   }
+  /** What was saved under the name, here or in another guest. */
+  static open(model: Model, name: string, tokensMax: u32 = 0): Result<Context> {
+    const own = new Utf8(name);
+    const handle = raw.context_open(model.handle, own.at, own.bytes, tokensMax);
+    return new Result<Context>(new Context(handle, model), handle < 0 ? Failure.last(handle) : null);
+  }
+  /** Under a name, in the place of what had it. */
+  save(name: string): Result<i32> {
+    const own = new Utf8(name);
+    return number(raw.context_save(this.handle, own.at, own.bytes));
+  }
   fork(): Result<Context> {
     const handle = raw.context_fork(this.handle);
     return new Result<Context>(new Context(handle, this.model), handle < 0 ? Failure.last(handle) : null);

@@ -361,6 +361,12 @@ export declare function context_create(model: i32, tokens_max: u32): i32;
 @external("driftwood", "context_fork")
 export declare function context_fork(context: i32): i32;
 
+@external("driftwood", "context_save")
+export declare function context_save(context: i32, name: usize, name_bytes: u32): i32;
+
+@external("driftwood", "context_open")
+export declare function context_open(model: i32, name: usize, name_bytes: u32, tokens_max: u32): i32;
+
 @external("driftwood", "context_close")
 export declare function context_close(context: i32): i32;
 

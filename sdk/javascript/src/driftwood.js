@@ -337,6 +337,14 @@ export class Context extends Handle {
   closeOwn(handle) {
     return raw.context_close(handle);
   }
+  /** What was saved under the name, here or in another guest. */
+  static open(model, name, tokensMax = 0) {
+    return new Context(model, 0, check(raw.context_open(model.handle, name, utf8Length(name), tokensMax)));
+  }
+  /** Under a name, in the place of what had it. */
+  save(name) {
+    check(raw.context_save(this.handle, name, utf8Length(name)));
+  }
   fork() {
     return new Context(this.model, 0, check(raw.context_fork(this.handle)));
   }

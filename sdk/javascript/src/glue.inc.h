@@ -321,6 +321,29 @@ static JSValue import_context_fork(JSContext *js, JSValueConst self, int count, 
     glue_release(&call);
     return result;
 }
+static JSValue import_context_save(JSContext *js, JSValueConst self, int count, JSValueConst *values)
+{
+    (void)self;
+    glue_call call = {.js = js, .count = count, .values = values};
+    int32_t a0 = glue_int(&call, 0);
+    void *a1 = glue_pointer(&call, 1);
+    uint32_t a2 = glue_uint(&call, 2);
+    JSValue result = glue_failed(&call) ? JS_EXCEPTION : JS_NewInt32(js, dw_context_save(a0, a1, a2));
+    glue_release(&call);
+    return result;
+}
+static JSValue import_context_open(JSContext *js, JSValueConst self, int count, JSValueConst *values)
+{
+    (void)self;
+    glue_call call = {.js = js, .count = count, .values = values};
+    int32_t a0 = glue_int(&call, 0);
+    void *a1 = glue_pointer(&call, 1);
+    uint32_t a2 = glue_uint(&call, 2);
+    uint32_t a3 = glue_uint(&call, 3);
+    JSValue result = glue_failed(&call) ? JS_EXCEPTION : JS_NewInt32(js, dw_context_open(a0, a1, a2, a3));
+    glue_release(&call);
+    return result;
+}
 static JSValue import_context_close(JSContext *js, JSValueConst self, int count, JSValueConst *values)
 {
     (void)self;
@@ -959,6 +982,8 @@ static const JSCFunctionListEntry glue_functions[] = {
     JS_CFUNC_DEF("sampler_chat", 4, import_sampler_chat),
     JS_CFUNC_DEF("context_create", 2, import_context_create),
     JS_CFUNC_DEF("context_fork", 1, import_context_fork),
+    JS_CFUNC_DEF("context_save", 3, import_context_save),
+    JS_CFUNC_DEF("context_open", 4, import_context_open),
     JS_CFUNC_DEF("context_close", 1, import_context_close),
     JS_CFUNC_DEF("context_length", 1, import_context_length),
     JS_CFUNC_DEF("context_capacity", 1, import_context_capacity),

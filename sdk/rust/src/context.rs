@@ -34,6 +34,18 @@ impl Context {
         Ok(Self::from_handle(handle, model))
     }
 
+    /// What was saved under the name ([`Context::save`]), here or in another guest.
+    pub fn open(model: &Model, name: &str, tokens_max: u32) -> Result<Self> {
+        let (text, bytes) = (name.as_ptr(), name.len() as u32);
+        let handle = check(unsafe { raw::context_open(model.handle(), text, bytes, tokens_max) })?;
+        Ok(Self::from_handle(handle, model))
+    }
+
+    /// Under a name, in the place of what had it.
+    pub fn save(&self, name: &str) -> Result<()> {
+        status(unsafe { raw::context_save(self.handle, name.as_ptr(), name.len() as u32) })
+    }
+
     /// Of a handle that the caller owns, such as one that was kept over an upgrade.
     pub fn from_handle(handle: i32, model: &Model) -> Self {
         Self {

@@ -458,6 +458,14 @@ pub const Context = struct {
     pub fn create(allocator: Allocator, model: Model, tokens_max: u32) Error!Context {
         return .{ .handle = @intCast(try check(raw.context_create(model.handle, tokens_max))), .model = model, .allocator = allocator };
     }
+    /// What was saved under the name, here or in another guest.
+    pub fn open(allocator: Allocator, model: Model, name: []const u8, tokens_max: u32) Error!Context {
+        return .{ .handle = @intCast(try check(raw.context_open(model.handle, name.ptr, @intCast(name.len), tokens_max))), .model = model, .allocator = allocator };
+    }
+    /// Under a name, in the place of what had it.
+    pub fn save(self: Context, name: []const u8) Error!void {
+        try status(raw.context_save(self.handle, name.ptr, @intCast(name.len)));
+    }
     pub fn close(self: Context) void {
         _ = raw.context_close(self.handle);
     }
