@@ -11,7 +11,7 @@ DEPS_PREFIX = $(CURDIR)/build/prefix
 ASAN_BUILD = build/asan
 TSAN_BUILD = build/tsan
 FUZZ_BUILD = build/fuzz-build
-FUZZ_SECONDS ?= 10
+FUZZ_SECONDS ?= $(if $(DW_TEST_SHORT),6,10)
 TORTURE_SECONDS ?= 60
 
 .PHONY: all
@@ -79,13 +79,16 @@ test: test-packages ## set up, build and run every test
 WHOLE_MODELS = test_(parity|score|actor_moves|actor_rounds|architectures|device_moves|grammar|tokenize|runtime_chat(_guest_threads)?|serve_(responses|others|terms|models))
 MANY_STARTS = test_actor_cli|test_actor_served|test_output|test_options|check_docs
 SANITIZERS_LEAVE_OUT ?= ^($(WHOLE_MODELS)|$(MANY_STARTS)|check_json_schema|check_chat_.*|check_tool_calls)$$|_staged$$
-# Under DW_TEST_SHORT (.ci/run) moreover the same programs in other surroundings, one of a kind apart:
-# threads are check-tsan's, and test_snapshot_in_ranges makes all that emulated device memory holds;
-# encoders in parts are test_embeddings', beside others they take minutes; guests of other compilers (test_sdk) make the same calls; the routes of test_serve are
-# test_serve_malformed's, whole conversations, and the programs of guest/examples, take the default model minutes;
-# models come and go in test_model_pool.
+# Under DW_TEST_SHORT (.ci/run) moreover what another stage goes through as well: threads are check-tsan's;
+# templates and chats fuzz_jinja's and fuzz_chat_answer's; emulated device memory is in
+# test_snapshot_in_ranges, models that come and go in test_model_pool, routes in test_serve_malformed;
+# guests of other compilers make the calls of those in C; encoders and guest/examples are numbers
+# over whole models.
+ASAN_THREADS = test_(generation|scheduler_actors)_(device|guest)_threads?|test_scheduler_device_thread
+ASAN_RANGES = test_(context_fork|context_shift|actor|actor_state|golden)_in_ranges
+ASAN_ELSEWHERE = test_(chat|chat_jinja|chat_served|embeddings|scheduler_encoders|guest_programs|sdk_.*|serve|serve_pool)
 ifdef DW_TEST_SHORT
-ASAN_LEAVE_OUT = |test_scheduler_encoders$$|test_serve$$|test_serve_pool$$|test_chat_served$$|test_guest_programs$$|test_sdk_.*$$|test_(generation|scheduler_actors)_(device|guest)_threads?$$|test_scheduler_device_thread$$|(context_fork|context_shift|actor|actor_state|golden)_in_ranges$$
+ASAN_LEAVE_OUT = |^($(ASAN_THREADS)|$(ASAN_RANGES)|$(ASAN_ELSEWHERE))$$
 endif
 .PHONY: check-asan
 check-asan: test-packages ## tests under AddressSanitizer, UBSan and LeakSanitizer

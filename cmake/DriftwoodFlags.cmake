@@ -41,6 +41,11 @@ function(driftwood_flags target)
     target_compile_options(${target} PRIVATE
         $<$<COMPILE_LANGUAGE:C,CXX>:${DRIFTWOOD_WARNINGS};${DRIFTWOOD_SANITIZE_FLAGS}>
         $<$<COMPILE_LANGUAGE:C>:${DRIFTWOOD_C_WARNINGS}>)
+    # Of C++ the checks of each pointer double the time that gcc takes, which is a fifth of the build's.
+    if(DRIFTWOOD_SANITIZE STREQUAL "address")
+        target_compile_options(${target} PRIVATE
+            "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-fno-sanitize=vptr,null,alignment -g1>")
+    endif()
     if(DEV)
         target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:C,CXX>:-Werror>)
     endif()
