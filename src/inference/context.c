@@ -478,8 +478,7 @@ static uint32_t slice_tokens(const dw_context *context, const dw_step *step, uin
     if (most == DW__SLICE_TOKENS_MAX) {
         return left <= most ? left : most;
     }
-    const bool ours = dw_kv_log_length(context->log) + most > DW__GGML_RECORDS_MAX;
-    const uint32_t rest_min = ours ? DW__REST_TOKENS_MIN : DW__REST_COLUMNS_MIN;
+    const uint32_t rest_min = is_on_cpu(context) ? DW__REST_TOKENS_MIN : DW__REST_COLUMNS_MIN;
     return left < most + rest_min ? left : most;
 }
 

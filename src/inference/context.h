@@ -176,7 +176,7 @@ typedef struct dw_tree {
 /* Check a tree of the step's tokens, and make room for it: memory is the caller's account's. Then
  * the step itself, whose rows are of the tree's last tokens in its order. The context stays as it
  * is; the tree hangs on it until a path is kept, or whatever else changes the context. Its rows are
- * not kept. ggml's attention computes it, on any device.
+ * not kept.
  * Errors: DW_E_ARG, DW_E_RANGE, DW_E_LIMIT (DW_TREE_COUNT_MAX, more than the context has room for),
  * DW_E_MEMORY; of the second dw_context_forward's: no tree hangs on the context then. */
 dw_status dw_context_tree_begin(dw_context *context, const dw_step *step, const dw_tree *tree,

@@ -1,6 +1,7 @@
-/* Slices with our attention, on the CPU: of many contexts in one run, each of whose tokens is read
- * and each of whose rows of logits is written where its owner has it; or of one. */
+/* Slices on the CPU, whose attention is ours: of many contexts in one run, each of whose tokens is
+ * read and each of whose rows of logits is written where its owner has it; or of one. */
 #include "base/alloc.h"
+#include "inference/context_tree.h"
 #include "inference/step_plan.h"
 
 /* A graph's own. */
@@ -17,10 +18,7 @@ static bool accepts(const dw_step_work *work)
         return false;
     }
     if (!work->in_batch) {
-        const dw_step_slice *slice = &work->slices[0];
-        return slice->step->tree == NULL &&
-               (slice->log == NULL ||
-                dw__step_slice_past(slice) + slice->token_count > DW__GGML_RECORDS_MAX);
+        return true;
     }
     for (uint32_t i = 0; i < work->count; i++) {
         const dw_step_slice *slice = &work->slices[i];
@@ -119,9 +117,21 @@ static dw_status prepare(dw_step_graph *graph, const dw_step_work *work, dw_erro
                           : dw__plan_place_one(graph, work, err);
 }
 
+static dw_attention_tree tree_of(const dw_step_slice *slice)
+{
+    const dw__tree *tree = slice->step->tree;
+    return (dw_attention_tree){.past = tree->past,
+                               .first = slice->first,
+                               .parents = tree->parents,
+                               .positions = tree->positions,
+                               .mask = tree->mask,
+                               .mask_width = (size_t)tree->past + tree->count};
+}
+
 static dw_status prepare_attention(cpu_graph *own, const dw_step_work *work, dw_error *err)
 {
     dw_attention_sequence sequences[DW__SLICES_MAX];
+    dw_attention_tree tree;
     uint32_t first = 0;
     for (uint32_t i = 0; i < work->count; i++) {
         const dw_step_slice *slice = &work->slices[i];
@@ -131,6 +141,10 @@ static dw_status prepare_attention(cpu_graph *own, const dw_step_work *work, dw_
                                                .past = dw__step_slice_past(slice),
                                                .first_token = first,
                                                .token_count = slice->token_count};
+        if (slice->step->tree != NULL) {
+            tree = tree_of(slice);
+            sequences[i].tree = &tree;
+        }
         first += slice->token_count;
     }
     return dw_attention_prepare(own->attention, sequences, work->count, err);
@@ -191,6 +205,9 @@ static dw_status fill(dw_step_graph *graph, const dw_step_work *work, dw_error *
         return DW_OK;
     }
     const dw_step_slice *slice = &work->slices[0];
+    if (slice->step->tree != NULL) {
+        return dw__plan_fill_tree_positions(graph, slice, err);
+    }
     status = dw__plan_fill_weights(graph, slice, err);
     return status == DW_OK ? dw__step_graph_fill_positions(graph, dw__step_slice_past(slice), err)
                            : status;

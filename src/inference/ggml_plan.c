@@ -1,4 +1,4 @@
-/* One slice with ggml's attention, on any device. */
+/* One slice with ggml's attention: on a GPU, where nothing else takes it. */
 #include <string.h>
 
 #include "inference/context_tree.h"
@@ -8,7 +8,8 @@
 
 static bool accepts(const dw_step_work *work)
 {
-    return !work->in_batch;
+    return !work->in_batch &&
+           dw_device_info_of(dw_model_device(work->model))->kind != DW_DEVICE_CPU;
 }
 
 /* Attention looks at whole steps of DW_KV_STEP_TOKENS records: a graph serves many lengths. */
@@ -79,19 +80,6 @@ static dw_status fill_mask(dw_step_graph *graph, struct ggml_tensor *input, uint
     return dw__input_done(graph, input, err);
 }
 
-static dw_status fill_tree_positions(dw_step_graph *graph, const dw_step_slice *slice,
-                                     dw_error *err)
-{
-    struct ggml_tensor *input = graph->forward.positions;
-    if (!dw__input_is_used(input)) {
-        return DW_OK;
-    }
-    int32_t *positions = dw__input_begin(graph, input);
-    memcpy(positions, slice->step->tree->positions + slice->first,
-           slice->token_count * sizeof *positions);
-    return dw__input_done(graph, input, err);
-}
-
 /* What token `at` of a tree sees: row [kv_count], none of it so far. */
 static void fill_tree_row(const dw__tree *tree, uint32_t at, uint16_t *row)
 {
@@ -145,7 +133,7 @@ static dw_status fill_tree(dw_step_graph *graph, const dw_step_work *work, dw_er
 {
     const dw_step_slice *slice = &work->slices[0];
     const dw_forward_graph *forward = &graph->forward;
-    dw_status status = fill_tree_positions(graph, slice, err);
+    dw_status status = dw__plan_fill_tree_positions(graph, slice, err);
     if (status == DW_OK) {
         status = fill_records(graph, dw__step_slice_past(slice), err);
     }

@@ -21,8 +21,7 @@
 /* Tokens that a slice which goes alone has at most, and those of prompts in a batch: so few that no
  * product takes long which nobody leaves, but at least DW__CUT_TOKENS. */
 uint32_t dw__slice_tokens_max(dw_model *model);
-/* ggml's attention rounds in another way with fewer tokens: where slices are cut for products, a
- * smaller rest goes with the slice before it. With our attention DW__REST_TOKENS_MIN is enough. */
+/* The same on GPUs, where prompts have ggml's attention: it rounds in another way with fewer. */
 #define DW__REST_COLUMNS_MIN 64u
 /* For tests: how many multiplications that is; 0: the usual number. */
 void dw__step_set_product_work(uint64_t work);

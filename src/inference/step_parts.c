@@ -15,8 +15,6 @@
  * goes with those before it: with fewer it takes another way, whose last bits differ. */
 #define COLUMNS 64
 #define COLUMNS_MIN 16
-/* So is its attention, with a rest of as many. */
-#define QUERIES 64
 /* Products with experts are cut into so many of their rows: how many columns each of these has is
  * what decides which way ggml takes. All columns are converted for each part, so parts are larger:
  * that is two in a hundred of their time. */
@@ -33,7 +31,6 @@ typedef enum cut_kind {
     COLUMN, /* ggml's product: columns */
     ROW,    /* along the second dimension: each comes of the same row of its sources alone */
     SLAB,   /* likewise along the third */
-    QUERY,  /* ggml's attention: queries */
     EXPERT, /* rows of the experts' matrices */
 } cut_kind;
 
@@ -163,9 +160,6 @@ static cut_kind kind_of(const dw_step_graph *graph, const struct ggml_tensor *no
     case GGML_OP_MUL_MAT_ID:
         *work = elements * (uint64_t)with->ne[0];
         return EXPERT;
-    case GGML_OP_FLASH_ATTN_EXT:
-        *work = 2 * elements * (uint64_t)node->src[1]->ne[1];
-        return with->ne[3] == 1 ? QUERY : WHOLE;
     default:
         along = dimension_of(node);
         return along == 0 ? WHOLE : along == 1 ? ROW : SLAB;
@@ -248,7 +242,7 @@ static void cut_source(dw_step_parts *parts, int index, int along, int64_t from,
 static struct ggml_tensor *some_of(dw_step_parts *parts, const struct ggml_tensor *node,
                                    cut_kind kind, int64_t from, int64_t count)
 {
-    const int along = kind == SLAB || kind == QUERY ? 2 : kind == EXPERT ? 0 : 1;
+    const int along = kind == SLAB ? 2 : kind == EXPERT ? 0 : 1;
     parts->node = *node;
     take_along(&parts->node, along, from, count);
     switch (kind) {
@@ -257,12 +251,6 @@ static struct ggml_tensor *some_of(dw_step_parts *parts, const struct ggml_tenso
         break;
     case EXPERT:
         cut_source(parts, 0, 1, from, count);
-        break;
-    case QUERY:
-        cut_source(parts, 0, 1, from, count);
-        if (node->src[3] != NULL) { /* the mask */
-            cut_source(parts, 3, 1, from, count);
-        }
         break;
     default:
         for (int i = 0; i < 2; i++) {
@@ -296,9 +284,6 @@ static cut_rule rule_of(const dw_step_graph *graph, const struct ggml_tensor *no
         return (cut_rule){dw_logits_scatter_units(graph->scatter, node, &work), 1, 1, most};
     case COLUMN:
         return (cut_rule){node->ne[1], COLUMNS, COLUMNS_MIN, most};
-    case QUERY: /* with fewer than that each row goes for itself */
-        return node->ne[2] < QUERIES ? (cut_rule){node->ne[2], 1, 1, most}
-                                     : (cut_rule){node->ne[2], QUERIES, QUERIES, most};
     case EXPERT:
         return (cut_rule){node->ne[0], EXPERT_ROWS, 1, EXPERT_PARTS * most};
     case ROW:

@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "device/device_view.h"
+#include "inference/context_tree.h"
 
-/* In the order in which they are asked; the last takes whatever goes alone. */
+/* In the order in which they are asked; the last takes whatever goes alone on a GPU. */
 static const dw_step_plan *const plans[] = {&dw__cuda_plan, &dw__cpu_plan, &dw__ggml_plan};
 
 const dw_step_plan *dw__plan_for(const dw_step_work *work)
@@ -100,6 +101,19 @@ dw_status dw__plan_fill_weights(dw_step_graph *graph, const dw_step_slice *slice
     for (uint32_t i = 0; i < graph->size.token_count; i++) {
         weights[i] = slice->first + i < count ? 1.0f / (float)count : 0.0f;
     }
+    return dw__input_done(graph, input, err);
+}
+
+dw_status dw__plan_fill_tree_positions(dw_step_graph *graph, const dw_step_slice *slice,
+                                       dw_error *err)
+{
+    struct ggml_tensor *input = graph->forward.positions;
+    if (!dw__input_is_used(input)) {
+        return DW_OK;
+    }
+    int32_t *positions = dw__input_begin(graph, input);
+    memcpy(positions, slice->step->tree->positions + slice->first,
+           slice->token_count * sizeof *positions);
     return dw__input_done(graph, input, err);
 }
 

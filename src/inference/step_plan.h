@@ -48,9 +48,9 @@ typedef struct dw_step_plan {
 
 /* On CUDA devices, with nodes of ours: one token of each of many contexts, or a slice of one. */
 extern const dw_step_plan dw__cuda_plan;
-/* On the CPU, with our attention: slices of many contexts, or a long one's; texts of encoders. */
+/* On the CPU, with our attention: slices of many contexts, or one; texts of encoders. */
 extern const dw_step_plan dw__cpu_plan;
-/* Everywhere, with ggml's operations alone (on the CPU our matrix products too): one slice. */
+/* On GPUs, with ggml's operations alone: one slice. */
 extern const dw_step_plan dw__ggml_plan;
 
 /* The first that accepts the work: in a batch none may. */
@@ -65,6 +65,9 @@ uint32_t dw__plan_row_count(const dw_step_slice *slice);
  * the weights that pool hidden states. Errors: prepare's, fill's. */
 dw_status dw__plan_place_one(dw_step_graph *graph, const dw_step_work *work, dw_error *err);
 dw_status dw__plan_fill_weights(dw_step_graph *graph, const dw_step_slice *slice, dw_error *err);
+/* Positions of a tree's tokens. Errors: DW_E_DEVICE. */
+dw_status dw__plan_fill_tree_positions(dw_step_graph *graph, const dw_step_slice *slice,
+                                       dw_error *err);
 /* dw__step_slice_conclude for all. */
 dw_status dw__plan_conclude(dw_step_graph *graph, const dw_step_work *work, dw_error *err);
 

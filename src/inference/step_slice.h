@@ -11,14 +11,6 @@
 /* Slices in one run at most. */
 #define DW__SLICES_MAX 256u
 
-/* On the CPU a slice that goes alone has ggml's attention up to so many records. Below that it
- * costs hardly more than ours, and its sums are libllama's, bit by bit. That is worth having:
- * weights of few bits make the last bit of a sum decide how a whole activation is rounded, so that
- * another order of the same additions shows (libllama differs from itself as much when it takes a
- * prompt in smaller pieces). In a batch ours serves every length: a context's numbers may not
- * depend on who else is there. */
-#define DW__GGML_RECORDS_MAX 384u
-
 typedef struct dw_step_slice {
     const dw_step *step; /* borrowed; NULL: it has left the run */
     dw_kv_log *log;      /* of its length the slice follows; has room for it. NULL: an encoder's */

@@ -5,7 +5,8 @@
 #include <immintrin.h>
 
 #define W 8u
-#define SCORE_ROWS 2
+#define SCORE_ROWS 3
+#define SCORE_GROUPS 1
 #define SUM_VECTORS 2
 
 typedef float VF __attribute__((vector_size(32)));
@@ -26,23 +27,34 @@ static inline float half_at(const unsigned char *p)
 }
 #define F16_TO_F32(p) half_at(p)
 
-static inline void hsum4(float *to, VF a, VF b, VF c, VF d)
-{
-    __m256 ab = _mm256_hadd_ps((__m256)a, (__m256)b);
-    __m256 cd = _mm256_hadd_ps((__m256)c, (__m256)d);
-    __m256 all = _mm256_hadd_ps(ab, cd);
-    _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
-}
-#define V_HSUM4 hsum4
-
 static inline float hsum(VF v)
 {
-    __m128 half =
+    __m128 four =
         _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
-    half = _mm_hadd_ps(half, half);
-    return _mm_cvtss_f32(_mm_hadd_ps(half, half));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
 }
 #define V_HSUM hsum
+#define V_HADD(a, b) ((VF)_mm256_hadd_ps((__m256)(a), (__m256)(b)))
+#define V_FOURS(p) ((VF)_mm256_broadcast_ps((const void *)(p)))
+
+static inline void fours_of_halves(const unsigned char *const at[2], unsigned i, VF to[2])
+{
+    __m128i a = _mm_loadu_si128((const void *)(at[0] + (size_t)i * 2));
+    __m128i b = _mm_loadu_si128((const void *)(at[1] + (size_t)i * 2));
+    to[0] = (VF)_mm256_cvtph_ps(_mm_unpacklo_epi64(a, b));
+    to[1] = (VF)_mm256_cvtph_ps(_mm_unpackhi_epi64(a, b));
+}
+
+static inline void fours_of_floats(const unsigned char *const at[2], unsigned i, VF to[2])
+{
+    for (unsigned c = 0; c < 2; c++) {
+        const size_t place = ((size_t)i + 4 * c) * sizeof(float);
+        to[c] = (VF)_mm256_insertf128_ps(
+            _mm256_castps128_ps256(_mm_loadu_ps((const void *)(at[0] + place))),
+            _mm_loadu_ps((const void *)(at[1] + place)), 1);
+    }
+}
 
 static bool runs_here(void)
 {

@@ -14,9 +14,16 @@ const dw_attention_kernel *dw_attention_kernel_at(size_t index)
     return index < sizeof kernels / sizeof kernels[0] ? kernels[index] : NULL;
 }
 
+static size_t passed_over;
+
+void dw_attention_kernels_pass_over(size_t count)
+{
+    passed_over = count;
+}
+
 const dw_attention_kernel *dw_attention_kernel_for(uint32_t head_dim)
 {
-    for (size_t i = 0; dw_attention_kernel_at(i) != NULL; i++) {
+    for (size_t i = passed_over; dw_attention_kernel_at(i) != NULL; i++) {
         const dw_attention_kernel *kernel = dw_attention_kernel_at(i);
         /* Those of other machines were compiled to nothing. */
         if (kernel->attend != NULL && kernel->runs_here() &&
@@ -29,6 +36,8 @@ const dw_attention_kernel *dw_attention_kernel_for(uint32_t head_dim)
 
 size_t dw_attention_scratch_floats(uint32_t head_dim)
 {
-    /* Queries, a block of keys or values, its scores, three numbers a row. */
-    return (size_t)head_dim * (DW_TILE_ROWS_MAX + 64) + (size_t)(64 + 3) * DW_TILE_ROWS_MAX;
+    /* Another part's output, two numbers a row; queries, a block of keys or values, its scores,
+     * three numbers a row. */
+    return (size_t)head_dim * (2 * DW_TILE_ROWS_MAX + DW_ATTENTION_BLOCK) +
+           (size_t)(DW_ATTENTION_BLOCK + 5) * DW_TILE_ROWS_MAX;
 }

@@ -1,20 +1,36 @@
 /* The kernel itself, for whatever vectors the including file defines:
  *   VF                     a vector of W floats, with + - * / by the compiler
  *   VI                     W int32
- *   V_LOAD V_STORE V_SET1 V_FMA(a, b, c) (a * b + c) V_MAX V_HSUM V_HSUM4(to, a, b, c, d)
+ *   V_LOAD V_STORE V_SET1 V_FMA(a, b, c) (a * b + c) V_MAX
+ *   V_HSUM                 all lanes: halves are added until one is left
+ *   V_HADD(a, b)           in each four lanes a0 + a1, a2 + a3, b0 + b1, b2 + b3
+ *   V_FOURS(p)             four floats, again and again
  *   V_LOAD_F16(p) V_LOAD_I8(p), F16_TO_F32(p) for one
- *   SCORE_ROWS SUM_VECTORS what fits the registers
+ *   fours_of_halves(at, i, to), fours_of_floats: of the rows at[W / 4] the elements [i, i + W):
+ *                          to[c] has the c-th four of each row, one row behind the other
+ *   SCORE_ROWS (3 or 4) SCORE_GROUPS (of 4) SUM_VECTORS: what fits the registers
  *   KERNEL                 the name of the dw_attention_kernel
  * Two forms. Few rows (decode): each record's numbers are read once, straight from the log, for
  * all rows. Many rows (prefill): a block of records is turned into floats once, then two small
  * matrix products, in which the rows lie side by side in a vector, so that the softmax between
- * them needs no sum across a vector. */
+ * them needs no sum across a vector.
+ *
+ * Both add in the same order, so that a row's bits do not depend on which rows are with it:
+ *   a score       four sums, of the elements i with i % 4 = 0, 1, 2, 3, each in their order; then
+ *                 (first + second) + (third + fourth)
+ *   a block       the records [64 b, 64 b + 64). W sums of weights, of the records t with t % W
+ *                 = 0, 1, ..., added up as V_HSUM does; values in the records' order. What a row
+ *                 does not see has weight 0, which changes nothing
+ *   a part        the records [256 p, 256 p + 256): its blocks in their order, what was summed
+ *                 before scaled to the new maximum
+ *   a row         its parts in their order, by `merge` */
 #include <ggml.h>
 #include <math.h>
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
-#define BLOCK 64u      /* records at a time */
+#define BLOCK 64u /* records at a time */
+#define PART DW_ATTENTION_PART
 #define FEW_ROWS 8u    /* up to so many: the first form */
 #define SUM_ROWS 4     /* rows at a time when values are summed */
 #define PRODUCT_ROWS 6 /* of the small matrix products */
@@ -82,59 +98,127 @@ INLINE void prefetch_row(const unsigned char *row, size_t bytes)
     }
 }
 
-/* ---- few rows ---- */
+/* ---- records ---- */
 
-/* scores[row][t] of `rows` rows and the four records from `at` on. */
-INLINE void score_four(const int rows, dw_kv_type type, const dw_attention_tile *tile,
-                       const float *queries, const unsigned char *const *at, float *scores)
+/* Where keys and values of a block's records stand. */
+typedef struct block {
+    uint32_t from;
+    uint32_t count;
+    const unsigned char *keys[BLOCK];
+    const unsigned char *values[BLOCK];
+} block;
+
+INLINE uint32_t record_at(const dw_attention_tile *tile, uint32_t t)
 {
-    const uint32_t head_dim = tile->head_dim;
-    VF sum[SCORE_ROWS][4];
-    for (int r = 0; r < rows; r++) {
-        for (int t = 0; t < 4; t++) {
-            sum[r][t] = V_SET1(0.0f);
-        }
-    }
-    for (uint32_t i = 0; i < head_dim; i += W) {
-        VF key[4];
-        for (int t = 0; t < 4; t++) {
-            key[t] = load_row(type, at[t], i);
-        }
-        for (int r = 0; r < rows; r++) {
-            VF q = V_LOAD(queries + (size_t)r * head_dim + i);
-            for (int t = 0; t < 4; t++) {
-                sum[r][t] = V_FMA(q, key[t], sum[r][t]);
-            }
-        }
-    }
-    for (int r = 0; r < rows; r++) {
-        V_HSUM4(scores + (size_t)r * BLOCK, sum[r][0], sum[r][1], sum[r][2], sum[r][3]);
+    return tile->path != NULL && t >= tile->path_from ? tile->path[t - tile->path_from] : t;
+}
+
+/* The block that begins with record `from`. Past its end the last record again: masked later. */
+INLINE void find_block(const dw_attention_tile *tile, uint32_t from, block *to)
+{
+    to->from = from;
+    to->count = tile->to - from < BLOCK ? tile->to - from : BLOCK;
+    for (uint32_t t = 0; t < BLOCK; t++) {
+        const uint32_t record = record_at(tile, from + (t < to->count ? t : to->count - 1));
+        to->keys[t] = tile->keys + record * tile->stride;
+        to->values[t] = tile->values + record * tile->stride;
     }
 }
 
-INLINE void score_block(dw_kv_type type, const dw_attention_tile *tile, uint32_t from,
-                        uint32_t count, float *scores)
+/* ---- few rows ---- */
+
+/* scores[row][t] of `rows` rows and the W records from at[0] on. Four records a quarter of the
+ * vector apart make a group: each of its sums lies in the record's own four lanes. */
+INLINE void score_vector(const int rows, dw_kv_type type, uint32_t head_dim, const float *queries,
+                         const unsigned char *const *at, float *scores)
 {
-    const size_t bytes = row_bytes(tile);
-    for (uint32_t t = 0; t < count; t += 4) {
-        const unsigned char *at[4];
-        for (uint32_t k = 0; k < 4; k++) {
-            /* Past the end the last record once more: masked later. */
-            uint32_t record = from + (t + k < count ? t + k : count - 1);
-            at[k] = tile->keys + record * tile->stride;
-            prefetch_row(tile->values + record * tile->stride, bytes);
-            if (record + BLOCK / 2 < tile->to) {
-                prefetch_row(at[k] + BLOCK / 2 * tile->stride, bytes);
+    VF sum[SCORE_ROWS][4];
+    for (int r = 0; r < rows; r++) {
+        for (int g = 0; g < 4; g++) {
+            sum[r][g] = V_SET1(0.0f);
+        }
+    }
+    for (uint32_t i = 0; i < head_dim; i += W) {
+        for (int first = 0; first < 4; first += SCORE_GROUPS) {
+            VF key[SCORE_GROUPS][W / 4];
+            for (int g = 0; g < SCORE_GROUPS; g++) {
+                const unsigned char *group[W / 4];
+                for (unsigned k = 0; k < W / 4; k++) {
+                    group[k] = at[4 * k + (unsigned)(first + g)];
+                }
+                if (type == DW_KV_F16) {
+                    fours_of_halves(group, i, key[g]);
+                } else {
+                    fours_of_floats(group, i, key[g]);
+                }
+            }
+            for (unsigned c = 0; c < W / 4; c++) {
+                for (int r = 0; r < rows; r++) {
+                    VF q = V_FOURS(queries + (size_t)r * head_dim + i + 4 * c);
+                    for (int g = 0; g < SCORE_GROUPS; g++) {
+                        sum[r][first + g] = V_FMA(q, key[g][c], sum[r][first + g]);
+                    }
+                }
             }
         }
-        uint32_t row = 0;
-        for (; row + SCORE_ROWS <= tile->row_count; row += SCORE_ROWS) {
-            score_four(SCORE_ROWS, type, tile, tile->queries + (size_t)row * tile->head_dim, at,
-                       scores + (size_t)row * BLOCK + t);
+    }
+    for (int r = 0; r < rows; r++) {
+        VF left = V_HADD(sum[r][0], sum[r][1]);
+        VF right = V_HADD(sum[r][2], sum[r][3]);
+        V_STORE(scores + (size_t)r * BLOCK, V_HADD(left, right));
+    }
+}
+
+/* Keys that are no numbers yet, as floats: [W][head_dim] */
+INLINE void keys_to_floats(dw_kv_type type, const dw_attention_tile *tile,
+                           const unsigned char *const *at, float *to)
+{
+    for (uint32_t t = 0; t < W; t++) {
+        for (uint32_t i = 0; i < tile->head_dim; i += W) {
+            V_STORE(to + (size_t)t * tile->head_dim + i, load_row(type, at[t], i));
         }
-        for (; row < tile->row_count; row++) {
-            score_four(1, type, tile, tile->queries + (size_t)row * tile->head_dim, at,
-                       scores + (size_t)row * BLOCK + t);
+    }
+}
+
+INLINE void score_block(dw_kv_type type, const dw_attention_tile *tile, const block *of,
+                        float *scores, float *floats)
+{
+    const size_t bytes = row_bytes(tile);
+    for (uint32_t t = 0; t < of->count; t += W) {
+        const unsigned char *at[W];
+        for (uint32_t k = 0; k < W; k++) {
+            const uint32_t ahead = of->from + t + k + BLOCK / 2;
+            prefetch_row(of->values[t + k], bytes);
+            if (ahead < tile->to) {
+                prefetch_row(tile->keys + record_at(tile, ahead) * tile->stride, bytes);
+            }
+            at[k] = of->keys[t + k];
+            if (type == DW_KV_Q8_0) {
+                at[k] = (const unsigned char *)(floats + (size_t)k * tile->head_dim);
+            }
+        }
+        if (type == DW_KV_Q8_0) {
+            keys_to_floats(type, tile, of->keys + t, floats);
+        }
+        uint32_t rows = 0;
+        for (uint32_t row = 0; row < tile->row_count; row += rows) {
+            const float *queries = tile->queries + (size_t)row * tile->head_dim;
+            float *to = scores + (size_t)row * BLOCK + t;
+            rows = tile->row_count - row;
+            rows = rows <= SCORE_ROWS ? rows : rows == SCORE_ROWS + 1 ? 2 : SCORE_ROWS;
+            switch (rows) { /* a number that the compiler knows */
+            case 1:
+                score_vector(1, type, tile->head_dim, queries, at, to);
+                break;
+            case 2:
+                score_vector(2, type, tile->head_dim, queries, at, to);
+                break;
+            case 3:
+                score_vector(3, type, tile->head_dim, queries, at, to);
+                break;
+            default:
+                score_vector(SCORE_ROWS, type, tile->head_dim, queries, at, to);
+            }
         }
     }
 }
@@ -143,17 +227,15 @@ INLINE void score_block(dw_kv_type type, const dw_attention_tile *tile, uint32_t
 typedef struct value_sum {
     dw_kv_type type;
     uint32_t head_dim;
-    size_t stride;
-    const unsigned char *values; /* the first record's */
-    uint32_t count;              /* of records */
-    const float *weights;        /* [rows][BLOCK] */
-    float *output;               /* [rows][head_dim] */
+    const unsigned char *const *values; /* [count] */
+    uint32_t count;                     /* of records */
+    const float *weights;               /* [rows][BLOCK] */
+    float *output;                      /* [rows][head_dim] */
 } value_sum;
 
 /* Of `rows` rows the elements [i, i + vectors * W). */
 INLINE void sum_values(const int rows, const int vectors, const value_sum *of, uint32_t i)
 {
-    const unsigned char *values = of->values;
     VF sum[SUM_ROWS][SUM_VECTORS];
     for (int r = 0; r < rows; r++) {
         for (int v = 0; v < vectors; v++) {
@@ -163,7 +245,7 @@ INLINE void sum_values(const int rows, const int vectors, const value_sum *of, u
     for (uint32_t t = 0; t < of->count; t++) {
         VF value[SUM_VECTORS];
         for (int v = 0; v < vectors; v++) {
-            value[v] = load_row(of->type, values, i + (uint32_t)v * W);
+            value[v] = load_row(of->type, of->values[t], i + (uint32_t)v * W);
         }
         for (int r = 0; r < rows; r++) {
             VF weight = V_SET1(of->weights[(size_t)r * BLOCK + t]);
@@ -171,7 +253,6 @@ INLINE void sum_values(const int rows, const int vectors, const value_sum *of, u
                 sum[r][v] = V_FMA(weight, value[v], sum[r][v]);
             }
         }
-        values += of->stride;
     }
     for (int r = 0; r < rows; r++) {
         for (int v = 0; v < vectors; v++) {
@@ -191,16 +272,15 @@ INLINE void sum_rows(const int rows, const value_sum *of)
     }
 }
 
-INLINE void sum_block(dw_kv_type type, const dw_attention_tile *tile, uint32_t from, uint32_t count,
+INLINE void sum_block(dw_kv_type type, const dw_attention_tile *tile, const block *at,
                       const float *weights)
 {
     uint32_t rows = 0;
     for (uint32_t row = 0; row < tile->row_count; row += rows) {
         value_sum of = {.type = type,
                         .head_dim = tile->head_dim,
-                        .stride = tile->stride,
-                        .values = tile->values + from * tile->stride,
-                        .count = count,
+                        .values = at->values,
+                        .count = at->count,
                         .weights = weights + (size_t)row * BLOCK,
                         .output = tile->output + (size_t)row * tile->head_dim};
         rows = tile->row_count - row < SUM_ROWS ? tile->row_count - row : SUM_ROWS;
@@ -220,26 +300,31 @@ INLINE void sum_block(dw_kv_type type, const dw_attention_tile *tile, uint32_t f
     }
 }
 
-/* Scores of one row to weights: exp(score - maximum); what was summed before is scaled to the new
- * maximum. */
-static void weigh_row(const dw_attention_tile *tile, uint32_t row, uint32_t from, uint32_t count,
-                      float *scores)
+/* Scores of records that the row does not see. */
+INLINE void mask_row(const dw_attention_tile *tile, uint32_t row, const block *of, float *scores)
 {
-    uint32_t first = tile->first[row] > from ? tile->first[row] - from : 0;
-    uint32_t end = tile->end[row] > from ? tile->end[row] - from : 0;
-    end = end < count ? end : count;
+    uint32_t first = tile->first[row] > of->from ? tile->first[row] - of->from : 0;
+    uint32_t end = tile->end[row] > of->from ? tile->end[row] - of->from : 0;
+    end = end < of->count ? end : of->count;
     for (uint32_t t = 0; t < first && t < BLOCK; t++) {
         scores[t] = -INFINITY;
     }
     for (uint32_t t = end; t < BLOCK; t++) {
         scores[t] = -INFINITY;
     }
-    VF top = V_SET1(-INFINITY);
+}
+
+/* Scores of one row to weights: exp(score - maximum); what was summed before is scaled to the new
+ * maximum. */
+INLINE void weigh_row(const dw_attention_tile *tile, uint32_t row, float *scores)
+{
+    const VF none = V_SET1(-INFINITY);
+    VF top = none;
     for (uint32_t t = 0; t < BLOCK; t += W) {
         VF score = V_LOAD(scores + t);
         if (tile->cap > 0) {
             /* -infinity would become -cap. */
-            VI seen = score > V_SET1(-INFINITY);
+            VI seen = score > none;
             score = (VF)(((VI)v_cap(score, tile->cap) & seen) | ((VI)score & ~seen));
             V_STORE(scores + t, score);
         }
@@ -247,7 +332,8 @@ static void weigh_row(const dw_attention_tile *tile, uint32_t row, uint32_t from
     }
     float lanes[W];
     V_STORE(lanes, top);
-    float maximum = tile->maxima[row];
+    const float old = tile->maxima[row];
+    float maximum = old;
     for (uint32_t i = 0; i < W; i++) {
         maximum = lanes[i] > maximum ? lanes[i] : maximum;
     }
@@ -261,28 +347,30 @@ static void weigh_row(const dw_attention_tile *tile, uint32_t row, uint32_t from
         sum = sum + weight;
         V_STORE(scores + t, weight);
     }
-    if (maximum > tile->maxima[row]) {
-        float scale = expf(tile->maxima[row] - maximum);
+    VF scale = v_exp(V_SET1(old) - V_SET1(maximum));
+    if (maximum > old) {
         float *output = tile->output + (size_t)row * tile->head_dim;
         for (uint32_t i = 0; i < tile->head_dim; i += W) {
-            V_STORE(output + i, V_LOAD(output + i) * V_SET1(scale));
+            V_STORE(output + i, V_LOAD(output + i) * scale);
         }
-        tile->sums[row] *= scale;
         tile->maxima[row] = maximum;
     }
-    tile->sums[row] += V_HSUM(sum);
+    tile->sums[row] = V_FMA(V_SET1(tile->sums[row]), scale, V_SET1(V_HSUM(sum)))[0];
 }
 
 INLINE void attend_few(dw_kv_type type, const dw_attention_tile *tile)
 {
     float *scores = tile->scratch; /* [rows][BLOCK] */
-    for (uint32_t from = tile->from; from < tile->to; from += BLOCK) {
-        uint32_t count = tile->to - from < BLOCK ? tile->to - from : BLOCK;
-        score_block(type, tile, from, count, scores);
+    float *floats = scores + FEW_ROWS * BLOCK;
+    block at;
+    for (uint32_t from = tile->from; from < tile->to; from += at.count) {
+        find_block(tile, from, &at);
+        score_block(type, tile, &at, scores, floats);
         for (uint32_t row = 0; row < tile->row_count; row++) {
-            weigh_row(tile, row, from, count, scores + (size_t)row * BLOCK);
+            mask_row(tile, row, &at, scores + (size_t)row * BLOCK);
+            weigh_row(tile, row, scores + (size_t)row * BLOCK);
         }
-        sum_block(type, tile, from, count, scores);
+        sum_block(type, tile, &at, scores);
     }
 }
 
@@ -299,23 +387,15 @@ typedef struct product {
     uint32_t rows;
     uint32_t columns; /* a multiple of W */
     uint32_t depth;
-    bool add;
+    bool scores; /* b's rows are in quarters, which are summed one by one; else c is added to */
 } product;
 
-/* Of `rows` rows from m on the columns [n, n + vectors * W). */
-INLINE void product_block(const int rows, const int vectors, const product *of, uint32_t m,
-                          uint32_t n)
+/* Of the first `rows` rows the first `vectors` vectors of columns. */
+INLINE void product_sum(const int rows, const int vectors, const product *of,
+                        VF sum[PRODUCT_ROWS][SUM_VECTORS])
 {
-    const float *a = of->a + m * of->a_row;
-    const float *b = of->b + n;
-    float *c = of->c + (size_t)m * of->columns + n;
-    VF sum[PRODUCT_ROWS][SUM_VECTORS];
-    for (int r = 0; r < rows; r++) {
-        for (int v = 0; v < vectors; v++) {
-            sum[r][v] =
-                of->add ? V_LOAD(c + (size_t)r * of->columns + (size_t)v * W) : V_SET1(0.0f);
-        }
-    }
+    const float *a = of->a;
+    const float *b = of->b;
     for (uint32_t k = 0; k < of->depth; k++) {
         VF right[SUM_VECTORS];
         for (int v = 0; v < vectors; v++) {
@@ -328,6 +408,30 @@ INLINE void product_block(const int rows, const int vectors, const product *of, 
             }
         }
     }
+}
+
+/* The part of a product that begins with row m and column n. */
+INLINE product product_from(const product *of, uint32_t m, uint32_t n)
+{
+    product part = *of;
+    part.a += m * of->a_row;
+    part.b += n;
+    part.c += (size_t)m * of->columns + n;
+    return part;
+}
+
+INLINE void product_block(const int rows, const int vectors, const product *of, uint32_t m,
+                          uint32_t n)
+{
+    const product part = product_from(of, m, n);
+    float *c = part.c;
+    VF sum[PRODUCT_ROWS][SUM_VECTORS];
+    for (int r = 0; r < rows; r++) {
+        for (int v = 0; v < vectors; v++) {
+            sum[r][v] = V_LOAD(c + (size_t)r * of->columns + (size_t)v * W);
+        }
+    }
+    product_sum(rows, vectors, &part, sum);
     for (int r = 0; r < rows; r++) {
         for (int v = 0; v < vectors; v++) {
             V_STORE(c + (size_t)r * of->columns + (size_t)v * W, sum[r][v]);
@@ -335,14 +439,50 @@ INLINE void product_block(const int rows, const int vectors, const product *of, 
     }
 }
 
+INLINE void score_product(const int rows, const int vectors, const product *of, uint32_t m,
+                          uint32_t n)
+{
+    product part = product_from(of, m, n);
+    float *c = part.c;
+    part.depth = of->depth / 4;
+    VF sum[4][PRODUCT_ROWS][SUM_VECTORS];
+#pragma GCC unroll 4
+    for (unsigned quarter = 0; quarter < 4; quarter++) {
+        for (int r = 0; r < rows; r++) {
+            for (int v = 0; v < vectors; v++) {
+                sum[quarter][r][v] = V_SET1(0.0f);
+            }
+        }
+        product_sum(rows, vectors, &part, sum[quarter]);
+        part.a++;
+        part.b += (size_t)part.depth * of->columns;
+    }
+    for (int r = 0; r < rows; r++) {
+        for (int v = 0; v < vectors; v++) {
+            V_STORE(c + (size_t)r * of->columns + (size_t)v * W,
+                    (sum[0][r][v] + sum[1][r][v]) + (sum[2][r][v] + sum[3][r][v]));
+        }
+    }
+}
+
+INLINE void product_any(const int rows, const int vectors, const product *of, uint32_t m,
+                        uint32_t n)
+{
+    if (of->scores) {
+        score_product(rows, vectors, of, m, n);
+    } else {
+        product_block(rows, vectors, of, m, n);
+    }
+}
+
 INLINE void product_rows(const int rows, const product *of, uint32_t m)
 {
     uint32_t n = 0;
     for (; n + SUM_VECTORS * W <= of->columns; n += SUM_VECTORS * W) {
-        product_block(rows, SUM_VECTORS, of, m, n);
+        product_any(rows, SUM_VECTORS, of, m, n);
     }
     for (; n < of->columns; n += W) {
-        product_block(rows, 1, of, m, n);
+        product_any(rows, 1, of, m, n);
     }
 }
 
@@ -362,7 +502,7 @@ INLINE void multiply(const product *of)
 }
 
 typedef struct many {
-    float *queries; /* [head_dim][width]: the rows side by side */
+    float *queries; /* [4][head_dim / 4][width]: elements i % 4, the rows side by side */
     float *numbers; /* [BLOCK][head_dim]: keys, then values */
     float *scores;  /* [BLOCK][width] */
     float *maxima;  /* [width] */
@@ -371,39 +511,67 @@ typedef struct many {
     uint32_t width; /* rows, rounded up to whole vectors */
 } many;
 
-INLINE void to_floats(dw_kv_type type, const dw_attention_tile *tile, const unsigned char *row,
-                      uint32_t count, float *to)
+INLINE void to_floats(dw_kv_type type, const dw_attention_tile *tile,
+                      const unsigned char *const *rows, uint32_t count, float *to)
 {
-    for (uint32_t t = 0; t < count; t++, row += tile->stride) {
+    for (uint32_t t = 0; t < count; t++) {
         for (uint32_t i = 0; i < tile->head_dim; i += W) {
-            V_STORE(to + (size_t)t * tile->head_dim + i, load_row(type, row, i));
+            V_STORE(to + (size_t)t * tile->head_dim + i, load_row(type, rows[t], i));
         }
     }
 }
 
-static void mask_block(const dw_attention_tile *tile, const many *at, uint32_t from, uint32_t count)
+/* Also of the records that the block lacks. */
+static void mask_block(const dw_attention_tile *tile, const many *at, const block *of)
 {
+    for (uint32_t t = of->count; t < BLOCK; t++) {
+        for (uint32_t row = 0; row < at->width; row++) {
+            at->scores[(size_t)t * at->width + row] = -INFINITY;
+        }
+    }
     for (uint32_t row = 0; row < tile->row_count; row++) {
         uint32_t first = tile->first[row];
         uint32_t end = tile->end[row];
-        if (first <= from && from + count <= end) {
+        if (first <= of->from && of->from + of->count <= end) {
             continue;
         }
-        for (uint32_t t = 0; t < count; t++) {
-            if (from + t < first || from + t >= end) {
-                at->scores[(size_t)t * at->width + row] = -INFINITY;
+        for (uint32_t t = of->from; t < of->from + of->count; t++) {
+            if (t < first || t >= end) {
+                at->scores[(size_t)(t - of->from) * at->width + row] = -INFINITY;
             }
         }
     }
 }
 
+/* The weights of W rows summed as weigh_row does. */
+INLINE VF sum_weights(const many *at, uint32_t row)
+{
+    VF sum[W];
+#pragma GCC unroll 16
+    for (uint32_t l = 0; l < W; l++) {
+        sum[l] = V_LOAD(at->scores + (size_t)l * at->width + row);
+#pragma GCC unroll 16
+        for (uint32_t t = l + W; t < BLOCK; t += W) {
+            sum[l] = sum[l] + V_LOAD(at->scores + (size_t)t * at->width + row);
+        }
+    }
+#pragma GCC unroll 4
+    for (uint32_t half = W / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+        for (uint32_t l = 0; l < half; l++) {
+            sum[l] = sum[l] + sum[l + half];
+        }
+    }
+    return sum[0];
+}
+
 /* weigh_row for W rows at a time. */
-INLINE void weigh_columns(const many *at, uint32_t row, uint32_t count, float cap)
+INLINE void weigh_columns(const many *at, uint32_t row, float cap)
 {
     const VF none = V_SET1(-INFINITY);
     VF old = V_LOAD(at->maxima + row);
     VF maximum = old;
-    for (uint32_t t = 0; t < count; t++) {
+    for (uint32_t t = 0; t < BLOCK; t++) {
         float *scores = at->scores + (size_t)t * at->width + row;
         VF score = V_LOAD(scores);
         if (cap > 0) {
@@ -416,17 +584,14 @@ INLINE void weigh_columns(const many *at, uint32_t row, uint32_t count, float ca
     /* Where nothing was seen yet, any finite number will do: all weights are 0. */
     VI seen = maximum > none;
     VF against = (VF)((VI)maximum & seen);
-    VF sum = V_SET1(0.0f);
-    for (uint32_t t = 0; t < count; t++) {
+    for (uint32_t t = 0; t < BLOCK; t++) {
         float *scores = at->scores + (size_t)t * at->width + row;
-        VF weight = v_exp(V_LOAD(scores) - against);
-        sum = sum + weight;
-        V_STORE(scores, weight);
+        V_STORE(scores, v_exp(V_LOAD(scores) - against));
     }
     VF scale = v_exp(old - against);
     V_STORE(at->scales + row, scale);
     V_STORE(at->maxima + row, maximum);
-    V_STORE(at->sums + row, V_FMA(V_LOAD(at->sums + row), scale, sum));
+    V_STORE(at->sums + row, V_FMA(V_LOAD(at->sums + row), scale, sum_weights(at, row)));
 }
 
 static void scale_outputs(const dw_attention_tile *tile, const many *at)
@@ -453,8 +618,9 @@ static many lay_out(const dw_attention_tile *tile)
     at.sums = at.maxima + DW_TILE_ROWS_MAX;
     at.scales = at.sums + DW_TILE_ROWS_MAX;
     for (uint32_t i = 0; i < head_dim; i++) {
+        const size_t place = i % 4 * (head_dim / 4) + i / 4;
         for (uint32_t row = 0; row < at.width; row++) {
-            at.queries[(size_t)i * at.width + row] =
+            at.queries[place * at.width + row] =
                 row < tile->row_count ? tile->queries[(size_t)row * head_dim + i] : 0.0f;
         }
     }
@@ -469,23 +635,25 @@ INLINE void attend_many(dw_kv_type type, const dw_attention_tile *tile)
 {
     const uint32_t head_dim = tile->head_dim;
     many at = lay_out(tile);
-    for (uint32_t from = tile->from; from < tile->to; from += BLOCK) {
-        uint32_t count = tile->to - from < BLOCK ? tile->to - from : BLOCK;
-        to_floats(type, tile, tile->keys + from * tile->stride, count, at.numbers);
+    block of;
+    for (uint32_t from = tile->from; from < tile->to; from += of.count) {
+        find_block(tile, from, &of);
+        to_floats(type, tile, of.keys, of.count, at.numbers);
         multiply(&(product){.a = at.numbers,
                             .a_row = head_dim,
-                            .a_column = 1,
+                            .a_column = 4,
                             .b = at.queries,
                             .c = at.scores,
-                            .rows = count,
+                            .rows = of.count,
                             .columns = at.width,
-                            .depth = head_dim});
-        mask_block(tile, &at, from, count);
+                            .depth = head_dim,
+                            .scores = true});
+        mask_block(tile, &at, &of);
         for (uint32_t row = 0; row < at.width; row += W) {
-            weigh_columns(&at, row, count, tile->cap);
+            weigh_columns(&at, row, tile->cap);
         }
         scale_outputs(tile, &at);
-        to_floats(type, tile, tile->values + from * tile->stride, count, at.numbers);
+        to_floats(type, tile, of.values, of.count, at.numbers);
         multiply(&(product){.a = at.scores,
                             .a_row = 1,
                             .a_column = at.width,
@@ -493,12 +661,13 @@ INLINE void attend_many(dw_kv_type type, const dw_attention_tile *tile)
                             .c = tile->output,
                             .rows = tile->row_count,
                             .columns = head_dim,
-                            .depth = count,
-                            .add = true});
+                            .depth = of.count});
     }
     memcpy(tile->maxima, at.maxima, tile->row_count * sizeof *tile->maxima);
     memcpy(tile->sums, at.sums, tile->row_count * sizeof *tile->sums);
 }
+
+/* ---- parts ---- */
 
 INLINE void attend_as(dw_kv_type type, const dw_attention_tile *tile)
 {
@@ -509,7 +678,7 @@ INLINE void attend_as(dw_kv_type type, const dw_attention_tile *tile)
     }
 }
 
-static void attend(const dw_attention_tile *tile)
+static void attend_part(const dw_attention_tile *tile)
 {
     for (uint32_t row = 0; row < tile->row_count; row++) {
         tile->maxima[row] = -INFINITY;
@@ -528,5 +697,55 @@ static void attend(const dw_attention_tile *tile)
     }
 }
 
-const dw_attention_kernel KERNEL = {
-    .name = KERNEL_NAME, .head_dim_step = W, .runs_here = runs_here, .attend = attend};
+static void merge(const dw_attention_tile *into, const dw_attention_tile *part)
+{
+    const uint32_t head_dim = into->head_dim;
+    for (uint32_t row = 0; row < into->row_count; row++) {
+        float *to = into->output + (size_t)row * head_dim;
+        const float *from = part->output + (size_t)row * head_dim;
+        const float old = into->maxima[row];
+        if (part->maxima[row] == -INFINITY) {
+            continue;
+        }
+        if (old == -INFINITY) {
+            into->maxima[row] = part->maxima[row];
+            into->sums[row] = part->sums[row];
+            memcpy(to, from, head_dim * sizeof *to);
+            continue;
+        }
+        const float maximum = part->maxima[row] > old ? part->maxima[row] : old;
+        const VF kept = v_exp(V_SET1(old) - V_SET1(maximum));
+        const VF added = v_exp(V_SET1(part->maxima[row]) - V_SET1(maximum));
+        into->maxima[row] = maximum;
+        into->sums[row] = V_FMA(V_SET1(into->sums[row]), kept, V_SET1(part->sums[row]) * added)[0];
+        for (uint32_t i = 0; i < head_dim; i += W) {
+            V_STORE(to + i, V_FMA(V_LOAD(to + i), kept, V_LOAD(from + i) * added));
+        }
+    }
+}
+
+/* The first part goes where the tile's result does, the others beside it. */
+static void attend(const dw_attention_tile *tile)
+{
+    dw_attention_tile part = *tile;
+    float *beside = tile->scratch;
+    part.scratch = beside + (size_t)DW_TILE_ROWS_MAX * (tile->head_dim + 2);
+    for (uint32_t from = tile->from; from < tile->to; from = part.to) {
+        const uint32_t next = (from / PART + 1) * PART;
+        part.from = from;
+        part.to = tile->to < next ? tile->to : next;
+        attend_part(&part);
+        if (from > tile->from) {
+            merge(tile, &part);
+        }
+        part.output = beside;
+        part.maxima = beside + (size_t)DW_TILE_ROWS_MAX * tile->head_dim;
+        part.sums = part.maxima + DW_TILE_ROWS_MAX;
+    }
+}
+
+const dw_attention_kernel KERNEL = {.name = KERNEL_NAME,
+                                    .head_dim_step = W,
+                                    .runs_here = runs_here,
+                                    .attend = attend,
+                                    .merge = merge};

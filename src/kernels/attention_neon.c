@@ -6,6 +6,7 @@
 
 #define W 4u
 #define SCORE_ROWS 4
+#define SCORE_GROUPS 4
 #define SUM_VECTORS 4
 
 typedef float32x4_t VF;
@@ -16,7 +17,6 @@ typedef int32x4_t VI;
 #define V_SET1(x) vdupq_n_f32(x)
 #define V_FMA(a, b, c) vfmaq_f32(c, a, b)
 #define V_MAX(a, b) vmaxnmq_f32(a, b)
-#define V_HSUM(v) vaddvq_f32(v)
 
 static inline float32x4_t load_halves(const unsigned char *p)
 {
@@ -41,11 +41,24 @@ static inline float half_at(const unsigned char *p)
 }
 #define F16_TO_F32(p) half_at(p)
 
-static inline void hsum4(float *to, VF a, VF b, VF c, VF d)
+static inline float hsum(float32x4_t v)
 {
-    vst1q_f32(to, vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)));
+    float32x2_t two = vadd_f32(vget_low_f32(v), vget_high_f32(v));
+    return vget_lane_f32(vpadd_f32(two, two), 0);
 }
-#define V_HSUM4 hsum4
+#define V_HSUM(v) hsum(v)
+#define V_HADD(a, b) vpaddq_f32(a, b)
+#define V_FOURS(p) vld1q_f32(p)
+
+static inline void fours_of_halves(const unsigned char *const at[1], unsigned i, VF to[1])
+{
+    to[0] = load_halves(at[0] + (size_t)i * 2);
+}
+
+static inline void fours_of_floats(const unsigned char *const at[1], unsigned i, VF to[1])
+{
+    to[0] = vld1q_f32((const float *)(const void *)at[0] + i);
+}
 
 static bool runs_here(void)
 {

@@ -5,7 +5,8 @@
 #include <string.h>
 
 #define W 4u
-#define SCORE_ROWS 2
+#define SCORE_ROWS 3
+#define SCORE_GROUPS 2
 #define SUM_VECTORS 2
 
 typedef float VF __attribute__((vector_size(16)));
@@ -36,15 +37,11 @@ static inline VF max_of(VF a, VF b)
 
 static inline float hsum(VF v)
 {
-    return (v[0] + v[1]) + (v[2] + v[3]);
+    return (v[0] + v[2]) + (v[1] + v[3]);
 }
 #define V_HSUM hsum
-
-static inline void hsum4(float *to, VF a, VF b, VF c, VF d)
-{
-    store(to, (VF){hsum(a), hsum(b), hsum(c), hsum(d)});
-}
-#define V_HSUM4 hsum4
+#define V_HADD(a, b) ((VF){a[0] + a[1], a[2] + a[3], b[0] + b[1], b[2] + b[3]})
+#define V_FOURS(p) load(p)
 
 static inline float half_at(const unsigned char *p)
 {
@@ -59,6 +56,16 @@ static inline VF load_halves(const unsigned char *p)
     return (VF){half_at(p), half_at(p + 2), half_at(p + 4), half_at(p + 6)};
 }
 #define V_LOAD_F16(p) load_halves(p)
+
+static inline void fours_of_halves(const unsigned char *const at[1], unsigned i, VF to[1])
+{
+    to[0] = load_halves(at[0] + (size_t)i * 2);
+}
+
+static inline void fours_of_floats(const unsigned char *const at[1], unsigned i, VF to[1])
+{
+    to[0] = load((const float *)(const void *)at[0] + i);
+}
 
 static inline VF load_bytes(const unsigned char *p)
 {

@@ -9,9 +9,12 @@
 #define COLUMNS 1
 #define SUPER_COLUMNS 4
 #define WEIGHTS_UNSIGNED 0
-#define SLOW_ALONE                                                                                 \
-    (1ull << GGML_TYPE_Q4_0 | 1ull << GGML_TYPE_Q5_0 | 1ull << GGML_TYPE_Q8_0 |                    \
-     1ull << GGML_TYPE_Q5_K | 1ull << GGML_TYPE_Q6_K)
+#define FLOAT_COLUMNS 3
+#define SLOW_ALONE (1ull << GGML_TYPE_Q4_0 | 1ull << GGML_TYPE_Q5_0 | 1ull << GGML_TYPE_Q8_0)
+
+/* What IQ4_NL's four bits mean, as the format has it. */
+static const int8_t iq4_nl[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                  1,    13,   25,  38,  53,  69,  89,  113};
 
 typedef float VF __attribute__((vector_size(32)));
 typedef int32_t VI __attribute__((vector_size(32)));
@@ -38,6 +41,33 @@ typedef uint8_t VB __attribute__((vector_size(32)));
 #define V_ZIP4_HIGH(a, b) ((VU)_mm256_unpackhi_epi32((__m256i)(a), (__m256i)(b)))
 #define V_ZIP8(a, b) ((VU)_mm256_unpacklo_epi64((__m256i)(a), (__m256i)(b)))
 #define V_ZIP8_HIGH(a, b) ((VU)_mm256_unpackhi_epi64((__m256i)(a), (__m256i)(b)))
+
+#define V_LOAD(p) ((VF)_mm256_loadu_ps((const void *)(p)))
+#define V_LOAD_F16(p) ((VF)_mm256_cvtph_ps(_mm_loadu_si128((const void *)(p))))
+#define V_LOAD_BF16(p)                                                                             \
+    ((VF)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(p))), 16))
+#define V_LOOK_UP(v)                                                                               \
+    ((VU)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)iq4_nl)),   \
+                             (__m256i)(v)))
+
+static inline float hsum(VF v)
+{
+    __m128 four =
+        _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
+#define V_HSUM hsum
+
+static inline bool multiplies_pairs(void)
+{
+    return false;
+}
+
+static inline void multiply_pairs(const dw_matmul_tile *tile)
+{
+    (void)tile;
+}
 
 static inline VF halves(VU v)
 {

@@ -11,9 +11,16 @@ const dw_matmul_kernel *dw_matmul_kernel_at(size_t index)
     return index < sizeof kernels / sizeof kernels[0] ? kernels[index] : NULL;
 }
 
+static size_t passed_over;
+
+void dw_matmul_kernels_pass_over(size_t count)
+{
+    passed_over = count;
+}
+
 const dw_matmul_kernel *dw_matmul_kernel_best(void)
 {
-    for (size_t i = 0; dw_matmul_kernel_at(i) != NULL; i++) {
+    for (size_t i = passed_over; dw_matmul_kernel_at(i) != NULL; i++) {
         const dw_matmul_kernel *kernel = dw_matmul_kernel_at(i);
         /* Those of other machines were compiled to nothing. */
         if (kernel->multiply != NULL && kernel->runs_here()) {
@@ -31,7 +38,12 @@ static size_t round_bytes(size_t bytes)
 static enum ggml_type column_type(enum ggml_type type)
 {
     switch (type) {
+    case GGML_TYPE_F32:
+    case GGML_TYPE_F16:
+    case GGML_TYPE_BF16:
+        return type;
     case GGML_TYPE_Q4_0:
+    case GGML_TYPE_IQ4_NL:
     case GGML_TYPE_Q5_0:
     case GGML_TYPE_Q8_0:
         return GGML_TYPE_Q8_0;
@@ -58,6 +70,10 @@ bool dw_column_layout_for(enum ggml_type type, int64_t length, dw_column_layout 
     *layout = (dw_column_layout){.type = wanted, .length = (uint32_t)length};
     layout->per_block = (uint32_t)ggml_blck_size(wanted);
     size_t elements = (size_t)length;
+    if (layout->per_block == 1) {
+        layout->bytes = round_bytes(elements * sizeof(float));
+        return true;
+    }
     size_t scale_bytes = round_bytes(elements / layout->per_block * sizeof(float));
     layout->scales = round_bytes(elements);
     layout->sums = layout->scales + scale_bytes;

@@ -1,4 +1,4 @@
-/* The inner part of products with quantised matrices on the CPU: some rows of weights, side by side
+/* The inner part of products of matrices on the CPU: some rows of weights, side by side
  * in a vector, times many columns. ggml's kernel unpacks a row's numbers again for every column;
  * this one unpacks a panel of rows once, transposed, so that what belongs to a row lies in the same
  * lane of each vector, and sums need no shuffles.
@@ -8,7 +8,8 @@
  * vectors here, added to in the same order and in the end summed in the same order. Low-bit models
  * are sensitive to that. Types with blocks of 256 (Q4_K, Q5_K, Q6_K): a block's products are summed
  * as whole numbers, exactly, and then the blocks as floats; vec_dot rounds more often, and ggml's
- * own products of matrices with those types are not summed as in vec_dot either.
+ * own products of matrices with those types are not summed as in vec_dot either. Floats (F32, F16,
+ * BF16; the other factor is rounded as ggml does): a sum for each lane of a vector.
  *
  * One source, matmul_kernel.inc.h, is compiled once for each instruction set. Thread: any. */
 #ifndef DW_KERNELS_MATMUL_KERNEL_H
@@ -25,6 +26,7 @@
 
 /* What a column, an input row of the product, is quantised to: the type that ggml wants with the
  * weights, laid out anew. First all of its bytes, then behind each other, from `scales` on:
+ *   F32, F16, BF16: floats that are that, or BF16 itself, as the kernel has it; then zeros
  *   Q8_0: float scale [blocks], int32 -128 * sum of each four bytes [length / 4]
  *   Q8_1: float scale [blocks], float scale * sum of the block [blocks]
  *   Q8_K: float scale [blocks], int16 sums of 16 bytes [length / 16], int16 of 32 [length / 32] */
@@ -53,7 +55,7 @@ typedef struct dw_matmul_tile {
 typedef struct dw_matmul_kernel {
     const char *name;
     uint32_t rows;           /* of a panel */
-    uint64_t slow_alone;     /* a bit a ggml_type: with one column vec_dot is faster */
+    uint64_t slow_alone;     /* a bit a ggml_type: one column's vec_dot is the same, and faster */
     bool (*runs_here)(void); /* the machine has the instructions */
     /* Lay out `blocks`, ggml's, which start at element `from` of a column. */
     void (*lay_out)(const dw_column_layout *layout, const void *blocks, uint32_t from,
@@ -68,6 +70,9 @@ typedef struct dw_matmul_kernel {
 const dw_matmul_kernel *dw_matmul_kernel_at(size_t index);
 /* The best for this machine; NULL: it has none. */
 const dw_matmul_kernel *dw_matmul_kernel_best(void);
+
+/* For tests and benchmarks: none of the first `count`. Thread: while no graph is there. */
+void dw_matmul_kernels_pass_over(size_t count);
 
 /* Whether kernels multiply with weights of `type`, in rows of `length`; if so, how columns are laid
  * out. */

@@ -9,7 +9,11 @@
  *   V_ADD_RAW            products of unsigned weights are added up for as many vectors as
  *   V_RAW_VECTORS(type)  before V_ADD_SCALED multiplies them with a V_SCALE (of int32) and adds
  *   COLUMNS SUPER_COLUMNS at a time, what fits the registers
- *   SLOW_ALONE           types whose unpacking costs more than one column saves
+ *   V_LOAD V_LOAD_F16 V_LOAD_BF16 (of bytes) V_HSUM, FLOAT_COLUMNS; multiplies_pairs and
+ *   multiply_pairs       BF16 with BF16, if the machine has that
+ *   V_LOOK_UP(v)         the numbers that IQ4_NL means by the low four bits of bytes
+ *   SLOW_ALONE           types whose unpacking costs more than one column saves, and whose sums
+ *                        are vec_dot's
  *   KERNEL KERNEL_NAME
  * Element i of a row lies in byte i % 4 of vector i % 32 / 4, which is where ggml's kernels have
  * it: in 32-bit lane i % 32 / 4. */
@@ -48,6 +52,7 @@ INLINE uint32_t block_bytes(enum ggml_type type)
 {
     switch (type) {
     case GGML_TYPE_Q4_0:
+    case GGML_TYPE_IQ4_NL:
         return 18;
     case GGML_TYPE_Q4_1:
         return 20;
@@ -170,6 +175,10 @@ INLINE void unpack_small(const enum ggml_type type, const unsigned char *at, siz
     load_sixteens(at, stride, t);
     for (int k = 0; k < 8; k++) {
         VU w = (k < 4 ? t[k % 4] : t[k % 4] >> 4) & NIBBLES;
+        if (type == GGML_TYPE_IQ4_NL) {
+            to->w[k] = as_signed(V_LOOK_UP(w), 0);
+            continue;
+        }
         w |= fives ? fifth_bits(high, k) : (VU){0};
         to->w[k] = minima ? w : as_signed(w, fives ? 16 : 8);
     }
@@ -484,13 +493,109 @@ ONE_TYPE(multiply_q4_1, GGML_TYPE_Q4_1)
 ONE_TYPE(multiply_q5_0, GGML_TYPE_Q5_0)
 ONE_TYPE(multiply_q5_1, GGML_TYPE_Q5_1)
 ONE_TYPE(multiply_q8_0, GGML_TYPE_Q8_0)
+ONE_TYPE(multiply_iq4_nl, GGML_TYPE_IQ4_NL)
 ONE_TYPE(multiply_q4_k, GGML_TYPE_Q4_K)
 ONE_TYPE(multiply_q5_k, GGML_TYPE_Q5_K)
 ONE_TYPE(multiply_q6_k, GGML_TYPE_Q6_K)
 
+/* ---- floats ---- */
+
+/* A number is a sum in each lane, of the elements that lie in it, and then the lanes' by V_HSUM:
+ * the order is the same for any tile. Columns end with zeros up to whole vectors. */
+#define FLOAT_ROWS 4
+
+/* W weights from element i on; as many as there are at the row's end. */
+INLINE VF load_weights(const enum ggml_type type, const unsigned char *row, uint32_t i,
+                       uint32_t count)
+{
+    unsigned char rest[W * 4] = {0};
+    const uint32_t bytes = type == GGML_TYPE_F32 ? 4 : 2;
+    const unsigned char *at = row + (size_t)i * bytes;
+    if (count < W) {
+        memcpy(rest, at, (size_t)count * bytes);
+        at = rest;
+    }
+    return type == GGML_TYPE_F32   ? V_LOAD(at)
+           : type == GGML_TYPE_F16 ? V_LOAD_F16(at)
+                                   : V_LOAD_BF16(at);
+}
+
+INLINE void float_block(const enum ggml_type type, const int columns, const dw_matmul_tile *tile,
+                        uint32_t row, uint32_t first)
+{
+    const uint32_t length = tile->layout->length;
+    const unsigned char *x = tile->columns + (size_t)first * tile->layout->bytes;
+    const unsigned char *weights = tile->weights + (size_t)row * tile->row_stride;
+    VF sum[FLOAT_ROWS][FLOAT_COLUMNS];
+    for (int r = 0; r < FLOAT_ROWS; r++) {
+        for (int c = 0; c < columns; c++) {
+            sum[r][c] = (VF){0};
+        }
+    }
+    for (uint32_t i = 0; i < length; i += W) {
+        VF right[FLOAT_COLUMNS];
+        for (int c = 0; c < columns; c++) {
+            right[c] = V_LOAD(x + (size_t)c * tile->layout->bytes + (size_t)i * 4);
+        }
+        for (int r = 0; r < FLOAT_ROWS; r++) {
+            VF left = load_weights(type, weights + (size_t)r * tile->row_stride, i,
+                                   length - i < W ? length - i : W);
+            for (int c = 0; c < columns; c++) {
+                sum[r][c] = V_FMA(left, right[c], sum[r][c]);
+            }
+        }
+    }
+    for (int r = 0; r < FLOAT_ROWS; r++) {
+        for (int c = 0; c < columns; c++) {
+            tile->out[(first + (uint32_t)c) * W + row + (uint32_t)r] = V_HSUM(sum[r][c]);
+        }
+    }
+}
+
+INLINE void multiply_floats(const enum ggml_type type, const dw_matmul_tile *tile)
+{
+    for (uint32_t row = 0; row < W; row += FLOAT_ROWS) {
+        uint32_t c = 0;
+        for (; c + FLOAT_COLUMNS <= tile->column_count; c += FLOAT_COLUMNS) {
+            float_block(type, FLOAT_COLUMNS, tile, row, c);
+        }
+        for (; c + 2 <= tile->column_count; c += 2) {
+            float_block(type, 2, tile, row, c);
+        }
+        if (c < tile->column_count) {
+            float_block(type, 1, tile, row, c);
+        }
+    }
+}
+
+#define FLOAT_TYPE(name, type)                                                                     \
+    static __attribute__((noinline)) void name(const dw_matmul_tile *tile)                         \
+    {                                                                                              \
+        multiply_floats(type, tile);                                                               \
+    }
+FLOAT_TYPE(multiply_f32, GGML_TYPE_F32)
+FLOAT_TYPE(multiply_f16, GGML_TYPE_F16)
+FLOAT_TYPE(multiply_bf16, GGML_TYPE_BF16)
+
 static void multiply(const dw_matmul_tile *tile)
 {
     switch (tile->type) {
+    case GGML_TYPE_F32:
+        multiply_f32(tile);
+        break;
+    case GGML_TYPE_F16:
+        multiply_f16(tile);
+        break;
+    case GGML_TYPE_BF16:
+        if (multiplies_pairs()) {
+            multiply_pairs(tile);
+        } else {
+            multiply_bf16(tile);
+        }
+        break;
+    case GGML_TYPE_IQ4_NL:
+        multiply_iq4_nl(tile);
+        break;
     case GGML_TYPE_Q4_0:
         multiply_q4_0(tile);
         break;
@@ -560,9 +665,35 @@ static void lay_out_super(const dw_column_layout *layout, const unsigned char *f
     }
 }
 
+/* Floats, of what was rounded as the weights are; or as it is, for pairs. */
+static void lay_out_floats(const dw_column_layout *layout, const unsigned char *from,
+                           uint32_t first, uint32_t count, unsigned char *column)
+{
+    const bool pairs = layout->type == GGML_TYPE_BF16 && multiplies_pairs();
+    const size_t bytes = pairs ? 2 : 4;
+    for (uint32_t i = 0; i < count; i += W) {
+        const uint32_t n = count - i < W ? count - i : W;
+        unsigned char *to = column + (size_t)(first + i) * bytes;
+        if (pairs) {
+            memcpy(to, from + (size_t)i * 2, (size_t)n * 2);
+        } else {
+            VF v = load_weights(layout->type, from, i, n);
+            memcpy(to, &v, (size_t)n * 4);
+        }
+    }
+    if (first + count == layout->length) {
+        memset(column + (size_t)layout->length * bytes, 0,
+               layout->bytes - (size_t)layout->length * bytes);
+    }
+}
+
 static void lay_out(const dw_column_layout *layout, const void *blocks, uint32_t from,
                     uint32_t count, unsigned char *column)
 {
+    if (layout->per_block == 1) {
+        lay_out_floats(layout, blocks, from, count, column);
+        return;
+    }
     uint32_t first = from / layout->per_block;
     if (layout->type == GGML_TYPE_Q8_K) {
         lay_out_super(layout, blocks, first, count, column);

@@ -9,7 +9,12 @@
 #define COLUMNS 2
 #define SUPER_COLUMNS 8
 #define WEIGHTS_UNSIGNED 1
+#define FLOAT_COLUMNS 6
 #define SLOW_ALONE 0
+
+/* What IQ4_NL's four bits mean, as the format has it. */
+static const int8_t iq4_nl[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                  1,    13,   25,  38,  53,  69,  89,  113};
 
 typedef float VF __attribute__((vector_size(64)));
 typedef int32_t VI __attribute__((vector_size(64)));
@@ -33,6 +38,84 @@ typedef uint8_t VB __attribute__((vector_size(64)));
 #define V_ZIP8(a, b) ((VU)_mm512_unpacklo_epi64((__m512i)(a), (__m512i)(b)))
 #define V_ZIP8_HIGH(a, b) ((VU)_mm512_unpackhi_epi64((__m512i)(a), (__m512i)(b)))
 #define V_HALVES(v) ((VF)_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)(v))))
+
+#define V_LOAD(p) ((VF)_mm512_loadu_ps((const void *)(p)))
+#define V_LOAD_F16(p) ((VF)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)(p))))
+#define V_LOAD_BF16(p)                                                                             \
+    ((VF)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(p))), 16))
+#define V_LOOK_UP(v)                                                                               \
+    ((VU)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const void *)iq4_nl)),        \
+                             (__m512i)(v)))
+
+static inline float hsum(VF v)
+{
+    __m256 eight =
+        _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
+#define V_HSUM hsum
+
+/* BF16 in pairs, on machines that have AVX-512 BF16 as well. */
+static bool multiplies_pairs(void)
+{
+    return __builtin_cpu_supports("avx512bf16");
+}
+
+#define PAIR_ROWS 4u
+#define PAIR_COLUMNS 6
+#define TARGET_PAIRS __attribute__((target("avx512bf16")))
+
+TARGET_PAIRS static inline __attribute__((always_inline)) void
+pair_block(const int columns, const dw_matmul_tile *tile, uint32_t row, uint32_t first)
+{
+    const uint32_t length = tile->layout->length;
+    const unsigned char *x = tile->columns + (size_t)first * tile->layout->bytes;
+    const unsigned char *weights = tile->weights + (size_t)row * tile->row_stride;
+    __m512 sum[PAIR_ROWS][PAIR_COLUMNS];
+    for (unsigned r = 0; r < PAIR_ROWS; r++) {
+        for (int c = 0; c < columns; c++) {
+            sum[r][c] = _mm512_setzero_ps();
+        }
+    }
+    for (uint32_t i = 0; i < length; i += 32) {
+        const uint32_t count = length - i < 32 ? length - i : 32;
+        const __mmask32 mask = count == 32 ? ~(__mmask32)0 : ((__mmask32)1 << count) - 1;
+        __m512i right[PAIR_COLUMNS];
+        for (int c = 0; c < columns; c++) {
+            right[c] = _mm512_loadu_si512(x + (size_t)c * tile->layout->bytes + (size_t)i * 2);
+        }
+        for (unsigned r = 0; r < PAIR_ROWS; r++) {
+            __m512i left =
+                _mm512_maskz_loadu_epi16(mask, weights + r * tile->row_stride + (size_t)i * 2);
+            for (int c = 0; c < columns; c++) {
+                sum[r][c] = _mm512_dpbf16_ps(sum[r][c], (__m512bh)left, (__m512bh)right[c]);
+            }
+        }
+    }
+    for (unsigned r = 0; r < PAIR_ROWS; r++) {
+        for (int c = 0; c < columns; c++) {
+            tile->out[(first + (uint32_t)c) * W + row + r] = hsum((VF)sum[r][c]);
+        }
+    }
+}
+
+TARGET_PAIRS static void multiply_pairs(const dw_matmul_tile *tile)
+{
+    for (uint32_t row = 0; row < W; row += PAIR_ROWS) {
+        uint32_t c = 0;
+        for (; c + PAIR_COLUMNS <= tile->column_count; c += PAIR_COLUMNS) {
+            pair_block(PAIR_COLUMNS, tile, row, c);
+        }
+        for (; c + 2 <= tile->column_count; c += 2) {
+            pair_block(2, tile, row, c);
+        }
+        if (c < tile->column_count) {
+            pair_block(1, tile, row, c);
+        }
+    }
+}
 
 static inline VI zero(void)
 {

@@ -8,26 +8,37 @@
 #include "base/array.h"
 #include "device/graph_work.h"
 
-#define TILE_ROWS 64u      /* of queries, where there are many */
-#define FEW_ROWS 8u        /* the kernel's other form */
-#define PART_RECORDS 256u  /* with few rows a long log is cut into parts of so many records */
-#define WHOLE_RECORDS 512u /* up to so many it stays whole */
+#define TILE_ROWS 64u /* of queries, where there are many */
+#define FEW_ROWS 8u   /* the kernel's other form; those over more than one part are cut */
+#define PART_RECORDS DW_ATTENTION_PART
+#define UNITS_PER_THREAD 8u /* where there are more, a unit has several heads: they share pages */
 #define ALIGN_FLOATS 16u
 
-/* A piece of work: some rows of queries of one sequence and head, over a range of records. Row r is
- * token r / group, head kv_head * group + r % group, with group = heads / kv_heads. */
+/* A piece of work: some rows of queries of one sequence, over a range of records, for some heads of
+ * keys and values. Row r is token r / group, head kv_head * group + r % group, with group = heads /
+ * kv_heads. */
 typedef struct unit {
     uint32_t sequence;
     uint32_t kv_head;
+    uint32_t kv_head_count;
     uint32_t row;
     uint32_t row_count;
     uint32_t from;
     uint32_t to;
     uint32_t part_count; /* of the same rows; above 1 they are merged */
     uint32_t part;
-    uint32_t first_partial; /* of part 0, in work_list.partials */
-    uint32_t merge;         /* the counter in work_list.waiting */
+    uint32_t first_partial; /* of head 0's part 0, in work_list.partials; then part by part */
+    uint32_t merge;         /* head 0's counter in work_list.waiting */
 } unit;
+
+/* What a token of a tree sees: the sequence's records before `from`, then those of a list, of all
+ * of which [first, end). */
+typedef struct branch {
+    size_t path; /* where in attention.paths */
+    uint32_t from;
+    uint32_t first;
+    uint32_t end;
+} branch;
 
 /* The units of one layer: layers with a window have another list than those without. */
 typedef struct work_list {
@@ -65,6 +76,12 @@ struct dw_attention {
     size_t sequence_capacity;
     bool *has_left; /* [left_capacity]: sequences that take no part in what follows of the run */
     size_t left_capacity;
+    dw_attention_tree tree; /* of the only sequence, if it has one */
+    branch *branches;       /* [2 * tokens of the step]: without and with a window */
+    size_t branch_capacity;
+    uint32_t *paths;
+    size_t path_count;
+    size_t path_capacity;
     /* Shared by all layers, which follow each other: */
     float *partials; /* [partial_capacity][FEW_ROWS][head_dim + 2] */
     uint32_t partial_capacity;
@@ -132,6 +149,8 @@ void dw_attention_destroy(dw_attention *attention)
     dw_free(attention->lists[1].units);
     dw_free(attention->sequences);
     dw_free(attention->has_left);
+    dw_free(attention->branches);
+    dw_free(attention->paths);
     dw_free(attention->partials);
     dw_free(attention->waiting);
     dw_free(attention->scratch);
@@ -149,7 +168,8 @@ void dw_attention_set_stops(dw_attention *attention, const dw_stops *stops)
 
 static uint64_t work_of(const dw_attention *attention, const unit *one)
 {
-    return (uint64_t)2 * one->row_count * (one->to - one->from) * attention->shape->head_dim;
+    return (uint64_t)2 * one->row_count * one->kv_head_count * (one->to - one->from) *
+           attention->shape->head_dim;
 }
 
 static dw_status add_unit(work_list *list, const unit *one, dw_error *err)
@@ -174,26 +194,42 @@ static uint32_t last_seen_token(const dw_attention_sequence *sequence, uint32_t 
     return encoder ? sequence->token_count - 1 : token;
 }
 
+/* Heads in a unit, where each of `parts` has `one`'s rows. Bits do not depend on it. */
+static uint32_t heads_at_once(const dw_attention *attention, uint32_t parts)
+{
+    const uint32_t all = attention->shape->kv_head_count;
+    const uint64_t wanted = UNITS_PER_THREAD * (uint64_t)attention->threads;
+    uint32_t heads = 1;
+    while (parts > 1 && heads < all && (uint64_t)((all + heads) / (heads + 1)) * parts >= wanted) {
+        heads++;
+    }
+    return heads;
+}
+
 /* `one` for all heads of keys and values, in parts where its records are many. */
 static dw_status add_tile(const dw_attention *attention, work_list *list, unit *one, dw_error *err)
 {
-    uint32_t from = one->from;
-    uint32_t to = one->to;
-    bool cut = one->row_count <= FEW_ROWS && to - from > WHOLE_RECORDS;
-    one->part_count = cut ? (to - from + PART_RECORDS - 1) / PART_RECORDS : 1;
-    for (uint32_t head = 0; head < attention->shape->kv_head_count; head++) {
-        one->kv_head = head;
-        if (cut) {
-            one->first_partial = list->partial_count;
-            list->partial_count += one->part_count;
-            one->merge = list->merge_count++;
-        }
-        for (uint32_t part = 0; part < one->part_count; part++) {
-            one->part = part;
-            if (cut) {
-                one->from = from + part * PART_RECORDS;
-                one->to = one->from + PART_RECORDS < to ? one->from + PART_RECORDS : to;
-            }
+    const uint32_t kv_heads = attention->shape->kv_head_count;
+    const uint32_t from = one->from / DW_ATTENTION_BLOCK * DW_ATTENTION_BLOCK;
+    const uint32_t to = one->to;
+    const uint32_t first_part = from / PART_RECORDS;
+    const bool cut = one->row_count <= FEW_ROWS && (to - 1) / PART_RECORDS > first_part;
+    one->part_count = cut ? (to - 1) / PART_RECORDS - first_part + 1 : 1;
+    if (cut) {
+        one->first_partial = list->partial_count;
+        list->partial_count += one->part_count * kv_heads;
+        one->merge = list->merge_count;
+        list->merge_count += kv_heads;
+    }
+    const uint32_t heads = heads_at_once(attention, one->part_count);
+    for (uint32_t part = 0; part < one->part_count; part++) {
+        const uint32_t end = (first_part + part + 1) * PART_RECORDS;
+        one->part = part;
+        one->from = part == 0 ? from : end - PART_RECORDS;
+        one->to = cut && end < to ? end : to;
+        for (uint32_t head = 0; head < kv_heads; head += heads) {
+            one->kv_head = head;
+            one->kv_head_count = kv_heads - head < heads ? kv_heads - head : heads;
             dw_status status = add_unit(list, one, err);
             if (status != DW_OK) {
                 return status;
@@ -204,8 +240,13 @@ static dw_status add_tile(const dw_attention *attention, work_list *list, unit *
     return DW_OK;
 }
 
-static dw_status add_sequence(const dw_attention *attention, work_list *list, uint32_t index,
-                              uint32_t window, dw_error *err)
+static const branch *branch_of(const dw_attention *attention, uint32_t token, bool windowed)
+{
+    return &attention->branches[2 * (size_t)token + windowed];
+}
+
+static dw_status add_rows(const dw_attention *attention, work_list *list, uint32_t index,
+                          uint32_t window, dw_error *err)
 {
     const dw_attention_sequence *sequence = &attention->sequences[index];
     uint32_t group = group_of(attention);
@@ -224,6 +265,158 @@ static dw_status add_sequence(const dw_attention *attention, work_list *list, ui
     }
     return DW_OK;
 }
+
+/* What a token of a tree sees is its own: each goes for itself. */
+static dw_status add_tree(const dw_attention *attention, work_list *list, uint32_t window,
+                          dw_error *err)
+{
+    const dw_attention_sequence *sequence = &attention->sequences[0];
+    const uint32_t group = group_of(attention);
+    for (uint32_t row = 0; row < sequence->token_count * group;) {
+        const branch *of = branch_of(attention, row / group, window > 0);
+        const uint32_t left = group - row % group;
+        unit one = {.row = row, .row_count = left < TILE_ROWS ? left : TILE_ROWS};
+        one.from = of->first;
+        one.to = of->end;
+        dw_status status = add_tile(attention, list, &one, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        row += one.row_count;
+    }
+    return DW_OK;
+}
+
+static dw_status add_sequence(const dw_attention *attention, work_list *list, uint32_t index,
+                              uint32_t window, dw_error *err)
+{
+    return attention->sequences[index].tree != NULL ? add_tree(attention, list, window, err)
+                                                    : add_rows(attention, list, index, window, err);
+}
+
+/* ---- trees ---- */
+
+/* Whether the tokens on the path to `at` stand one behind the other, as those of a sequence do. */
+static bool is_path(const dw_attention_tree *tree, uint32_t at, uint32_t *length)
+{
+    *length = 0;
+    for (int32_t i = (int32_t)at; i >= 0; i = tree->parents[i]) {
+        ++*length;
+    }
+    uint32_t place = *length;
+    bool in_order = tree->mask == NULL;
+    for (int32_t i = (int32_t)at; i >= 0; i = tree->parents[i]) {
+        place--;
+        in_order = in_order && tree->positions[i] == (int32_t)(tree->past + place);
+    }
+    return in_order;
+}
+
+static dw_status reserve_path(dw_attention *attention, size_t more, dw_error *err)
+{
+    return DW_ARRAY_RESERVE(attention->paths, attention->path_capacity,
+                            attention->path_count + more, SIZE_MAX / 8)
+               ? DW_OK
+               : dw_fail(err, DW_E_MEMORY, "no memory for a tree's paths");
+}
+
+/* As of a sequence that `at` ends. */
+static dw_status take_path(dw_attention *attention, uint32_t at, uint32_t length, branch two[2],
+                           dw_error *err)
+{
+    const dw_attention_tree *tree = &attention->tree;
+    dw_status status = reserve_path(attention, length, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    two[0] =
+        (branch){.path = attention->path_count, .from = tree->past, .end = tree->past + length};
+    two[1] = two[0];
+    two[1].first = first_seen(two[0].end - 1, attention->shape->window);
+    attention->path_count += length;
+    for (int32_t i = (int32_t)at; i >= 0; i = tree->parents[i]) {
+        attention->paths[two[0].path + --length] = tree->past + (uint32_t)i;
+    }
+    return DW_OK;
+}
+
+static bool sees(const dw_attention_tree *tree, uint32_t at, uint32_t record)
+{
+    if (tree->mask != NULL) {
+        return tree->mask[at * tree->mask_width + record] != 0;
+    }
+    int32_t i = (int32_t)at;
+    while (record >= tree->past && i > (int32_t)(record - tree->past)) {
+        i = tree->parents[i];
+    }
+    return record < tree->past || i == (int32_t)(record - tree->past);
+}
+
+/* What the token sees by mask or by parents, within the window if there is one, in the log's
+ * order. Where a window leaves out the first of these they stay in the list, so that the others'
+ * places in it do not depend on that. */
+static dw_status take_list(dw_attention *attention, uint32_t at, uint32_t window, branch *to,
+                           dw_error *err)
+{
+    const dw_attention_tree *tree = &attention->tree;
+    const uint32_t all = tree->past + at + 1;
+    const int64_t least = window > 0 ? (int64_t)tree->positions[at] - window + 1 : 0;
+    dw_status status = reserve_path(attention, all, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    *to = (branch){.path = attention->path_count};
+    for (uint32_t j = 0; j < all; j++) {
+        const int64_t position =
+            j < tree->past ? (int64_t)j : (int64_t)tree->positions[j - tree->past];
+        const bool outside = position < least;
+        if (!sees(tree, at, j) || (outside && to->end > to->first)) {
+            continue;
+        }
+        attention->paths[to->path + to->end++] = j;
+        to->first += outside ? 1 : 0;
+    }
+    DW_ASSERT(to->end > to->first); /* it sees itself */
+    attention->path_count += to->end;
+    return DW_OK;
+}
+
+static dw_status take_branch(dw_attention *attention, uint32_t token, dw_error *err)
+{
+    const uint32_t at = attention->tree.first + token;
+    const uint32_t window = attention->shape->window;
+    branch *two = &attention->branches[2 * (size_t)token];
+    uint32_t length = 0;
+    if (is_path(&attention->tree, at, &length)) {
+        return take_path(attention, at, length, two, err);
+    }
+    dw_status status = take_list(attention, at, 0, &two[0], err);
+    if (status != DW_OK || window == 0) {
+        return status;
+    }
+    return take_list(attention, at, window, &two[1], err);
+}
+
+static dw_status take_tree(dw_attention *attention, const dw_attention_sequence *sequence,
+                           dw_error *err)
+{
+    attention->tree = *sequence->tree;
+    attention->path_count = 0;
+    if (!DW_ARRAY_RESERVE(attention->branches, attention->branch_capacity,
+                          (size_t)2 * sequence->token_count, UINT32_MAX)) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a tree of %u tokens",
+                       sequence->token_count);
+    }
+    for (uint32_t i = 0; i < sequence->token_count; i++) {
+        dw_status status = take_branch(attention, i, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    return DW_OK;
+}
+
+/* ---- preparing ---- */
 
 static dw_status reserve(dw_attention *attention, uint32_t partials, uint32_t merges, dw_error *err)
 {
@@ -257,7 +450,8 @@ static dw_status keep_sequences(dw_attention *attention, const dw_attention_sequ
     memcpy(attention->sequences, sequences, count * sizeof *sequences);
     memset(attention->has_left, 0, count * sizeof *attention->has_left);
     attention->sequence_count = count;
-    return DW_OK;
+    DW_ASSERT(sequences[0].tree == NULL || count == 1);
+    return sequences[0].tree != NULL ? take_tree(attention, &sequences[0], err) : DW_OK;
 }
 
 dw_status dw_attention_prepare(dw_attention *attention, const dw_attention_sequence *sequences,
@@ -381,8 +575,8 @@ static float *head_of(const struct ggml_tensor *tensor, size_t head_stride, size
     return (float *)(void *)(data + token * token_stride + head * head_stride);
 }
 
-static void gather_rows(const layer_work *work, const unit *one, const struct ggml_tensor *queries,
-                        const workplace *place)
+static void gather_rows(const layer_work *work, const unit *one, uint32_t kv_head,
+                        const struct ggml_tensor *queries, const workplace *place)
 {
     const dw_attention *attention = work->attention;
     const dw_attention_sequence *sequence = &attention->sequences[one->sequence];
@@ -391,7 +585,7 @@ static void gather_rows(const layer_work *work, const unit *one, const struct gg
     uint32_t window = work->windowed ? attention->shape->window : 0;
     for (uint32_t i = 0; i < one->row_count; i++) {
         uint32_t token = (one->row + i) / group;
-        uint32_t head = one->kv_head * group + (one->row + i) % group;
+        uint32_t head = kv_head * group + (one->row + i) % group;
         const float *from =
             head_of(queries, queries->nb[1], queries->nb[2], sequence->first_token + token, head);
         for (uint32_t k = 0; k < head_dim; k++) {
@@ -399,71 +593,63 @@ static void gather_rows(const layer_work *work, const unit *one, const struct gg
         }
         place->first[i] = first_seen(sequence->past + token, window);
         place->end[i] = sequence->past + last_seen_token(sequence, token) + 1;
+        if (sequence->tree != NULL) {
+            const branch *of = branch_of(attention, token, work->windowed);
+            place->first[i] = of->first;
+            place->end[i] = of->end;
+        }
     }
 }
 
-/* A unit's own result, not yet divided: what is merged. */
-typedef struct partial {
-    float *maxima; /* [FEW_ROWS] */
-    float *sums;
-    float *output; /* [FEW_ROWS][head_dim] */
-} partial;
-
-static partial partial_at(const dw_attention *attention, uint32_t index)
+/* Where a unit's result goes before it is divided: what is merged. */
+static void place_partial(const dw_attention *attention, uint32_t index, dw_attention_tile *tile)
 {
     size_t floats = (size_t)FEW_ROWS * (attention->shape->head_dim + 2);
-    partial at = {.maxima = attention->partials + index * floats};
-    at.sums = at.maxima + FEW_ROWS;
-    at.output = at.sums + FEW_ROWS;
-    return at;
+    tile->maxima = attention->partials + index * floats;
+    tile->sums = tile->maxima + FEW_ROWS;
+    tile->output = tile->sums + FEW_ROWS;
 }
 
-static void write_row(const layer_work *work, const unit *one, struct ggml_tensor *dst,
-                      uint32_t row, const float *output, float sum)
+static void write_rows(const layer_work *work, const unit *one, uint32_t kv_head,
+                       struct ggml_tensor *dst, const dw_attention_tile *tile)
 {
     const dw_attention *attention = work->attention;
     uint32_t head_dim = attention->shape->head_dim;
     uint32_t group = group_of(attention);
-    uint32_t token = attention->sequences[one->sequence].first_token + (one->row + row) / group;
-    uint32_t head = one->kv_head * group + (one->row + row) % group;
-    float *to = head_of(dst, head_dim * sizeof *to, dst->nb[1], token, head);
-    for (uint32_t i = 0; i < head_dim; i++) {
-        to[i] = output[i] / sum; /* a sum of 0 comes of NaN, and gives it on */
+    for (uint32_t row = 0; row < one->row_count; row++) {
+        uint32_t token = attention->sequences[one->sequence].first_token + (one->row + row) / group;
+        uint32_t head = kv_head * group + (one->row + row) % group;
+        float *to = head_of(dst, head_dim * sizeof *to, dst->nb[1], token, head);
+        const float *output = tile->output + (size_t)row * head_dim;
+        for (uint32_t i = 0; i < head_dim; i++) {
+            to[i] = output[i] / tile->sums[row]; /* a sum of 0 comes of NaN, and gives it on */
+        }
     }
 }
 
-/* By whichever thread did the last part, always in the parts' order. */
-static void merge(const layer_work *work, const unit *one, struct ggml_tensor *dst, float *output)
+/* By whichever thread did the last part, always in the parts' order: into part 0's. */
+static void merge(const layer_work *work, const unit *one, uint32_t kv_head,
+                  struct ggml_tensor *dst)
 {
     const dw_attention *attention = work->attention;
-    uint32_t head_dim = attention->shape->head_dim;
-    for (uint32_t row = 0; row < one->row_count; row++) {
-        float maximum = -INFINITY;
-        float sum = 0.0f;
-        for (uint32_t part = 0; part < one->part_count; part++) {
-            maximum = fmaxf(maximum, partial_at(attention, one->first_partial + part).maxima[row]);
-        }
-        memset(output, 0, head_dim * sizeof *output);
-        for (uint32_t part = 0; part < one->part_count; part++) {
-            partial at = partial_at(attention, one->first_partial + part);
-            float share = at.sums[row] > 0 ? expf(at.maxima[row] - maximum) : 0.0f;
-            const float *from = at.output + (size_t)row * head_dim;
-            sum += share * at.sums[row];
-            for (uint32_t i = 0; i < head_dim; i++) {
-                output[i] += share * from[i];
-            }
-        }
-        write_row(work, one, dst, row, output, sum);
+    const uint32_t first = one->first_partial + kv_head * one->part_count;
+    dw_attention_tile into = {.head_dim = attention->shape->head_dim, .row_count = one->row_count};
+    dw_attention_tile part = into;
+    place_partial(attention, first, &into);
+    for (uint32_t i = 1; i < one->part_count; i++) {
+        place_partial(attention, first + i, &part);
+        attention->kernel->merge(&into, &part);
     }
+    write_rows(work, one, kv_head, dst, &into);
 }
 
-/* The keys or values of a unit's head: in the log, or with an encoder in the graph's tensors. */
-static const unsigned char *head_base(const layer_work *work, const unit *one,
+/* The keys or values of a head: in the log, or with an encoder in the graph's tensors. */
+static const unsigned char *head_base(const layer_work *work, const unit *one, uint32_t kv_head,
                                       const struct ggml_tensor *dst, uint32_t part)
 {
     const dw_attention *attention = work->attention;
     const dw_attention_sequence *sequence = &attention->sequences[one->sequence];
-    size_t head_offset = one->kv_head * attention->layout.head_bytes;
+    size_t head_offset = kv_head * attention->layout.head_bytes;
     if (sequence->records != NULL) {
         return sequence->records + dw_kv_layout_offset(&attention->layout, work->index, part) +
                head_offset;
@@ -473,12 +659,12 @@ static const unsigned char *head_base(const layer_work *work, const unit *one,
 }
 
 /* Whether the unit is the last of those of its rows, all of which count. */
-static bool is_last_part(const dw_attention *attention, const unit *one)
+static bool is_last_part(const dw_attention *attention, const unit *one, uint32_t kv_head)
 {
     if (one->part_count == 1) {
         return true;
     }
-    merge_counter *waiting = &attention->waiting[one->merge];
+    merge_counter *waiting = &attention->waiting[one->merge + kv_head];
     if (1 + atomic_fetch_add_explicit(&waiting->done, 1, memory_order_acq_rel) < one->part_count) {
         return false;
     }
@@ -487,37 +673,11 @@ static bool is_last_part(const dw_attention *attention, const unit *one)
     return true;
 }
 
-/* Of a sequence that has left: numbers, which nobody reads. */
-static void pass_unit(const layer_work *work, const unit *one, struct ggml_tensor *dst,
-                      const workplace *place)
-{
-    if (!is_last_part(work->attention, one)) {
-        return;
-    }
-    memset(place->output, 0, work->attention->shape->head_dim * sizeof *place->output);
-    for (uint32_t row = 0; row < one->row_count; row++) {
-        write_row(work, one, dst, row, place->output, 1.0f);
-    }
-}
-
-static void run_unit(layer_work *work, const unit *one, struct ggml_tensor *dst,
-                     const workplace *place)
+static dw_attention_tile tile_of(const layer_work *work, const unit *one, const workplace *place)
 {
     const dw_attention *attention = work->attention;
-    uint32_t head_dim = attention->shape->head_dim;
-    bool cut = one->part_count > 1;
-    partial into = {.maxima = place->maxima, .sums = place->sums, .output = place->output};
-    if (cut) {
-        into = partial_at(attention, one->first_partial + one->part);
-    }
-    gather_rows(work, one, dst->src[0], place);
-    bool encoder = attention->sequences[one->sequence].records == NULL;
-    dw_attention_tile tile = {.keys = head_base(work, one, dst, 0),
-                              .values = head_base(work, one, dst, 1),
-                              .stride =
-                                  encoder ? dst->src[1]->nb[2] : attention->layout.record_bytes,
-                              .type = attention->layout.type,
-                              .head_dim = head_dim,
+    dw_attention_tile tile = {.type = attention->layout.type,
+                              .head_dim = attention->shape->head_dim,
                               .row_count = one->row_count,
                               .queries = place->queries,
                               .from = one->from,
@@ -525,19 +685,51 @@ static void run_unit(layer_work *work, const unit *one, struct ggml_tensor *dst,
                               .first = place->first,
                               .end = place->end,
                               .cap = attention->shape->attn_logit_softcap,
-                              .maxima = into.maxima,
-                              .sums = into.sums,
-                              .output = into.output,
+                              .maxima = place->maxima,
+                              .sums = place->sums,
+                              .output = place->output,
                               .scratch = place->kernel};
-    attention->kernel->attend(&tile);
-    if (!cut) {
-        for (uint32_t row = 0; row < one->row_count; row++) {
-            write_row(work, one, dst, row, into.output + (size_t)row * head_dim, into.sums[row]);
-        }
+    if (attention->sequences[one->sequence].tree != NULL) {
+        const branch *of = branch_of(attention, one->row / group_of(attention), work->windowed);
+        tile.path = attention->paths + of->path;
+        tile.path_from = of->from;
+    }
+    return tile;
+}
+
+/* Of a sequence that has left: numbers, which nobody reads. */
+static void pass_head(const layer_work *work, const unit *one, uint32_t kv_head,
+                      struct ggml_tensor *dst, const workplace *place)
+{
+    if (!is_last_part(work->attention, one, kv_head)) {
         return;
     }
-    if (is_last_part(attention, one)) {
-        merge(work, one, dst, place->output);
+    dw_attention_tile none = tile_of(work, one, place);
+    memset(none.output, 0, (size_t)one->row_count * none.head_dim * sizeof *none.output);
+    for (uint32_t row = 0; row < one->row_count; row++) {
+        none.sums[row] = 1.0f;
+    }
+    write_rows(work, one, kv_head, dst, &none);
+}
+
+static void run_head(const layer_work *work, const unit *one, uint32_t kv_head,
+                     struct ggml_tensor *dst, const workplace *place)
+{
+    const dw_attention *attention = work->attention;
+    const bool encoder = attention->sequences[one->sequence].records == NULL;
+    dw_attention_tile tile = tile_of(work, one, place);
+    gather_rows(work, one, kv_head, dst->src[0], place);
+    tile.keys = head_base(work, one, kv_head, dst, 0);
+    tile.values = head_base(work, one, kv_head, dst, 1);
+    tile.stride = encoder ? dst->src[1]->nb[2] : attention->layout.record_bytes;
+    if (one->part_count > 1) {
+        place_partial(attention, one->first_partial + kv_head * one->part_count + one->part, &tile);
+    }
+    attention->kernel->attend(&tile);
+    if (one->part_count == 1) {
+        write_rows(work, one, kv_head, dst, &tile);
+    } else if (is_last_part(attention, one, kv_head)) {
+        merge(work, one, kv_head, dst);
     }
 }
 
@@ -560,10 +752,12 @@ static void attend(struct ggml_tensor *dst, int ith, int nth, void *user)
         const unit *one = &list->units[index];
         done = done >= LOOK_WORK ? 0 : done;
         done += work_of(attention, one);
-        if (attention->has_left[one->sequence]) {
-            pass_unit(work, one, dst, &place);
-        } else {
-            run_unit(work, one, dst, &place);
+        for (uint32_t i = 0; i < one->kv_head_count; i++) {
+            if (attention->has_left[one->sequence]) {
+                pass_head(work, one, one->kv_head + i, dst, &place);
+            } else {
+                run_head(work, one, one->kv_head + i, dst, &place);
+            }
         }
     }
     dw_graph_work_give();

@@ -3,8 +3,9 @@
  * log of its own; nothing is padded, masked or copied together, and a graph serves any length.
  *
  * Work is cut by sequence, head of keys and values, rows of queries and, for few rows over many
- * records, by record; how depends on the sequence's own length alone. A sequence's numbers are
- * therefore the same whatever else is in the step, and however many threads there are.
+ * records, by record. However it is cut, a token's numbers are the same, bit by bit: whatever else
+ * is in the step, whichever of its own tokens are, and however many threads there are. That of a
+ * tree, too, whose positions follow from its parents: as if its path had been computed alone.
  *
  * An encoder's tokens attend to all of their text, in floats and without a log. */
 #ifndef DW_MODEL_ATTENTION_H
@@ -18,12 +19,27 @@
 
 typedef struct dw_attention dw_attention;
 
+/* Tokens that hang on one another behind a sequence's records, in the order in which theirs lie. */
+typedef struct dw_attention_tree {
+    uint32_t past;            /* records before the tree's first */
+    uint32_t first;           /* of the tree's tokens: the step's first */
+    const int32_t *parents;   /* of each token: an earlier one, or -1: the sequence's last */
+    const int32_t *positions; /* of each token; what a window is counted in */
+    /* [tokens][mask_width], in the place of parents: whether a token sees a record, none behind its
+     * own; or NULL. */
+    const uint8_t *mask;
+    size_t mask_width;
+} dw_attention_tree;
+
 /* One sequence's share of a step. */
 typedef struct dw_attention_sequence {
     unsigned char *records; /* its log's first; room for past + token_count. NULL: an encoder's */
     uint32_t past;          /* records before this step */
     uint32_t first_token;   /* of the step's tokens */
     uint32_t token_count;
+    /* Then it is the step's only one; borrowed while it is prepared. NULL: each token sees all
+     * before it. */
+    const dw_attention_tree *tree;
 } dw_attention_sequence;
 
 /* For graphs of a model that run with `threads` threads at most. `shape` must outlive it.

@@ -7,8 +7,8 @@
 #define NODES_PER_LAYER 72u /* counted: at most 60, with every bias and scale */
 #define NODES_PER_EXPERT 2u /* of those that a token uses */
 #define NODES_BESIDE 32u
-#define PRODUCTS_PER_LAYER 8u /* counted: at most 7 */
-#define NODES_PER_USE 5u      /* of an adapter: counted: at most 4 */
+#define PRODUCTS_PER_LAYER 10u /* counted: at most 8, with shared experts */
+#define NODES_PER_USE 5u       /* of an adapter: counted: at most 4 */
 
 /* What the parts of a graph share. */
 typedef struct builder {
@@ -99,13 +99,6 @@ static struct ggml_tensor *expert_product(builder *b, struct ggml_tensor *weight
     return y;
 }
 
-/* By ggml, as products that have no kernel of ours. */
-static struct ggml_tensor *plain_product(builder *b, struct ggml_tensor *weight,
-                                         struct ggml_tensor *x)
-{
-    return adapted(b, weight, x, ggml_mul_mat(b->ggml, weight, x));
-}
-
 static struct ggml_tensor *linear(builder *b, const dw_linear *with, struct ggml_tensor *x)
 {
     const bool plain = !is_adapted(b, with->weight);
@@ -117,6 +110,12 @@ static struct ggml_tensor *linear(builder *b, const dw_linear *with, struct ggml
     y = y != NULL ? y : ggml_mul_mat(b->ggml, with->weight, x);
     y = adapted(b, with->weight, x, y);
     return with->bias != NULL ? ggml_add(b->ggml, y, with->bias) : y;
+}
+
+static struct ggml_tensor *plain_linear(builder *b, struct ggml_tensor *weight,
+                                        struct ggml_tensor *x)
+{
+    return linear(b, &(dw_linear){.weight = weight}, x);
 }
 
 static struct ggml_tensor *rms_norm(builder *b, struct ggml_tensor *weight, struct ggml_tensor *x)
@@ -433,8 +432,8 @@ static struct ggml_tensor *route(builder *b, const dw_layer_weights *layer, stru
     int64_t used = b->shape->expert_used_count;
     int64_t count = x->ne[1];
     struct ggml_tensor *weights =
-        ggml_soft_max(b->ggml, plain_product(b, layer->router, x)); /* [experts, n] */
-    *chosen = ggml_argsort_top_k(b->ggml, weights, (int)used);      /* [used, n] */
+        ggml_soft_max(b->ggml, plain_linear(b, layer->router, x)); /* [experts, n] */
+    *chosen = ggml_argsort_top_k(b->ggml, weights, (int)used);     /* [used, n] */
     weights = ggml_reshape_3d(b->ggml, weights, 1, b->shape->expert_count, count);
     struct ggml_tensor *kept = ggml_get_rows(b->ggml, weights, *chosen); /* [1, used, n] */
     if (b->shape->architecture->experts_sum_to_one) {
@@ -468,9 +467,9 @@ static struct ggml_tensor *experts(builder *b, const dw_layer_weights *layer, st
         sum = ggml_cont(b->ggml, sum);
     }
     if (layer->up_shared != NULL) {
-        struct ggml_tensor *shared = gated(b, plain_product(b, layer->gate_shared, x),
-                                           plain_product(b, layer->up_shared, x));
-        sum = ggml_add(b->ggml, sum, plain_product(b, layer->down_shared, shared));
+        struct ggml_tensor *shared =
+            gated(b, plain_linear(b, layer->gate_shared, x), plain_linear(b, layer->up_shared, x));
+        sum = ggml_add(b->ggml, sum, plain_linear(b, layer->down_shared, shared));
     }
     return sum;
 }

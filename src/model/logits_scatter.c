@@ -39,7 +39,7 @@ static float finish(const dw_logits_scatter *into, int64_t token, float logit)
     }
     logit *= shape->logit_scale;
     return shape->final_logit_softcap > 0
-               ? shape->final_logit_softcap * tanhf(logit / shape->final_logit_softcap)
+               ? shape->final_logit_softcap * tanhf(logit * (1.0f / shape->final_logit_softcap))
                : logit;
 }
 

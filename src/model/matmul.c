@@ -8,14 +8,17 @@
 #include "device/graph_work.h"
 #include "kernels/matmul_kernel.h"
 
-#define SEGMENT_BYTES_MAX 640u /* of DW_SEGMENT elements as ggml quantises them */
-#define FEW_COLUMNS 8u         /* up to so many, a unit of work is several panels */
+#define SEGMENT_BYTES_MAX (DW_SEGMENT * 4u) /* of DW_SEGMENT elements as ggml has them */
+#define FEW_COLUMNS 8u                      /* up to so many, a unit of work is several panels */
 #define FEW_PANELS 4u
 #define ALIGN_BYTES 64u
 
 typedef struct product {
     dw_matmul *matmul;
     dw_column_layout layout;
+    /* NULL: by the kernel. Else each row and column by ggml's vec_dot of the weights' type, columns
+     * as ggml has them: its own products take other ways, whose last bits differ, for more. */
+    ggml_vec_dot_t dot;
     dw_linear with[DW_MATMUL_GROUP_MAX];
     uint32_t count;
     uint32_t panels[DW_MATMUL_GROUP_MAX]; /* of each matrix; its last may reach back into another */
@@ -91,9 +94,17 @@ static void convert_segment(const product *of, const float *row, uint32_t from,
 {
     uint32_t count = of->layout.length - from;
     count = count < DW_SEGMENT ? count : DW_SEGMENT;
-    _Alignas(16) unsigned char blocks[SEGMENT_BYTES_MAX];
-    DW_ASSERT(ggml_row_size(of->layout.type, count) <= sizeof blocks);
-    ggml_get_type_traits_cpu(of->layout.type)->from_float(row + from, blocks, count);
+    _Alignas(16) unsigned char place[SEGMENT_BYTES_MAX];
+    DW_ASSERT(ggml_row_size(of->layout.type, count) <= sizeof place);
+    void *blocks = of->dot != NULL ? column + ggml_row_size(of->layout.type, from) : place;
+    if (of->layout.type == GGML_TYPE_F32) {
+        memcpy(blocks, row + from, count * sizeof *row);
+    } else {
+        ggml_get_type_traits_cpu(of->layout.type)->from_float(row + from, blocks, count);
+    }
+    if (of->dot != NULL) {
+        return;
+    }
     of->matmul->kernel->lay_out(&of->layout, blocks, from, count / of->layout.per_block, column);
 }
 
@@ -144,7 +155,7 @@ static panel panel_at(const product *of, uint32_t index)
     at.bias = of->with[i].bias;
     at.first = index * rows;
     at.end = at.first + rows < at.weight->ne[1] ? at.first + rows : at.weight->ne[1];
-    at.row = at.end - rows;
+    at.row = of->dot != NULL ? at.first : at.end - rows;
     return at;
 }
 
@@ -201,6 +212,26 @@ static grid grid_of(const product *of, uint32_t n)
     return of_n;
 }
 
+/* The panel times the tile's columns. */
+static void multiply_panel(const product *of, const panel *at, dw_matmul_tile *tile)
+{
+    tile->type = at->weight->type;
+    tile->row_stride = at->weight->nb[1];
+    tile->weights = at->weight->data;
+    tile->weights += (size_t)at->row * tile->row_stride;
+    if (of->dot == NULL) {
+        of->matmul->kernel->multiply(tile);
+        return;
+    }
+    for (uint32_t row = 0; row < (uint32_t)(at->end - at->row); row++) {
+        for (uint32_t c = 0; c < tile->column_count; c++) {
+            of->dot((int)of->layout.length, tile->out + c * of->matmul->kernel->rows + row, 0,
+                    tile->weights + row * tile->row_stride, 0, tile->columns + c * of->layout.bytes,
+                    0, 1);
+        }
+    }
+}
+
 /* Units are taken one after the other. */
 static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
@@ -229,11 +260,7 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
         uint32_t from = unit % cut.units * cut.per_unit;
         for (uint32_t i = from; i < from + cut.per_unit && i < of->panel_count; i++) {
             panel at = panel_at(of, i);
-            tile.type = at.weight->type;
-            tile.row_stride = at.weight->nb[1];
-            tile.weights = at.weight->data;
-            tile.weights += (size_t)at.row * tile.row_stride;
-            of->matmul->kernel->multiply(&tile);
+            multiply_panel(of, &at, &tile);
             put(of, dst, &at, first_column, &tile);
         }
     }
@@ -296,25 +323,52 @@ static bool fits(const dw_matmul *matmul, const struct ggml_tensor *weight,
            own.type == layout->type;
 }
 
-/* NULL where the kernel does not take them. */
+/* Whether the kernel takes all matrices; else, with vec_dot, whether their columns are the same. */
+static bool find_way(const dw_matmul *matmul, const dw_linear *with, uint32_t count,
+                     const struct ggml_tensor *x, product *to)
+{
+    const enum ggml_type first = with[0].weight->type;
+    bool by_kernel = dw_column_layout_for(first, x->ne[0], &to->layout);
+    for (uint32_t i = 0; i < count; i++) {
+        by_kernel = by_kernel && fits(matmul, with[i].weight, &to->layout, x->ne[1]);
+    }
+    if (by_kernel) {
+        return true;
+    }
+    const enum ggml_type wanted = ggml_get_type_traits_cpu(first)->vec_dot_type;
+    to->dot = ggml_get_type_traits_cpu(first)->vec_dot;
+    if (to->dot == NULL || x->ne[0] >= INT32_MAX / 64 || x->ne[0] % ggml_blck_size(wanted) != 0 ||
+        DW_SEGMENT % ggml_blck_size(wanted) != 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (with[i].weight->type != first || with[i].weight->ne[2] != 1 ||
+            with[i].weight->ne[1] >= INT32_MAX) {
+            return false;
+        }
+    }
+    to->layout = (dw_column_layout){.type = wanted,
+                                    .length = (uint32_t)x->ne[0],
+                                    .per_block = (uint32_t)ggml_blck_size(wanted),
+                                    .bytes = ggml_row_size(wanted, x->ne[0])};
+    return true;
+}
+
+/* NULL where there is no way for them. */
 static product *add_product(dw_matmul *matmul, const dw_linear *with, uint32_t count,
                             const struct ggml_tensor *x)
 {
+    product way = {.count = count};
     DW_ASSERT(count > 0 && count <= DW_MATMUL_GROUP_MAX);
-    dw_column_layout layout;
     if (matmul == NULL || x->type != GGML_TYPE_F32 || x->nb[0] != sizeof(float) || x->ne[2] != 1 ||
-        x->ne[1] > UINT16_MAX || !dw_column_layout_for(with[0].weight->type, x->ne[0], &layout)) {
+        x->ne[1] > UINT16_MAX || !find_way(matmul, with, count, x, &way)) {
         return NULL;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        if (!fits(matmul, with[i].weight, &layout, x->ne[1])) {
-            return NULL;
-        }
     }
     DW_ASSERT(matmul->product_count < matmul->product_capacity);
     product *made = &matmul->products[matmul->product_count++];
     made->matmul = matmul;
-    made->layout = layout;
+    made->layout = way.layout;
+    made->dot = way.dot;
     made->count = count;
     for (uint32_t i = 0; i < count; i++) {
         made->with[i] = with[i];

@@ -1,7 +1,8 @@
-/* Products with quantised weights on the CPU as operations of a ggml graph, instead of ggml's
- * mul_mat: x is quantised once for all matrices that share it, and a panel of rows is unpacked once
- * for all columns. A column's numbers are the same whatever the number of threads and of columns;
- * with types in blocks of 32 they are those of ggml's vec_dot, bit by bit. */
+/* Products on the CPU as operations of a ggml graph, instead of ggml's mul_mat: x is quantised once
+ * for all matrices that share it, and a panel of rows is unpacked once for all columns. A column's
+ * numbers are the same whatever the number of threads and of columns; with quantised types in
+ * blocks of 32 they are those of ggml's vec_dot, bit by bit, as they are with all types that there
+ * is no kernel for: each row and column goes by vec_dot then. */
 #ifndef DW_MODEL_MATMUL_H
 #define DW_MODEL_MATMUL_H
 
@@ -38,8 +39,7 @@ void dw_matmul_set_units(dw_matmul *matmul, const struct ggml_tensor *node, uint
 bool dw_matmul_is_columns(const dw_matmul *matmul, const struct ggml_tensor *node);
 
 /* x [columns, n], F32, times `count` matrices, biases added -> [all their rows, n], in order.
- * NULL: there is no kernel for them, or ggml's is better; `matmul` may be NULL. Thread: the graph's
- * builder. */
+ * NULL: together there is no way for them; `matmul` may be NULL. Thread: the graph's builder. */
 struct ggml_tensor *dw_matmul_node(dw_matmul *matmul, struct ggml_context *ggml,
                                    const dw_linear *with, uint32_t count, struct ggml_tensor *x);
 /* The same with one matrix, without its bias, whose results `store` takes, which is called with

@@ -72,9 +72,7 @@ static uint64_t largest_product(const dw_model *model)
     uint64_t largest = 0;
     for (struct ggml_tensor *tensor = ggml_get_first_tensor(model->ggml); tensor != NULL;
          tensor = ggml_get_next_tensor(model->ggml, tensor)) {
-        dw_column_layout layout;
-        bool ours = dw_matmul_kernel_best() != NULL && tensor->ne[2] == 1 &&
-                    dw_column_layout_for(tensor->type, tensor->ne[0], &layout);
+        bool ours = dw_matmul_kernel_best() != NULL && tensor->ne[2] == 1; /* src/model/matmul.h */
         int64_t used = tensor->ne[2] > 1 ? (int64_t)model->shape.expert_used_count : 1;
         uint64_t work = (uint64_t)(tensor->ne[0] * tensor->ne[1] * used);
         largest = !ours && !is_table(&model->weights, tensor) && work > largest ? work : largest;

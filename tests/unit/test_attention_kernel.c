@@ -8,7 +8,7 @@
 #include "kernels/attention_kernel.h"
 #include "support.h"
 
-#define RECORDS 300u
+#define RECORDS 700u
 #define HEAD_DIM_MAX 256u
 
 typedef struct fixture {
@@ -121,6 +121,71 @@ typedef struct plan {
     bool windowed;
 } plan;
 
+/* A row of the tile, divided, as if it stood alone: in its two forms, and its parts one by one. */
+static void attend_alone(const dw_attention_kernel *kernel, const dw_attention_tile *tile,
+                         uint32_t row, bool in_parts, float *result)
+{
+    static float output[2][DW_TILE_ROWS_MAX * HEAD_DIM_MAX];
+    static float queries[DW_TILE_ROWS_MAX * HEAD_DIM_MAX];
+    float maxima[2][DW_TILE_ROWS_MAX];
+    float sums[2][DW_TILE_ROWS_MAX];
+    uint32_t first[DW_TILE_ROWS_MAX];
+    uint32_t end[DW_TILE_ROWS_MAX];
+    dw_attention_tile one = *tile;
+    one.row_count = tile->row_count <= 8 ? 9 : 1; /* the other form */
+    for (uint32_t i = 0; i < one.row_count; i++) {
+        memcpy(queries + i * tile->head_dim, tile->queries + row * tile->head_dim,
+               tile->head_dim * sizeof *queries);
+        first[i] = i == 0 ? tile->first[row] : tile->from;
+        end[i] = i == 0 ? tile->end[row] : tile->to;
+    }
+    one.queries = queries;
+    one.first = first;
+    one.end = end;
+    one.maxima = maxima[0];
+    one.sums = sums[0];
+    one.output = output[0];
+    dw_attention_tile part = one;
+    part.maxima = maxima[1];
+    part.sums = sums[1];
+    part.output = output[1];
+    one.to = in_parts ? (tile->from / DW_ATTENTION_PART + 1) * DW_ATTENTION_PART : tile->to;
+    one.to = one.to < tile->to ? one.to : tile->to;
+    kernel->attend(&one);
+    for (part.from = one.to; part.from < tile->to; part.from += DW_ATTENTION_PART) {
+        part.to = part.from + DW_ATTENTION_PART;
+        part.to = part.to < tile->to ? part.to : tile->to;
+        kernel->attend(&part);
+        kernel->merge(&one, &part);
+    }
+    for (uint32_t i = 0; i < tile->head_dim; i++) {
+        result[i] = output[0][i] / sums[0][0];
+    }
+}
+
+/* To the bit what the tile gave. */
+static void check_alone(const dw_attention_kernel *kernel, const dw_attention_tile *tile)
+{
+    float expected[HEAD_DIM_MAX];
+    float got[HEAD_DIM_MAX];
+    for (uint32_t row = 0; row < tile->row_count; row++) {
+        if (tile->maxima[row] == -INFINITY) {
+            continue;
+        }
+        for (uint32_t i = 0; i < tile->head_dim; i++) {
+            expected[i] = tile->output[row * tile->head_dim + i] / tile->sums[row];
+        }
+        for (int in_parts = 0; in_parts < 2; in_parts++) {
+            attend_alone(kernel, tile, row, in_parts == 1, got);
+            if (memcmp(expected, got, tile->head_dim * sizeof *got) != 0) {
+                fail_msg("%s: type %d, head_dim %u: row %u of %u over %u to %u is another alone%s",
+                         kernel->name, (int)tile->type, tile->head_dim, row, tile->row_count,
+                         tile->from, tile->to, in_parts == 1 ? ", in parts" : "");
+            }
+        }
+    }
+}
+
 static void check(fixture *w, const dw_attention_kernel *kernel, const plan *of)
 {
     uint32_t head_dim = of->head_dim;
@@ -130,7 +195,7 @@ static void check(fixture *w, const dw_attention_kernel *kernel, const plan *of)
     for (uint32_t i = 0; i < of->rows * head_dim; i++) {
         w->queries[i] = next_random(w) * 4.0f / sqrtf((float)head_dim);
     }
-    uint32_t from = random_below(w, 100);
+    uint32_t from = random_below(w, 5) * DW_ATTENTION_BLOCK;
     uint32_t to = from + 1 + random_below(w, RECORDS - from);
     for (uint32_t row = 0; row < of->rows; row++) {
         w->end[row] = from + random_below(w, RECORDS - from + 1);
@@ -162,6 +227,7 @@ static void check(fixture *w, const dw_attention_kernel *kernel, const plan *of)
                      to, error);
         }
     }
+    check_alone(kernel, &tile);
 }
 
 static void check_kernel(fixture *w, const dw_attention_kernel *kernel)

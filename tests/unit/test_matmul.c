@@ -1,5 +1,4 @@
-/* Products with quantised matrices: each kernel that this machine can run, against ggml's
- * vec_dot. */
+/* Products: each kernel that this machine can run, against ggml's vec_dot. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,7 +91,11 @@ static columns make_columns(enum ggml_type type, uint32_t length, const dw_matmu
             x[i] = random_below(50) == 0 ? 8.0f * next_random() : next_random();
         }
         unsigned char *at = made.theirs + c * made.theirs_bytes;
-        ggml_get_type_traits_cpu(made.layout.type)->from_float(x, at, length);
+        if (made.layout.type == GGML_TYPE_F32) {
+            memcpy(at, x, length * sizeof *x);
+        } else {
+            ggml_get_type_traits_cpu(made.layout.type)->from_float(x, at, length);
+        }
         for (uint32_t from = 0; from < length; from += DW_SEGMENT) {
             uint32_t count = length - from < DW_SEGMENT ? length - from : DW_SEGMENT;
             kernel->lay_out(&made.layout, at + ggml_row_size(made.layout.type, from), from,
@@ -103,8 +106,26 @@ static columns make_columns(enum ggml_type type, uint32_t length, const dw_matmu
     return made;
 }
 
-/* Blocks of 32: the same bits. Larger ones are summed in another order, so within 1e-6 of the sum
- * of what is added, each without its sign. */
+static void to_floats(enum ggml_type type, const unsigned char *row, uint32_t length, float *to)
+{
+    if (type == GGML_TYPE_F32) {
+        memcpy(to, row, length * sizeof *to);
+        return;
+    }
+    if (type != GGML_TYPE_Q8_K) {
+        ggml_get_type_traits(type)->to_float(row, to, length);
+        return;
+    }
+    for (uint32_t i = 0; i < length; i++) { /* blocks of Q8_K: a float, 256 bytes, sums */
+        const unsigned char *block = row + i / 256 * ggml_type_size(GGML_TYPE_Q8_K);
+        float scale;
+        memcpy(&scale, block, sizeof scale);
+        to[i] = scale * (float)(int8_t)block[4 + i % 256];
+    }
+}
+
+/* Blocks of 32: the same bits. Others, and IQ4_NL, are summed in another order, so within 1e-6 of
+ * the sum of what is added, each without its sign. */
 static void check_number(enum ggml_type type, const void *row, const columns *x, uint32_t column,
                          float got)
 {
@@ -114,14 +135,12 @@ static void check_number(enum ggml_type type, const void *row, const columns *x,
     ggml_get_type_traits_cpu(type)->vec_dot((int)length, &wanted, 0, row, 0, theirs, 0, 1);
     bool same = memcmp(&got, &wanted, sizeof got) == 0;
     double allowed = 0;
-    if (!same && x->layout.per_block > 32) {
-        float *w = must_alloc(length * sizeof *w);
-        ggml_get_type_traits(type)->to_float(row, w, length);
-        for (uint32_t i = 0; i < length; i++) { /* blocks of Q8_K: a float, 256 bytes, sums */
-            const unsigned char *block = theirs + i / 256 * ggml_type_size(GGML_TYPE_Q8_K);
-            float scale;
-            memcpy(&scale, block, sizeof scale);
-            allowed += 1e-6 * fabs((double)w[i] * (double)scale * (int8_t)block[4 + i % 256]);
+    if (!same && (x->layout.per_block != 32 || type == GGML_TYPE_IQ4_NL)) {
+        float *w = must_alloc(2 * length * sizeof *w);
+        to_floats(type, row, length, w);
+        to_floats(x->layout.type, theirs, length, w + length);
+        for (uint32_t i = 0; i < length; i++) {
+            allowed += 1e-6 * fabs((double)w[i] * (double)w[length + i]);
         }
         free(w);
         same = fabs((double)got - (double)wanted) <= allowed;
@@ -171,7 +190,8 @@ static void check(const dw_matmul_kernel *kernel, enum ggml_type type, uint32_t 
 
 static const enum ggml_type types[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0,
                                        GGML_TYPE_Q5_1, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K,
-                                       GGML_TYPE_Q5_K, GGML_TYPE_Q6_K};
+                                       GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_IQ4_NL,
+                                       GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16};
 
 static void test_matmul_kernels(void **state)
 {
@@ -190,6 +210,11 @@ static void test_matmul_kernels(void **state)
                 if (per_block > 32 && blocks[i] > 20) {
                     break;
                 }
+                if (per_block == 1) { /* any bits may be no number */
+                    check(kernel, types[t], blocks[i], false);
+                    check(kernel, types[t], blocks[i] * 37, false);
+                    continue;
+                }
                 check(kernel, types[t], blocks[i] * per_block, false);
                 check(kernel, types[t], blocks[i] * per_block, true);
             }
@@ -201,14 +226,14 @@ static void test_matmul_column_layouts(void **state)
 {
     (void)state;
     dw_column_layout layout;
-    assert_false(dw_column_layout_for(GGML_TYPE_F16, 64, &layout));
     assert_false(dw_column_layout_for(GGML_TYPE_IQ4_XS, 256, &layout));
     assert_false(dw_column_layout_for(GGML_TYPE_Q4_1, 48, &layout));
     assert_false(dw_column_layout_for(GGML_TYPE_Q4_K, 128, &layout));
     assert_false(dw_column_layout_for(GGML_TYPE_Q8_0, (int64_t)1 << 40, &layout));
     for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
         assert_true(dw_column_layout_for(types[t], 4096, &layout));
-        assert_true(layout.scales >= 4096 && layout.sums > layout.scales);
+        assert_true(layout.per_block == 1 ||
+                    (layout.scales >= 4096 && layout.sums > layout.scales));
         assert_int_equal(layout.bytes % 64, 0);
     }
 }

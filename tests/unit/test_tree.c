@@ -120,6 +120,9 @@ static void compare_paths(pair *at, dw_context *context, const int32_t *parents,
     print_message("behind %u: %u of %u rows equal to the bit, worst relative difference %.3g\n",
                   past, equal, NODES, worst);
     assert_true(worst < limit);
+#if defined(__x86_64__)
+    assert_true(!at->on_cpu || !__builtin_cpu_supports("avx2") || equal == NODES);
+#endif
     dw_free(tree);
 }
 
