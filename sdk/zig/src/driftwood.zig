@@ -490,7 +490,7 @@ pub const Context = struct {
     }
     /// While it is empty: these adapters of its model, by index, each times its scale.
     pub fn setLoras(self: Context, indices: []const u32, scales: []const f32) Error!void {
-        if (indices.len != scales.len) return error.Arg;
+        if (indices.len != scales.len) return error.Argument;
         try status(raw.context_set_loras(self.handle, indices.ptr, scales.ptr, @intCast(indices.len)));
     }
     /// Those that it has, into the room that there is: how many.
