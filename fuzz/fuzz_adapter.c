@@ -18,8 +18,8 @@ static void die(const char *what, const dw_error *err)
 static dw_model *the_model(void)
 {
     static dw_model *model;
+    static dw_engine *engine; /* as long as the process, as the model */
     char path[] = "/tmp/fuzz_adapter.XXXXXX";
-    dw_engine *engine = NULL;
     dw_error err = {.message = "no temporary file"};
     const dw_engine_options options = {
         .struct_bytes = sizeof options, .device = "CPU", .threads = 1};

@@ -77,7 +77,7 @@ static double compare_files(const char *model, const char *const *adapters, cons
     at.fixture.kv_type = at.on_cpu ? kv_type : DW_KV_F16;
     oracle_open(&at.oracle, model, dw_device_threads(at.fixture.device));
     for (uint32_t i = 0; i < count; i++) {
-        char name[8];
+        char name[16];
         (void)snprintf(name, sizeof name, "a%u", i);
         add_to(at.fixture.model, name, adapters[i], 0.0F);
         theirs[i] = llama_adapter_lora_init(at.oracle.model, adapters[i]);
