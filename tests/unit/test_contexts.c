@@ -17,6 +17,7 @@
 #include "base/os.h"
 #include "contexts/context_file.h"
 #include "support.h"
+#include "tiny_adapter.h"
 #include "tiny_model.h"
 
 static char folder[32];
@@ -205,6 +206,58 @@ static void test_contexts_fit_their_model(void **state)
     wanted.tokens_max = 16;
     assert_int_equal(load("a", &wanted, &error), DW_OK);
     dw_model_unref(model);
+}
+
+/* A model of the fixture's bytes, at PATH. */
+static void write_model(char *path)
+{
+    tiny_options options = tiny_defaults();
+    close(mkstemp(path));
+    tiny_model_write(path, &options);
+}
+
+static void test_contexts_with_adapters(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/dw-contexts-model-XXXXXX";
+    char adapter[] = "/tmp/dw-contexts-lora-XXXXXX";
+    float rows[3][512];
+    dw_error error;
+    dw_model *model = NULL;
+    write_model(path);
+    close(mkstemp(adapter));
+    tiny_adapter_write(
+        adapter, path,
+        &(tiny_adapter){.rank = 4, .seed = 1, .alpha = 8, .type = GGML_TYPE_F32, .size = 0.5});
+    const dw_adapter_options options = {
+        .struct_bytes = sizeof options, .name = "one", .path = adapter, .scale = 0};
+    assert_int_equal(dw_model_add_adapter(abi.model, &options, &error), DW_OK);
+    const dw_adapter_choice choice = {0, 0.5F};
+    assert_int_equal(dw_context_set_adapters(host_context(), &choice, 1, &error), DW_OK);
+    grant(NULL, "*", "*");
+    fill(abi.context_handle, 16);
+    assert_int_equal(save(abi.context_handle, "a"), 0);
+    int32_t other = open_one("a");
+    assert_true(other > 0);
+    next_row(abi.context_handle, rows[0]);
+    next_row(other, rows[1]);
+    assert_memory_equal(rows[0], rows[1], abi.vocab_count * sizeof(float));
+    /* That it is the adapter that is seen. */
+    dw_context *opened = dw_instance_get_object(abi.instance, DW_HANDLE_CONTEXT, other);
+    assert_int_equal(CALL("context_trim", U(other), 0), 0);
+    assert_int_equal(dw_context_set_adapters(opened, NULL, 0, &error), DW_OK);
+    fill(other, 16);
+    next_row(other, rows[2]);
+    assert_memory_not_equal(rows[0], rows[2], abi.vocab_count * sizeof(float));
+    /* A model of the same bytes that has not got it. */
+    assert_int_equal(dw_model_open(&model, abi.engine, path, &error), DW_OK);
+    const dw_context_wanted wanted = {.model = model,
+                                      .kv_type = dw_context_kv_type(host_context())};
+    assert_int_equal(load("a", &wanted, &error), DW_E_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "is not among the 0 of the model"));
+    dw_model_unref(model);
+    unlink(path);
+    unlink(adapter);
 }
 
 static void test_contexts_limits(void **state)
@@ -443,6 +496,7 @@ int main(int argc, char **argv)
         TEST(test_contexts_fit_their_model),    TEST(test_contexts_limits),
         TEST(test_contexts_are_listed),         TEST(test_contexts_that_are_damaged),
         TEST(test_contexts_without_memory),     TEST(test_contexts_outlast_kills),
+        TEST(test_contexts_with_adapters),
     };
     wasm_signals_save();
     if (argc == 3 && strcmp(argv[1], "--work") == 0) {
