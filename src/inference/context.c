@@ -88,7 +88,10 @@ dw_status dw_context_fork(dw_context **out, dw_context *parent, dw_error *err)
     context->adapters = dw_adapter_set_ref(parent->adapters);
     context->sink = parent->sink;
     context->window = parent->window;
-    dw_status status = dw_kv_log_fork(&context->log, parent->log, err);
+    dw_status status = DW_OK;
+    do { /* of a page that is filled in part there is a copy */
+        status = dw_kv_log_fork(&context->log, parent->log, err);
+    } while (dw__context_relieved(parent, status));
     if (status == DW_OK) {
         status = dw__kept_rows_fork(&context->kept, parent->kept, err);
     }
@@ -318,14 +321,25 @@ static dw_status check_step(const dw_context *context, const dw_step *step, dw_e
     return DW_OK;
 }
 
+bool dw__context_relieved(const dw_context *context, dw_status status)
+{
+    return status == DW_E_MEMORY && dw_kv_log_in_host_memory(context->log) &&
+           dw__prefix_relieve(&context->prefixes);
+}
+
+dw_status dw__context_reserve(dw_context *context, uint32_t tokens, dw_error *err)
+{
+    dw_status status = DW_OK;
+    do {
+        status = dw_kv_log_reserve(context->log, tokens, err);
+    } while (dw__context_relieved(context, status));
+    return status;
+}
+
 /* `noted`: tokens of the history, at least the length. */
 static dw_status make_room(dw_context *context, uint32_t noted, uint32_t tokens, dw_error *err)
 {
-    dw_status status = dw_kv_log_reserve(context->log, tokens, err);
-    while (status == DW_E_MEMORY && dw_kv_log_in_host_memory(context->log) &&
-           dw__prefix_relieve(&context->prefixes)) {
-        status = dw_kv_log_reserve(context->log, tokens, err);
-    }
+    dw_status status = dw__context_reserve(context, tokens, err);
     if (status != DW_OK) {
         return status;
     }

@@ -75,6 +75,17 @@ dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err);
  * left for, and for nothing less: it holds `keep` tokens. */
 dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_stop *stop,
                            dw_error *err);
+/* The same in parts, of some milliseconds on a CPU, for who has others to look after; the context
+ * is not used meanwhile. *out is NULL where there is nothing to do. Errors of the first: those that
+ * leave the context as it was. Of the second, which is not called again after one: the others;
+ * `*through`: that was the last. */
+typedef struct dw_shift dw_shift;
+dw_status dw_shift_begin(dw_shift **out, dw_context *context, uint32_t keep, uint32_t drop,
+                         dw_error *err);
+dw_status dw_shift_go_on(dw_shift *shift, dw_stop *stop, bool *through, dw_error *err);
+/* NULL is fine. Before the first part the context is as it was; after one, and before the last, it
+ * holds `keep` tokens. */
+void dw_shift_destroy(dw_shift *shift);
 
 /* From now on the context is to hold its first `sink` tokens and at most `window` more, the last
  * ones: whoever runs a step asks dw_context_slide before it what is to go. A fork has the same.

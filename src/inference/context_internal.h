@@ -47,6 +47,11 @@ uint32_t dw__context_findable(const dw_context *context, const dw_step *step);
 /* Room for tokens up to `room` in the history, of which `length` are held.
  * Errors: DW_E_MEMORY. */
 dw_status dw__context_note_at(dw_context *context, uint32_t length, uint32_t room, dw_error *err);
+/* dw_kv_log_reserve, for which the prefix cache gives up what it holds. Errors: its own. */
+dw_status dw__context_reserve(dw_context *context, uint32_t tokens, dw_error *err);
+/* What failed with `status` may go well now: it was memory for records, and the prefix cache has
+ * given some up. */
+bool dw__context_relieved(const dw_context *context, dw_status status);
 /* For tests: of how many numbers the records have that are moved at once; 0: the usual number. */
 void dw__context_set_moved(uint32_t numbers);
 /* Check the step, and note its tokens behind the history, which stays as long as it is.

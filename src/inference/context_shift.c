@@ -167,83 +167,167 @@ static uint32_t moved_at_once(const dw_context *context)
     return count > MOVED_MAX ? MOVED_MAX : count < MOVED_MIN ? MOVED_MIN : (uint32_t)count;
 }
 
-/* Records [first, length) forward by `distance`: parts of as many and what is left. Forward,
- * and each part is read before it is written: no record is lost under another. All memory is there
- * before the first is moved; *begun tells whether one may have been. */
-static dw_status move_all(const dw_context *context, uint32_t first, uint32_t distance,
-                          dw_stop *stop, bool *begun, dw_error *err)
+/* One under way. Records [keep + drop, length) go forward by `drop`: in parts of as many and what
+ * is left. Forward, and each part is read before it is written: no record is lost under another.
+ * All memory is there before the first is moved. */
+struct dw_shift {
+    dw_context *context;
+    uint32_t keep;
+    uint32_t drop;
+    uint32_t length; /* at first */
+    uint32_t done;   /* records before it are where they belong, or forgotten */
+    mover whole;
+    mover rest;
+};
+
+static dw_status check_shift(const dw_context *context, uint32_t keep, uint32_t drop, dw_error *err)
 {
-    uint32_t length = dw_kv_log_length(context->log);
-    uint32_t count = length - first;
-    const uint32_t at_once = moved_at_once(context);
-    mover whole = {.context = NULL};
-    mover rest = {.context = NULL};
-    dw_status status = prepare(&whole, context, count < at_once ? 0 : at_once, length, err);
-    if (status == DW_OK) {
-        status = prepare(&rest, context, count % at_once, length, err);
+    const uint32_t length = dw_kv_log_length(context->log);
+    return keep > length || drop > length - keep
+               ? dw_fail(err, DW_E_RANGE, "shift: %u tokens behind %u, the context holds %u", drop,
+                         keep, length)
+               : DW_OK;
+}
+
+/* What it rewrites is its own: pages that are shared are copied. */
+static dw_status make_own(dw_context *context, uint32_t keep, dw_error *err)
+{
+    const uint32_t length = dw_kv_log_length(context->log);
+    dw_status status = dw__token_history_reserve(&context->history, length, keep, length, err);
+    if (status != DW_OK) {
+        return status;
     }
-    *begun = status == DW_OK;
-    for (uint32_t done = first; status == DW_OK && done < length;) {
-        const mover *part = length - done >= at_once ? &whole : &rest;
-        dw_stop_pause(stop);
-        if (stop != NULL && dw_stop_ends(stop)) {
-            status = dw_stop_check(stop, "shift", err);
-            break;
-        }
-        status = move(part, done, distance, err);
-        done += part->count;
-    }
-    release(&whole);
-    release(&rest);
+    do {
+        status = dw_kv_log_rewrite(context->log, keep, err);
+    } while (dw__context_relieved(context, status));
     return status;
+}
+
+dw_status dw_shift_begin(dw_shift **out, dw_context *context, uint32_t keep, uint32_t drop,
+                         dw_error *err)
+{
+    const uint32_t length = dw_kv_log_length(context->log);
+    const uint32_t at_once = moved_at_once(context);
+    *out = NULL;
+    dw_status status = check_shift(context, keep, drop, err);
+    if (status != DW_OK || drop == 0) {
+        return status;
+    }
+    dw_shift *shift = dw_alloc(1, sizeof *shift);
+    if (shift == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "shift: no memory for %u tokens", drop);
+    }
+    const uint32_t count = length - keep - drop;
+    *shift = (dw_shift){
+        .context = context, .keep = keep, .drop = drop, .length = length, .done = keep + drop};
+    dw_context_drop_tree(context);
+    status = make_own(context, keep, err);
+    if (status == DW_OK) {
+        status = prepare(&shift->whole, context, count < at_once ? 0 : at_once, length, err);
+    }
+    if (status == DW_OK) {
+        status = prepare(&shift->rest, context, count % at_once, length, err);
+    }
+    if (status != DW_OK) {
+        dw_shift_destroy(shift);
+        return status;
+    }
+    *out = shift;
+    return DW_OK;
+}
+
+static void hold(dw_context *context, uint32_t keep, uint32_t length)
+{
+    dw_kv_log_trim(context->log, length);
+    dw__prefix_share_trim(&context->prefixes, keep);
+    dw__kept_rows_trim(context->kept, keep);
+}
+
+/* Records stand at two places, or half way. */
+static void hold_kept(dw_shift *shift)
+{
+    hold(shift->context, shift->keep, shift->keep);
+    (void)dw_kv_log_clear_rest(shift->context->log, NULL);
+    shift->context = NULL;
+}
+
+void dw_shift_destroy(dw_shift *shift)
+{
+    if (shift == NULL) {
+        return;
+    }
+    if (shift->context != NULL && shift->done > shift->keep + shift->drop) {
+        hold_kept(shift);
+    } else if (shift->context != NULL) {
+        dw_kv_log_trim(shift->context->log, shift->length); /* nothing is rewritten after all */
+    }
+    release(&shift->whole);
+    release(&shift->rest);
+    dw_free(shift);
+}
+
+static dw_status leave(dw_shift *shift, dw_status status, dw_error *err)
+{
+    hold_kept(shift);
+    status = status == DW_E_CANCELLED ? status : DW_E_DEVICE;
+    if (err != NULL) {
+        err->code = status;
+    }
+    return status;
+}
+
+static void end(dw_shift *shift)
+{
+    dw_context *context = shift->context;
+    const uint32_t length = shift->length - shift->drop;
+    for (uint32_t i = shift->keep; i < length; i++) {
+        context->history.tokens[i] = context->history.tokens[i + shift->drop];
+    }
+    hold(context, shift->keep, length);
+    context->prefixes.impure = context->prefixes.impure || shift->keep < length;
+    shift->context = NULL;
+}
+
+dw_status dw_shift_go_on(dw_shift *shift, dw_stop *stop, bool *through, dw_error *err)
+{
+    dw_status status = DW_OK;
+    *through = false;
+    if (stop != NULL && dw_stop_ends(stop)) {
+        status = dw_stop_check(stop, "shift", err);
+    } else if (shift->done < shift->length) {
+        const bool fits =
+            shift->whole.count > 0 && shift->length - shift->done >= shift->whole.count;
+        const mover *part = fits ? &shift->whole : &shift->rest;
+        status = move(part, shift->done, shift->drop, err);
+        shift->done += part->count;
+    }
+    if (status != DW_OK) {
+        return leave(shift, status, err);
+    }
+    *through = shift->done == shift->length;
+    if (*through) {
+        end(shift);
+    }
+    return DW_OK;
 }
 
 dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_stop *stop,
                            dw_error *err)
 {
-    uint32_t length = dw_kv_log_length(context->log);
-    bool begun = false;
-    if (keep > length || drop > length - keep) {
-        return dw_fail(err, DW_E_RANGE, "shift: %u tokens behind %u, the context holds %u", drop,
-                       keep, length);
-    }
-    if (drop == 0) {
-        return DW_OK;
-    }
-    dw_context_drop_tree(context);
-    dw_status status = dw_stop_check(stop, "shift", err);
-    if (status == DW_OK) {
-        status = dw__token_history_reserve(&context->history, length, keep, length, err);
+    dw_shift *shift = NULL;
+    dw_status status = check_shift(context, keep, drop, err);
+    if (status == DW_OK && drop > 0) {
+        status = dw_stop_check(stop, "shift", err);
     }
     if (status == DW_OK) {
-        status = dw_kv_log_rewrite(context->log, keep, err);
+        status = dw_shift_begin(&shift, context, keep, drop, err);
     }
-    if (status == DW_OK) {
-        status = move_all(context, keep + drop, drop, stop, &begun, err);
+    for (bool through = shift == NULL; status == DW_OK && !through;) {
+        dw_stop_pause(stop);
+        status = dw_shift_go_on(shift, stop, &through, err);
     }
-    if (begun && status != DW_OK) { /* records stand at two places now, or half way */
-        dw_kv_log_trim(context->log, keep);
-        dw__prefix_share_trim(&context->prefixes, keep);
-        dw__kept_rows_trim(context->kept, keep);
-        (void)dw_kv_log_clear_rest(context->log, NULL);
-        status = status == DW_E_CANCELLED ? status : DW_E_DEVICE;
-        if (err != NULL) {
-            err->code = status;
-        }
-        return status;
-    }
-    if (status != DW_OK) {
-        dw_kv_log_trim(context->log, length); /* nothing is rewritten after all */
-        return status;
-    }
-    for (uint32_t i = keep; i < length - drop; i++) {
-        context->history.tokens[i] = context->history.tokens[i + drop];
-    }
-    dw_kv_log_trim(context->log, length - drop);
-    dw__prefix_share_trim(&context->prefixes, keep);
-    dw__kept_rows_trim(context->kept, keep);
-    context->prefixes.impure = context->prefixes.impure || keep < length - drop;
-    return DW_OK;
+    dw_shift_destroy(shift);
+    return status;
 }
 
 /* ---- windows ---- */

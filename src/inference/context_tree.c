@@ -172,7 +172,7 @@ dw_status dw_context_tree_run(dw_context *context, const dw_step *step, dw_error
     const uint64_t started_ns = dw_os_clock_ns();
     DW_ASSERT(tree != NULL && !tree->computed && tree->past == dw_kv_log_length(context->log));
     run.tree = tree;
-    dw_status status = dw_kv_log_reserve(context->log, tree->past + tree->count, err);
+    dw_status status = dw__context_reserve(context, tree->past + tree->count, err);
     if (status == DW_OK) {
         status = run_slices(context, &run, err);
     }
@@ -228,6 +228,9 @@ dw_status dw_context_keep(dw_context *context, const int32_t *path, uint32_t cou
     dw_status status = check_path(tree, path, count, err);
     if (status == DW_OK && count > 0) {
         status = dw__context_note_at(context, tree->past, tree->past + count, err);
+    }
+    if (status == DW_OK && count > 0) {
+        status = dw__context_reserve(context, tree->past + count, err);
     }
     const size_t record_bytes = dw_kv_log_record_bytes(context->log);
     for (uint32_t i = 0; status == DW_OK && i < count; i++) {

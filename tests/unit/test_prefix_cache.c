@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "inference/batch.h"
 #include "inference/prefix_cache.h"
+#include "kv/kv_limit.h"
 #include "model_fixture.h"
 #include "support.h"
 #include "tiny_model.h"
@@ -496,6 +497,66 @@ static void test_prefix_of_bad_tokens(void **state)
     dw_prefix_cache_destroy(cache);
 }
 
+/* A context of 250 tokens whose next needs memory that the cache has, all there may be; and a fork
+ * of it, unless `twin` is NULL. */
+static dw_context *short_of_memory(model_fixture *fixture, dw_prefix_cache *cache,
+                                   dw_context **twin)
+{
+    dw_kv_stats stats = {.struct_bytes = sizeof stats};
+    dw_context *others = context_of(fixture, cache, "a");
+    dw_context *context = context_of(fixture, cache, "b");
+    (void)forward(fixture, others, 0, PROMPT);
+    dw_context_destroy(others);
+    assert_true(counts_of(cache).bytes > 0);
+    (void)forward(fixture, context, 1, 250);
+    if (twin != NULL) {
+        assert_int_equal(dw_context_fork(twin, context, NULL), DW_OK);
+    }
+    dw_kv_limit_get(fixture->device, &stats);
+    assert_int_equal(dw_kv_limit_set(fixture->device, stats.pages_bytes, NULL), DW_OK);
+    return context;
+}
+
+/* Trees, paths that are kept, forks, and what is moved: the cache makes way for these as for
+ * steps. */
+static void test_prefix_makes_way(void **state)
+{
+    enum { TREE = 48 };
+    model_fixture *fixture = *state;
+    dw_error err = {.message = ""};
+    int32_t kept[TREE];
+    for (int what = 0; what < 3; what++) {
+        dw_context *twin = NULL;
+        dw_prefix_cache *cache = cache_of(PLENTY);
+        dw_context *context = short_of_memory(fixture, cache, what == 2 ? &twin : NULL);
+        if (!dw_kv_log_in_host_memory(dw_context_log(context))) {
+            dw_context_destroy(context);
+            dw_prefix_cache_destroy(cache);
+            skip();
+        }
+        const dw_step step = step_of(fixture, 0, TREE, 0);
+        const dw_tree chain = {.parents = NULL};
+        if (what == 0) {
+            assert_int_equal(dw_context_tree_begin(context, &step, &chain, &err), DW_OK);
+            assert_int_equal(dw_context_tree_run(context, &step, &err), DW_OK);
+            for (int i = 0; i < TREE; i++) {
+                kept[i] = i;
+            }
+            assert_int_equal(dw_context_keep(context, kept, TREE, &err), DW_OK);
+            assert_int_equal(dw_context_length(context), 250 + TREE);
+        } else if (what == 1) {
+            assert_int_equal(dw_context_fork(&twin, context, &err), DW_OK);
+        } else { /* its pages are shared, and have to be copied */
+            assert_int_equal(dw_context_shift(twin, 4, 9, NULL, &err), DW_OK);
+        }
+        assert_true(counts_of(cache).evictions > 0);
+        assert_int_equal(dw_kv_limit_set(fixture->device, 0, NULL), DW_OK);
+        dw_context_destroy(twin);
+        dw_context_destroy(context);
+        dw_prefix_cache_destroy(cache);
+    }
+}
+
 static void test_prefix_survives_no_memory(void **state)
 {
     model_fixture *fixture = *state;
@@ -599,6 +660,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_prefix_of_many_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix_leader_that_leaves, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix_of_bad_tokens, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_prefix_makes_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix_survives_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix_any_sequence, set_up, tear_down),
     };
