@@ -156,12 +156,6 @@ static int32_t generate_begin(dw_instance *instance, const wasmtime_val_raw_t *a
     if (sampler == NULL) {
         return err->code;
     }
-    uint32_t sink;
-    uint32_t window;
-    dw_context_window(context, &sink, &window);
-    if (window > 0) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "generate: the context has a window: step by step");
-    }
     if (dw_instance_cancelled(instance)) {
         return dw_fail(err, DW_E_CANCELLED, "cancelled");
     }
@@ -174,6 +168,9 @@ static int32_t generate_begin(dw_instance *instance, const wasmtime_val_raw_t *a
     }
     if (status == DW_OK) {
         status = check_overlap(&call, dw__u32(&args[2]), err);
+    }
+    if (status == DW_OK) { /* what the prompt has no room for; it goes on by itself then */
+        status = dw__make_window(instance, context, call.request.prompt_count, err);
     }
     return status == DW_OK ? begin(instance, context, sampler, &call, err) : status;
 }

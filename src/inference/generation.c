@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "model/model.h"
 #include "text/token_texts.h"
 
@@ -73,6 +74,15 @@ static int32_t find_stop_token(const dw_generation *generation, int32_t token)
     return -1;
 }
 
+/* What it has no room for goes. */
+static bool has_window(const dw_context *context)
+{
+    uint32_t sink;
+    uint32_t window;
+    dw_context_window(context, &sink, &window);
+    return window > 0;
+}
+
 /* Why it is over behind the token chosen last. */
 static int32_t reason_to_end(dw_generation *generation, int32_t *stop_index)
 {
@@ -95,8 +105,9 @@ static int32_t reason_to_end(dw_generation *generation, int32_t *stop_index)
     if (generation->token_count == generation->tokens_max) {
         return DW_GENERATE_MAXIMUM;
     }
-    return dw_context_length(context) >= dw_context_capacity(context) ? DW_GENERATE_FULL
-                                                                      : DW_GENERATE_GOES_ON;
+    return dw_context_length(context) >= dw_context_capacity(context) && !has_window(context)
+               ? DW_GENERATE_FULL
+               : DW_GENERATE_GOES_ON;
 }
 
 /* ---- its life ------------------------------------------------------------------------------- */
@@ -195,7 +206,7 @@ static dw_status copy_all(dw_generation *generation, const dw_generation_options
 static dw_batch_follows what_follows(const dw_generation *generation, uint32_t count)
 {
     const dw_context *context = generation->context;
-    if (!dw_sampler_takes_likeliest(generation->sampler)) {
+    if (!dw_sampler_takes_likeliest(generation->sampler) || has_window(context)) {
         return DW_BATCH_FOLLOWS_ANYTHING;
     }
     return generation->token_count + 1 >= generation->tokens_max ||
@@ -271,6 +282,7 @@ void dw_generation_destroy(dw_generation *generation)
     for (uint32_t i = 0; i < generation->stop_count; i++) {
         dw_free(generation->stops[i].bytes);
     }
+    dw_shift_destroy(generation->shift);
     dw_free(generation->stops);
     dw_free(generation->stop_tokens);
     dw_free(generation->prompt);
@@ -315,6 +327,40 @@ static dw_status conclude(dw_generation *generation, dw_error *err)
     return status;
 }
 
+/* For one token more. */
+static dw_status begin_slide(dw_generation *generation, dw_error *err)
+{
+    uint32_t drop = 0;
+    uint32_t sink;
+    uint32_t window;
+    dw_status status = dw_context_slide(generation->context, 1, &drop, err);
+    dw_context_window(generation->context, &sink, &window);
+    return status == DW_OK && drop > 0
+               ? dw_shift_begin(&generation->shift, generation->context, sink, drop, err)
+               : status;
+}
+
+static bool end_failed(dw_generation *generation, dw_status status)
+{
+    status = dw_account_explain(generation->account, status, &generation->error);
+    return end_as(generation, status, -1);
+}
+
+bool dw_generation_slide(dw_generation *generation)
+{
+    bool through = false;
+    const uint64_t from_ns = dw_os_clock_ns();
+    dw_status status =
+        dw_shift_go_on(generation->shift, generation->item.step.stop, &through, &generation->error);
+    dw_count(&generation->item.step.counters->device_ns, dw_os_clock_ns() - from_ns);
+    if (status == DW_OK && !through) {
+        return true;
+    }
+    dw_shift_destroy(generation->shift);
+    generation->shift = NULL;
+    return status == DW_OK || end_failed(generation, status);
+}
+
 bool dw_generation_take(dw_generation *generation)
 {
     dw_batch_item *item = &generation->item;
@@ -325,8 +371,7 @@ bool dw_generation_take(dw_generation *generation)
         return end_as(generation, DW_GENERATE_LEFT, -1);
     }
     if (status != DW_OK) {
-        status = dw_account_explain(generation->account, status, &generation->error);
-        return end_as(generation, status, -1);
+        return end_failed(generation, status);
     }
     uint32_t count = generation->token_count;
     generation->token = generation->choice.token;
@@ -338,13 +383,20 @@ bool dw_generation_take(dw_generation *generation)
         return end_as(generation, end != DW_GENERATE_GOES_ON ? end : DW_GENERATE_LEFT, stop_index);
     }
     set_step(generation, &generation->token, 1);
-    return true;
+    status = begin_slide(generation, &generation->error);
+    return status == DW_OK || end_failed(generation, status);
 }
 
 void dw_generation_run(dw_generation *generation)
 {
     dw_batch_item *item = &generation->item;
     while (!dw_generation_wakes(generation)) {
+        if (dw_generation_slides(generation)) {
+            if (!dw_generation_slide(generation)) {
+                dw_generation_end(generation);
+            }
+            continue;
+        }
         item->before = dw_context_length(generation->context);
         item->status = dw_context_forward(generation->context, &item->step, &item->error);
         if (!dw_generation_take(generation)) {

@@ -55,6 +55,7 @@ typedef struct dw__stop_match {
 
 typedef struct dw_generation {
     dw_batch_item item;         /* the step that is next or under way, for who runs it */
+    dw_shift *shift;            /* before that: the context's window moves on; NULL: it does not */
     void *owner;                /* who does */
     struct dw_generation *next; /* of the guest's */
     dw_context *context;        /* the guest's, as the sampler: they outlive it */
@@ -94,6 +95,13 @@ void dw_generation_destroy(dw_generation *generation);
 /* The item's step is through: take its token. True: the item has the next step; false: it is to
  * end. Allocates nothing but for what the sampler grows by. Thread: the device's. */
 bool dw_generation_take(dw_generation *generation);
+/* Whether the context's window has to move on before the item's next step, and a part of that, of
+ * some milliseconds on a CPU. False: it is to end. Thread: the device's. */
+static inline bool dw_generation_slides(const dw_generation *generation)
+{
+    return generation->shift != NULL;
+}
+bool dw_generation_slide(dw_generation *generation);
 /* It has ended, now that nobody has its item any more. Thread: the guest's, as the next. */
 void dw_generation_end(dw_generation *generation);
 /* Write to the guest's memory that it has, and why: a guest that is told so by nothing else finds

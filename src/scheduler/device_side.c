@@ -169,15 +169,21 @@ static void settle(dw_scheduler *scheduler, dw_batch *batch)
             continue;
         }
         side->feeds_itself = true;
-        DW_ASSERT(dw_batch_admits(batch, item->context, NULL) == DW_OK);
-        dw_batch_add(batch, item);
+        if (dw_generation_slides(generation)) {
+            dw_batch_leave(batch, item);
+        } else {
+            DW_ASSERT(dw_batch_admits(batch, item->context, NULL) == DW_OK);
+            dw_batch_add(batch, item);
+        }
         if (dw_generation_has_come(generation)) {
             note(scheduler, generation);
         }
     }
     for (dw_batch_item *item = dw_batch_take_left(batch); item != NULL;
          item = dw_batch_take_left(batch)) {
-        dw_batch_queue_put(&done, item);
+        dw_generation *generation = item->user;
+        const bool slides = generation != NULL && dw_generation_slides(generation);
+        dw_batch_queue_put(slides ? &side->sliding : &done, item);
     }
     if (done.first == NULL) {
         return;
@@ -266,12 +272,34 @@ static void count_time(dw_scheduler *scheduler, const dw_batch *batch, uint64_t 
     dw__bump(&scheduler->counts.run_ns, ended - started);
 }
 
+/* A part for each context whose window moves on; those that are through wait for their runs. */
+static void slide(dw_scheduler *scheduler)
+{
+    dw__device_side *side = &scheduler->device;
+    dw_batch_queue before = side->sliding;
+    side->sliding = (dw_batch_queue){NULL, NULL};
+    for (dw_batch_item *item = dw_batch_queue_take(&before); item != NULL;
+         item = dw_batch_queue_take(&before)) {
+        dw_generation *generation = item->user;
+        if (!dw_generation_slide(generation)) {
+            lock(side);
+            give_back(item);
+            unlock(side);
+        } else if (dw_generation_slides(generation)) {
+            dw_batch_queue_put(&side->sliding, item);
+        } else {
+            enter_batch(scheduler, item);
+        }
+    }
+}
+
 /* One run for each kind of step that waits, or a part of one. */
 static void run_batches(dw_scheduler *scheduler)
 {
     dw__device_side *side = &scheduler->device;
     bool amid = false;
-    side->feeds_itself = false;
+    slide(scheduler);
+    side->feeds_itself = side->sliding.first != NULL;
     for (size_t i = 0; i < scheduler->batch_count; i++) {
         dw_batch *batch = scheduler->batches[i];
         dw_batch_stats before = batch->counts;
@@ -300,7 +328,7 @@ static void drop_stopped(dw_scheduler *scheduler)
 
 static bool any_waits(const dw_scheduler *scheduler)
 {
-    bool any = false;
+    bool any = scheduler->device.sliding.first != NULL;
     for (size_t i = 0; i < scheduler->batch_count; i++) {
         const dw_batch *batch = scheduler->batches[i];
         any = any || dw_batch_is_busy(batch);

@@ -184,8 +184,9 @@ typedef struct dw__device_side {
     _Atomic uint64_t naps;   /* times when there was nothing to do for anybody */
 
     /* The device's thread alone. */
-    bool feeds_itself; /* steps wait that no guest has asked for */
-    bool flies;        /* a run did when the last one was looked at (dw_batch_flies) */
+    dw_batch_queue sliding; /* generations' steps, which wait for their contexts' windows */
+    bool feeds_itself;      /* steps wait that no guest has asked for */
+    bool flies;             /* a run did when the last one was looked at (dw_batch_flies) */
     uint64_t naps_seen;
     uint64_t ended_ns;    /* when the last run did */
     uint64_t last_run_ns; /* of a run in parts, its last part */

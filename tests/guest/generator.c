@@ -37,6 +37,9 @@ static int32_t set_up(void)
             dw_context_close(context);
         }
         context = dw_context_create(model, order.context_tokens);
+        if (context > 0 && order.window > 0) {
+            status = dw_context_window(context, 4, order.window);
+        }
     }
     if (sampler > 0) {
         dw_sampler_close(sampler);
@@ -45,7 +48,7 @@ static int32_t set_up(void)
     if (context < 0 || sampler < 0) {
         return context < 0 ? context : sampler;
     }
-    if (order.bias_count > 0) {
+    if (status >= 0 && order.bias_count > 0) {
         status = dw_sampler_logit_bias(sampler, order.biases, order.bias_count);
     }
     if (status >= 0 && order.grammar[0] != '\0') {
@@ -93,7 +96,9 @@ static int32_t why_end(uint32_t count)
     if (count == order.tokens_max) {
         return DW_GENERATE_MAXIMUM;
     }
-    return dw_context_length(context) >= dw_context_capacity(context) ? DW_GENERATE_FULL : 0;
+    return order.window == 0 && dw_context_length(context) >= dw_context_capacity(context)
+               ? DW_GENERATE_FULL
+               : 0;
 }
 
 static int32_t token_by_token(void)

@@ -42,7 +42,7 @@ typedef struct generator_order {
     uint32_t bias_count;
     dw_logit_bias biases[GENERATOR_STOPS_MAX];
     char grammar[256]; /* with NUL; "": none */
-    uint32_t padding;
+    uint32_t window; /* of a new context, behind a sink of 4 tokens; 0: none */
     dw_sampler_params params;
 } generator_order;
 

@@ -68,6 +68,22 @@ static void test_generate_abi_takes_and_leaves(void **state)
     assert_int_equal(CALL("sampler_close", U(sampler)), DW_OK);
 }
 
+/* A prompt has to fit in the context's window; what is held makes way for it. */
+static void test_generate_abi_of_a_window(void **state)
+{
+    const uint32_t c = U(abi.context_handle);
+    (void)state;
+    assert_int_equal(CALL("context_window", c, 2, 4), DW_OK);
+    set_request();
+    request()->prompt_count = 7;
+    assert_int_equal(begin(), DW_E_LIMIT);
+    abi_expect_message("7 tokens behind 0, the context has a window of 4 behind a sink of 2");
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 6, 0, 0), 6);
+    set_request();
+    assert_int_equal(begin(), DW_OK);
+    assert_int_equal(CALL("context_length", c), 2); /* and was left before it came */
+}
+
 static void test_generate_abi_refuses_handles(void **state)
 {
     (void)state;
@@ -151,6 +167,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_generate_abi_takes_and_leaves, set_up, abi_tear_down),
+        cmocka_unit_test_setup_teardown(test_generate_abi_of_a_window, set_up, abi_tear_down),
         cmocka_unit_test_setup_teardown(test_generate_abi_refuses_handles, set_up, abi_tear_down),
         cmocka_unit_test_setup_teardown(test_generate_abi_refuses_fields, set_up, abi_tear_down),
         cmocka_unit_test_setup_teardown(test_generate_abi_refuses_stops, set_up, abi_tear_down),

@@ -337,9 +337,15 @@ static void as_the_loop(bool scheduled)
     static told loop;
     static told ahead;
     uint32_t ends[8] = {0};
+    uint32_t moved = 0;
     for (uint32_t k = 0; k < 6 * WAYS; k++) {
         generator_order order = order_of(k, k);
+        order.window = k % 3 == 1 ? order.prompt_count + k % 5 : 0; /* moves on several times */
         run_loop(&loop, &order, scheduled);
+        if (order.window > 0) {
+            assert_true(loop.answer.length <= 4 + order.window);
+            moved += loop.answer.token_count > 8;
+        }
         if (k >= WAYS) {
             add_stops(&order, &loop.answer);
             run_loop(&loop, &order, scheduled);
@@ -360,6 +366,7 @@ static void as_the_loop(bool scheduled)
         ends[loop.answer.end]++;
     }
     assert_true(ends[DW_GENERATE_MAXIMUM] > 0 && ends[DW_GENERATE_STOP_STRING] > 0);
+    assert_true(moved > 4);
 }
 
 static void test_generation_without_scheduler(void **state)

@@ -365,7 +365,6 @@ static void test_model_abi_context_window(void **state)
     assert_int_equal(CALL("forward", c, AT_TOKENS, 17, AT_LOGITS, 1), DW_E_LIMIT);
     abi_expect_message("17 tokens behind 17, the context has a window of 16 behind a sink of 2");
     assert_int_equal(CALL("context_length", c), 17);
-    assert_int_equal(CALL("generate_begin", c, U(sampler), AT_INFO), DW_E_UNSUPPORTED);
 }
 
 static void test_model_abi_context_fork(void **state)
