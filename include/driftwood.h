@@ -1072,6 +1072,14 @@ DW_API DW_MUST_CHECK dw_status dw_instance_create(dw_instance **out, dw_module *
 /* Not while it runs: it stays then, and the log says so. */
 DW_API void dw_instance_destroy(dw_instance *instance);
 
+/* Let the guest have random numbers and clocks of its own from now on, as actors have
+ * (docs/actors.md), so that it does the same each time: the numbers follow from `seed`, which is no
+ * secret, and the clocks begin at `start_ms` since 1970, and go on by 100 ns when they are read and
+ * by what the guest sleeps. Errors: DW_E_STATE (it runs, or is an actor's), DW_E_RANGE (start_ms,
+ * beyond the year 2262). */
+DW_API DW_MUST_CHECK dw_status dw_instance_repeat(dw_instance *instance, uint64_t seed,
+                                                  uint64_t start_ms, dw_error *err);
+
 /* Run a command guest's `_start` to its end. `exit_code` may be NULL; a guest that returns or
  * calls proc_exit sets it, to the code it gave (any int32; shells see & 255), and the status is
  * DW_OK. Blocks: for as long as the guest runs.

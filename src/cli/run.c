@@ -33,6 +33,8 @@ static const char usage_behind[] = DW_CLI_TOOLS_HELP
     "  --perf-map           name its functions for perf, in /tmp/perf-PID.map\n"
     "  --strict-align       refuse logits and tensors that do not begin at a multiple of 64, as\n"
     "                       other devices than this one may\n"
+    "  --repeatable N       the guest does the same each time: its random numbers follow from N,\n"
+    "                       its clocks begin in 2020 and go on by what it reads and sleeps\n"
     "  -h, --help           this text\n"
     "\n"
     "The exit status is the guest's; 1 if it failed, 2 for a wrong command line, 130 after "
@@ -51,6 +53,7 @@ enum {
     OPT_PROFILE,
     OPT_PERF_MAP,
     OPT_STRICT_ALIGN,
+    OPT_REPEATABLE,
 };
 
 static dw_status take_prompt(dw_cli_session *session, const char *text, dw_error *err)
@@ -99,6 +102,9 @@ static dw_status take_option(dw_cli_session *session, int option, const char *va
     case OPT_STRICT_ALIGN:
         session->strict_align = true;
         return DW_OK;
+    case OPT_REPEATABLE:
+        session->repeats = true;
+        return dw_cli_whole("--repeatable", value, 0, UINT64_MAX - 1, &session->repeat_seed, err);
     case OPT_ENV:
         return dw_cli_session_env_text(session, value, err);
     case OPT_TOOL:
@@ -136,24 +142,25 @@ static int run(dw_cli_session *session, const char *prompt)
     return dw_cli_session_run(session);
 }
 
+static const struct option options[] = {DW_CLI_SESSION_OPTIONS,
+                                        {"prompt", required_argument, NULL, OPT_PROMPT},
+                                        {"raw", no_argument, NULL, OPT_RAW},
+                                        {"dir", required_argument, NULL, OPT_DIR},
+                                        {"contexts", required_argument, NULL, OPT_CONTEXTS},
+                                        {"env", required_argument, NULL, OPT_ENV},
+                                        {"tool", required_argument, NULL, OPT_TOOL},
+                                        {"tool-timeout", required_argument, NULL, OPT_TOOL_TIMEOUT},
+                                        {"nn-preload", required_argument, NULL, OPT_NN_PRELOAD},
+                                        {"trace", no_argument, NULL, OPT_TRACE},
+                                        {"profile", required_argument, NULL, OPT_PROFILE},
+                                        {"perf-map", no_argument, NULL, OPT_PERF_MAP},
+                                        {"strict-align", no_argument, NULL, OPT_STRICT_ALIGN},
+                                        {"repeatable", required_argument, NULL, OPT_REPEATABLE},
+                                        {"help", no_argument, NULL, 'h'},
+                                        {NULL, 0, NULL, 0}};
+
 int dw_cli_run(int argc, char **argv)
 {
-    static const struct option options[] = {
-        DW_CLI_SESSION_OPTIONS,
-        {"prompt", required_argument, NULL, OPT_PROMPT},
-        {"raw", no_argument, NULL, OPT_RAW},
-        {"dir", required_argument, NULL, OPT_DIR},
-        {"contexts", required_argument, NULL, OPT_CONTEXTS},
-        {"env", required_argument, NULL, OPT_ENV},
-        {"tool", required_argument, NULL, OPT_TOOL},
-        {"tool-timeout", required_argument, NULL, OPT_TOOL_TIMEOUT},
-        {"nn-preload", required_argument, NULL, OPT_NN_PRELOAD},
-        {"trace", no_argument, NULL, OPT_TRACE},
-        {"profile", required_argument, NULL, OPT_PROFILE},
-        {"perf-map", no_argument, NULL, OPT_PERF_MAP},
-        {"strict-align", no_argument, NULL, OPT_STRICT_ALIGN},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0}};
     dw_cli_session session = {
         .guest = "generate", .inherit_stdin = true, .on_interrupt = dw_instance_interrupt};
     const char *prompt = NULL;

@@ -11,6 +11,8 @@
 
 #define PROGRESS_TOKENS_MIN 256
 #define READERLESS_S 1 /* that a guest goes on for when nobody reads its output any more */
+/* Where clocks begin of guests that are to do the same each time: 1 January 2020. */
+#define REPEATABLE_MS UINT64_C(1577836800000)
 
 /* ---- running ------------------------------------------------------------------------------ */
 
@@ -362,6 +364,9 @@ static dw_status create_instance(dw_cli_session *session, dw_module *module,
     };
     dw_status status = dw_instance_create(instance, module, &options, err);
     free(args);
+    if (status == DW_OK && session->repeats) {
+        status = dw_instance_repeat(*instance, session->repeat_seed, REPEATABLE_MS, err);
+    }
     return status;
 }
 

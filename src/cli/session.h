@@ -67,6 +67,8 @@ typedef struct dw_cli_session {
     bool traces;
     bool perf_map;
     bool strict_align;
+    bool repeats; /* the guest has random numbers and clocks of its own */
+    uint64_t repeat_seed;
     bool inherit_stdin;
     dw_input_fn on_input;
     void *user;

@@ -1,5 +1,7 @@
 #include "wasm/repeatable.h"
 
+#include <inttypes.h>
+
 #include "base/os.h"
 #include "wasm/instance_internal.h"
 
@@ -11,6 +13,23 @@ void dw_instance_set_repeatable(dw_instance *instance, const dw_repeatable *own)
 const dw_repeatable *dw_instance_repeatable(const dw_instance *instance)
 {
     return &instance->repeatable;
+}
+
+dw_status dw_instance_repeat(dw_instance *instance, uint64_t seed, uint64_t start_ms, dw_error *err)
+{
+    dw_repeatable own = {.own_random = true, .own_clock = true};
+    if (instance->calling || instance->actor != NULL) {
+        return dw_fail(err, DW_E_STATE, "repeat: the guest %s",
+                       instance->calling ? "runs" : "is an actor, which has its own");
+    }
+    if (start_ms > DW_CLOCK_NS_MAX / 1000000) {
+        return dw_fail(err, DW_E_RANGE, "start_ms: %" PRIu64 ", at most %" PRIu64 " is possible",
+                       start_ms, DW_CLOCK_NS_MAX / 1000000);
+    }
+    dw_random_stream_init_of(&own.random, seed);
+    own.clock_ns = start_ms * 1000000;
+    dw_instance_set_repeatable(instance, &own);
+    return DW_OK;
 }
 
 void dw_instance_clock_reach(dw_instance *instance, uint64_t time_ns)

@@ -787,6 +787,24 @@ class Looking(Case):
         self.assertEqual(run("run", guest, "--model", MODEL, "--device", "CPU",
                              "--strict-align").returncode, 1)
 
+    def test_repeatable(self):
+        guest = os.path.join(BUILD, "guests", "chance.wasm")
+
+        def said(*args):
+            done = run("run", guest, *args)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            return done.stdout
+        first = said("--repeatable", "7")
+        self.assertEqual(said("--repeatable", "7"), first)
+        self.assertEqual(first.split()[1:], [f"1577836800.{ns:09}" for ns in
+                                             (100, 5000200, 5000300)])
+        other = said("--repeatable", "8")
+        self.assertNotEqual(other.split()[0], first.split()[0])
+        self.assertEqual(other.split()[1:], first.split()[1:])
+        self.assertNotEqual(said().split()[:2], said().split()[:2])
+        self.assertEqual(run("run", guest, "--repeatable", "-1").returncode, 2)
+        self.assertEqual(run("run", guest, "--repeatable", "x").returncode, 2)
+
     def test_perf_map(self):
         """Names of the guest's functions, where perf looks for them."""
         process = subprocess.Popen(

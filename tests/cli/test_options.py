@@ -62,7 +62,8 @@ LISTS = {"--stop", "--logit-bias", "--env", "--dir"}
 HOST = {"--model", "--lora", "--device", "--threads", "--context", "--kv-type", "--kv-memory",
         "--memory-max", "--stats", "--timeout", "--chat-template", "--tools", "--show-prompt", "--prompt", "--raw", "--help",
         "--limit", "--limits", "--cpu-time", "--fuel", "--module-cache",
-        "--nn-preload", "--trace", "--profile", "--perf-map", "--strict-align"}
+        "--nn-preload", "--trace", "--profile", "--perf-map", "--strict-align",
+        "--repeatable"}
 ACTOR = {"--state", "--guest", "--zstd", "--by-hash", "--message", "--tokens", "--json", "--module",
          "--force", "--show", "--drop", "--retry", "--tree", "--all", "--tenant", "--priority",
          "--durability", "--manifest", "--log", "--log-level", "--trace", "--control", "--last",

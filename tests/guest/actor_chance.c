@@ -1,4 +1,5 @@
 /* An actor that tells of its random numbers and its clocks, and keeps what it told last. */
+#define _GNU_SOURCE /* getentropy, clocks */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -333,6 +333,28 @@ static void test_timers(void **state)
     dw_actor_destroy(actor);
 }
 
+static void test_who_has_clocks_of_its_own(void **state)
+{
+    actor_fixture *fixture = *state;
+    dw_actor *actor = spawned(NULL);
+    dw_instance *instance = NULL;
+    dw_module *command = actor_module(fixture, "chance.wasm");
+    dw_error error = {.message = ""};
+    assert_int_equal(dw_instance_repeat(dw_actor_instance(actor), 1, 0, &error), DW_E_STATE);
+    assert_non_null(strstr(error.message, "actor"));
+    assert_int_equal(dw_instance_create(&instance, command, NULL, &error), DW_OK);
+    assert_false(dw_instance_repeatable(instance)->own_clock);
+    assert_int_equal(dw_instance_repeat(instance, 1, DW_ACTOR_AT_MS_MAX + 1, &error), DW_E_RANGE);
+    assert_non_null(strstr(error.message, "9223372036855"));
+    assert_int_equal(dw_instance_repeat(instance, 42, AT_MS, &error), DW_OK);
+    assert_int_equal(dw_instance_repeatable(instance)->clock_ns, AT_MS * 1000000);
+    assert_hex(dw_instance_repeatable(instance)->random.key, 32,
+               "0aa6f223cb69375063cf12d86ec2b27415e22b566bfd5c49e29ac356b6e22e12");
+    dw_instance_destroy(instance);
+    dw_module_unref(command);
+    dw_actor_destroy(actor);
+}
+
 /* ---- files ------------------------------------------------------------------------------- */
 
 /* The file with `from` in its description made `to`, which is as long, and sealed again. */
@@ -447,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_clock_is_as_coarse_as_was_granted),
         cmocka_unit_test(test_messages_without_a_time_have_the_systems),
         cmocka_unit_test(test_timers),
+        cmocka_unit_test(test_who_has_clocks_of_its_own),
         cmocka_unit_test(test_files_without_them_get_fresh_ones),
         cmocka_unit_test(test_files_that_lie_about_them_are_refused),
     };
