@@ -121,7 +121,7 @@ static void compare_readers(const char *path)
     DW_ASSERT(status != DW_OK || seen == DW_OK);
     FILE *stream = fopen(path, "rb");
     DW_ASSERT(stream != NULL);
-    dw_cli_snapshot_check(stream, &report);
+    dw_cli_snapshot_check(stream, false, &report);
     (void)fclose(stream);
     DW_ASSERT(report.sound == (status == DW_OK));
     if (status == DW_OK) {

@@ -2613,9 +2613,10 @@ typedef struct dw_snapshot_tensor_info {
     uint64_t bytes;
 } dw_snapshot_tensor_info;
 
-/* Open the file at `path` and check header, seal and layout; with `flags` DW_SNAPSHOT_VERIFY the
- * data too. Errors, each with the file and the byte: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT (no
- * snapshot, damaged or cut), DW_E_UNSUPPORTED (another version), DW_E_LIMIT, DW_E_MEMORY. */
+/* Open the file at `path`, or with FILE.series/BEGIN+BYTES the snapshot in a series
+ * (docs/snapshot.md), and check header, seal and layout; with `flags` DW_SNAPSHOT_VERIFY the data
+ * too. Errors, each with the file and the byte: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT (no snapshot,
+ * damaged or cut), DW_E_UNSUPPORTED (another version), DW_E_LIMIT, DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_snapshot_file_open(dw_snapshot_file **out, const char *path,
                                                      unsigned flags, dw_error *err);
 DW_API void dw_snapshot_file_close(dw_snapshot_file *file);

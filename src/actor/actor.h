@@ -19,11 +19,11 @@ bool dw_actor_is_broken(const dw_actor *actor);
 /* Files hold what it was when it was last frozen or thawed: the next can be a delta upon them. */
 bool dw_actor_has_base(const dw_actor *actor);
 /* From its next full freeze on, or its thaw, note which of its files holds what; deltas keep to
- * `files_max` files, and write what is left of others once more. 0: not so. */
+ * `files_max` files, a series being one, and write what is left of others once more. 0: not so. */
 void dw_actor_map_files(dw_actor *actor, uint32_t files_max);
 /* The files that hold something of it; 0: it is not known which. */
 size_t dw_actor_file_count(const dw_actor *actor);
-/* And what they take; 0: that is not noted. */
+/* And what they take, with what is not needed in them any more; 0: that is not noted. */
 uint64_t dw_actor_file_bytes(const dw_actor *actor);
 /* It is not known any more. */
 void dw_actor_forget_files(dw_actor *actor);
@@ -31,7 +31,13 @@ void dw_actor_forget_files(dw_actor *actor);
  * place in the list that it was thawed from, and how much was written of it; change one. */
 void dw_actor_number_newest(dw_actor *actor, uint64_t number);
 void dw_actor_number_file(dw_actor *actor, size_t place, uint64_t number, uint64_t bytes);
-void dw_actor_renumber_file(dw_actor *actor, uint64_t number, uint64_t fresh);
+void dw_actor_renumber_file(dw_actor *actor, uint64_t number, uint64_t fresh, uint64_t series);
+/* The series that one is in, by its place or its number, and how many bytes that takes now. */
+void dw_actor_place_file(dw_actor *actor, size_t place, uint64_t series, uint64_t bytes);
+void dw_actor_set_series(dw_actor *actor, uint64_t number, uint64_t series, uint64_t bytes);
+/* What of that series is still needed, or where `series` is 0 of all files; 0: also where that is
+ * not known. */
+uint64_t dw_actor_needed_bytes(const dw_actor *actor, uint64_t series);
 bool dw_actor_has_file(const dw_actor *actor, uint64_t number);
 /* Forget files that hold nothing of it any more: their numbers [*count], the caller's to dw_free.
  * Errors: DW_E_MEMORY. */

@@ -122,7 +122,8 @@ uint64_t dw_actor_file_bytes(const dw_actor *actor)
     const dw_frozen_map *map = actor->frozen.map;
     uint64_t bytes = 0;
     for (size_t i = 0; map != NULL && i < map->file_count; i++) {
-        bytes += map->files[i].used ? map->files[i].bytes : 0;
+        const dw_frozen_file *file = &map->files[i];
+        bytes += !file->used ? 0 : file->series != 0 ? file->series_bytes : file->bytes;
     }
     return bytes;
 }
@@ -138,12 +139,53 @@ bool dw_actor_has_file(const dw_actor *actor, uint64_t number)
     return false;
 }
 
-void dw_actor_renumber_file(dw_actor *actor, uint64_t number, uint64_t fresh)
+void dw_actor_place_file(dw_actor *actor, size_t place, uint64_t series, uint64_t bytes)
+{
+    dw_frozen_map *map = actor->frozen.map;
+    if (map != NULL && place < map->file_count) {
+        map->files[place].series = series;
+        map->files[place].series_bytes = bytes;
+    }
+}
+
+void dw_actor_set_series(dw_actor *actor, uint64_t number, uint64_t series, uint64_t bytes)
+{
+    dw_frozen_map *map = actor->frozen.map;
+    for (size_t i = 0; map != NULL && i < map->file_count; i++) {
+        dw_frozen_file *file = &map->files[i];
+        if (file->used && file->number == number) {
+            file->series = series;
+            file->series_bytes = bytes;
+        } else if (file->used && file->series == series) {
+            file->series_bytes = 0;
+        }
+    }
+}
+
+uint64_t dw_actor_needed_bytes(const dw_actor *actor, uint64_t series)
+{
+    const dw_frozen_map *map = actor->frozen.map;
+    dw_frozen_share *shares = map != NULL ? dw_alloc(map->file_count + 1, sizeof *shares) : NULL;
+    uint64_t bytes = 0;
+    if (shares == NULL) {
+        return 0;
+    }
+    dw_frozen_map_shares(map, shares);
+    for (size_t i = 0; i < map->file_count; i++) {
+        const dw_frozen_file *file = &map->files[i];
+        bytes += file->used && (file->series == series || series == 0) ? shares[i].bytes : 0;
+    }
+    dw_free(shares);
+    return bytes;
+}
+
+void dw_actor_renumber_file(dw_actor *actor, uint64_t number, uint64_t fresh, uint64_t series)
 {
     dw_frozen_map *map = actor->frozen.map;
     for (size_t i = 0; map != NULL && i < map->file_count; i++) {
         if (map->files[i].used && map->files[i].number == number) {
             map->files[i].number = fresh;
+            map->files[i].series = series;
             return;
         }
     }

@@ -291,6 +291,18 @@ dw_status dw_frozen_map_look(dw_frozen_map *map, dw_error *err)
     return DW_OK;
 }
 
+/* What its series takes is another's of it to know. */
+static void hand_on(dw_frozen_map *map, const dw_frozen_file *gone)
+{
+    for (size_t i = 0; gone->series_bytes > 0 && i < map->file_count; i++) {
+        dw_frozen_file *file = &map->files[i];
+        if (file->used && file->series == gone->series) {
+            file->series_bytes = gone->series_bytes;
+            return;
+        }
+    }
+}
+
 dw_status dw_frozen_map_drop(dw_frozen_map *map, uint64_t **numbers, size_t *count, dw_error *err)
 {
     dw_frozen_share *shares = dw_alloc(map->file_count + 1, sizeof *shares);
@@ -310,6 +322,7 @@ dw_status dw_frozen_map_drop(dw_frozen_map *map, uint64_t **numbers, size_t *cou
         if (idle && file->idle) {
             list[(*count)++] = file->number;
             file->used = false;
+            hand_on(map, file);
         }
         file->idle = idle;
     }

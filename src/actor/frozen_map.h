@@ -7,7 +7,8 @@
 
 #include "actor/actor.h"
 
-#define DW_FROZEN_FILES_MAX 16384u
+/* Of snapshots, which the next calls files, also where several are in one. */
+#define DW_FROZEN_FILES_MAX 65534u
 #define DW_FROZEN_NONE UINT32_MAX
 
 typedef struct dw_frozen_file {
@@ -15,7 +16,9 @@ typedef struct dw_frozen_file {
     bool idle;       /* it held nothing the last time that was looked at */
     uint64_t number; /* its owner's name for it, ascending by age */
     uint64_t bytes;  /* that it took to write it */
-    uint64_t blocks; /* of memories that are in it */
+    uint64_t series; /* its owner's number of the file that it is in with others; 0: it is one */
+    uint64_t series_bytes; /* that this takes: one of those in it has it, the others 0 */
+    uint64_t blocks;       /* of memories that are in it */
 } dw_frozen_file;
 
 /* Bytes [from, end) of a log. */

@@ -54,7 +54,7 @@ dw_status dw_cli_actors_find(dw_cli_actors *actors, const char *start,
 dw_status dw_cli_actors_copy(dw_cli_actors *actors, const char *id, const dw_kv_type *kv_type,
                              dw_actor **actor, dw_thaw_stats *stats, dw_error *err);
 /* Where an actor's files are, from the first on, and which snapshots they are. */
-#define DW_CLI_PATHS_MAX 16384
+#define DW_CLI_PATHS_MAX 65536
 typedef struct dw_cli_paths {
     char *list[DW_CLI_PATHS_MAX];       /* [count] */
     char *identities[DW_CLI_PATHS_MAX]; /* [count]; NULL: not looked at */

@@ -30,6 +30,7 @@ typedef struct promise {
 
 typedef struct check {
     FILE *stream;
+    bool others_follow;
     dw_cli_snapshot_report *report;
     uint64_t position; /* bytes read so far */
     char *header;      /* with the 8 bytes of its length */
@@ -562,12 +563,13 @@ static bool check_data(check *c)
             return false;
         }
     }
-    return getc(c->stream) == EOF || fault(c, c->position, "more behind the seal");
+    return c->others_follow || getc(c->stream) == EOF ||
+           fault(c, c->position, "more behind the seal");
 }
 
-void dw_cli_snapshot_check(FILE *stream, dw_cli_snapshot_report *report)
+void dw_cli_snapshot_check(FILE *stream, bool others_follow, dw_cli_snapshot_report *report)
 {
-    check c = {.stream = stream, .report = report};
+    check c = {.stream = stream, .report = report, .others_follow = others_follow};
     memset(report, 0, sizeof *report);
     report->tensors = json_array();
     report->sound = take_header(&c) && parse(&c) && check_metadata(&c) && take_promises(&c) &&

@@ -20,9 +20,9 @@ typedef struct dw_cli_snapshot_report {
     json_t *tensors;       /* array: name, dtype, shape, offset, bytes, known */
 } dw_cli_snapshot_report;
 
-/* From where `stream` stands to its end; it need not seek. `report` is filled, and released by the
- * caller. */
-void dw_cli_snapshot_check(FILE *stream, dw_cli_snapshot_report *report);
+/* From where `stream` stands to its end, or where others may follow to the snapshot's; it need not
+ * seek. `report` is filled, and released by the caller. */
+void dw_cli_snapshot_check(FILE *stream, bool others_follow, dw_cli_snapshot_report *report);
 void dw_cli_snapshot_report_release(dw_cli_snapshot_report *report);
 
 #endif

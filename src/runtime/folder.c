@@ -11,11 +11,20 @@
 #include "base/hash.h"
 #include "runtime/guests.h"
 #include "runtime/runtime_internal.h"
+#include "snapshot/snapshot_file.h"
 
 /* An actor's snapshots, each a file that is open while it is read: as many as descriptors allow.
  * With each freeze beyond that one is written once more, so it is as many as the turns that a
  * context of 131,072 tokens has at 16 each. */
 #define FILES_MAX 8192u
+/* A series goes as a whole, so that it is to be no larger than so much, or a share of what is
+ * needed of all files; and beside as much as is needed of it, so much of it may not be. */
+#define SERIES_BYTES (UINT64_C(64) << 20)
+#define SERIES_SHARE 8
+#define SERIES_LEAST_BYTES (UINT64_C(256) << 10)
+#define SERIES_SPARE_BYTES (UINT64_C(64) << 10)
+
+uint32_t dw__series_snapshots = 1024;
 #define FILES_LEAST 16u
 #define DESCRIPTORS_WANTED 65536u
 
@@ -326,9 +335,12 @@ static void tried(void *user, const char *id)
 
 static void take_chain(dw__kept *kept, const dw_snapshot_chain *chain)
 {
+    const dw_snapshot_row *last = &chain->rows[chain->count - 1];
     *kept = (dw__kept){.sequence = chain->sequence,
                        .done = chain->done,
                        .count = (uint32_t)chain->count,
+                       .series = last->series,
+                       .end = dw_snapshot_place_end(last->begin, last->length),
                        .incomplete = chain->incomplete,
                        .pending = chain->pending};
 }
@@ -345,14 +357,24 @@ static bool knows_all(const dw_snapshot_chain *chain)
 
 /* The actor has the numbers of its files. Where one is known by its base alone, that must not go:
  * it is written whole the next time. */
-static void number_files(struct dw__folder *f, dw_actor *actor, const dw_snapshot_chain *chain)
+static void number_files(struct dw__folder *f, const char *id, dw_actor *actor,
+                         const dw_snapshot_chain *chain)
 {
+    dw_series_look look = {.taken = 0};
     dw_actor_map_files(actor, f->files_max);
     if (!knows_all(chain)) {
         dw_actor_forget_files(actor);
     }
     for (size_t i = 0; i < chain->count; i++) {
-        dw_actor_number_file(actor, i, chain->rows[i].sequence, chain->rows[i].bytes);
+        const dw_snapshot_row *row = &chain->rows[i];
+        dw_actor_number_file(actor, i, row->sequence, row->bytes);
+        if (row->series != 0 && (i == 0 || row[-1].series != row->series)) {
+            dw_actor_folder_look_at_series(f->folder, id, row->series, &look);
+        }
+        const bool last = i + 1 == chain->count || row[1].series != row->series;
+        if (row->series != 0) {
+            dw_actor_place_file(actor, i, row->series, last ? look.taken : 0);
+        }
     }
 }
 
@@ -396,7 +418,7 @@ static dw_status read_actor(struct dw__folder *f, const char *id, uint64_t numbe
         status = dw_actor_thaw(&actor, f->engine, &options, NULL, err);
     }
     if (status == DW_OK) {
-        number_files(f, actor, &chain);
+        number_files(f, id, actor, &chain);
     }
     thawed->given = actor;
     dw_snapshot_chain_release(&chain);
@@ -440,16 +462,22 @@ static dw_status list_kept(void *user, const char *id, uint64_t numbers[DW_FOLDE
     return dw_actor_folder_list_kept(((struct dw__folder *)user)->folder, id, numbers, count, err);
 }
 
-/* A delta needs to know which file holds what: not so after a failure, nor of earlier programs. */
-static bool wants_full(const dw__kept *kept, const dw_actor *actor)
+/* A delta needs to know which file holds what: not so after a failure, nor of earlier programs. One
+ * that may not have much more makes room first: a full one is in the place of all others. */
+static bool wants_full(const dw__kept *kept, dw_actor *actor)
 {
     const size_t count = dw_actor_file_count(actor);
-    return kept->incomplete || count == 0 || count + 1 >= DW_SNAPSHOT_CHAIN_MAX;
+    const uint64_t limit = dw_instance_limits(dw_actor_instance(actor))->actor_bytes;
+    const uint64_t taken = dw_actor_file_bytes(actor);
+    const uint64_t needed = dw_actor_needed_bytes(actor, 0);
+    return kept->incomplete || count == 0 || count + 1 >= DW_SNAPSHOT_CHAIN_MAX ||
+           (taken > limit / 2 && needed < taken - taken / 4);
 }
 
 static void note_file(dw_snapshot_row *row, dw_actor *actor, const dw_freeze_stats *stats)
 {
     row->bytes = stats->written_bytes;
+    row->length = row->series != 0 ? stats->file_bytes : 0;
     memcpy(row->identity, stats->identity, sizeof row->identity);
     dw_actor_number_newest(actor, row->sequence);
 }
@@ -506,6 +534,43 @@ static dw_status check_files(dw_actor *actor, const char *id, dw_error *err)
                    text[0], text[1]);
 }
 
+/* Where a delta goes: behind others, as long as that file is worth it, or into a new one. */
+static void choose_place(struct dw__folder *f, const char *id, const dw__kept *kept,
+                         const dw_actor *actor, dw_snapshot_row *row)
+{
+    dw_series_look look;
+    row->series = row->sequence;
+    row->begin = 0;
+    if (kept->series == 0 || kept->end >= SERIES_BYTES ||
+        kept->sequence - kept->series + 1 >= dw__series_snapshots) {
+        return;
+    }
+    dw_actor_folder_look_at_series(f->folder, id, kept->series, &look);
+    const uint64_t needed = dw_actor_needed_bytes(actor, kept->series);
+    const uint64_t share = dw_actor_needed_bytes(actor, 0) / SERIES_SHARE;
+    if (look.taken >= (share > SERIES_LEAST_BYTES ? share : SERIES_LEAST_BYTES)) {
+        return;
+    }
+    if (look.own && look.bytes + DW_SNAPSHOT_ALIGNMENT > kept->end &&
+        look.taken <= 2 * needed + SERIES_SPARE_BYTES) {
+        row->series = kept->series;
+        row->begin = kept->end;
+    }
+}
+
+/* The series takes more than before; the next goes behind this. */
+static void note_place(struct dw__folder *f, const char *id, dw__kept *kept, dw_actor *actor,
+                       const dw_snapshot_row *row)
+{
+    kept->series = row->series;
+    kept->end = dw_snapshot_place_end(row->begin, row->length);
+    if (row->series != 0) {
+        dw_series_look look;
+        dw_actor_folder_look_at_series(f->folder, id, row->series, &look);
+        dw_actor_set_series(actor, row->sequence, row->series, look.taken);
+    }
+}
+
 static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
 {
     struct dw__folder *f = user;
@@ -530,6 +595,9 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
     turn->folder.has_state = true;
     row->full = !options.delta;
     row->sequence = kept->sequence + 1;
+    if (options.delta) {
+        choose_place(f, turn->folder.id, kept, actor, row);
+    }
     dw_actor_folder_snapshot_path(f->folder, turn->folder.id, row, path);
     dw_actor_folder_part_path(f->folder, part);
     dw_actor_map_files(actor, f->files_max);
@@ -542,6 +610,7 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
         status = dw_actor_folder_snapshot_written(f->folder, row, path, err);
     }
     if (status == DW_OK) {
+        note_place(f, turn->folder.id, kept, actor, row);
         status = check_files(actor, turn->folder.id, err);
     }
     if (status == DW_OK && turn->keeps) {
@@ -594,7 +663,8 @@ static dw_status write_new(struct dw__folder *f, const dw__making *making,
     dw_actor_folder_part_path(f->folder, part);
     dw_actor_map_files(actor, f->files_max);
     for (size_t i = 0; chain != NULL && i < chain->count; i++) {
-        dw_actor_renumber_file(actor, chain->rows[i].sequence, made->rows[i].sequence);
+        dw_actor_renumber_file(actor, chain->rows[i].sequence, made->rows[i].sequence,
+                               made->rows[i].series);
     }
     status = dw_actor_freeze(actor, path, &options, &stats, err);
     if (status == DW_OK) {

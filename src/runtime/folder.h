@@ -15,6 +15,8 @@ dw_status dw__folder_open(struct dw__folder **out, dw_engine *engine,
 /* The journal's work is done first. */
 void dw__folder_close(struct dw__folder *folder);
 dw__keeper dw__folder_keeper(struct dw__folder *folder);
+/* Tests only: how many snapshots go into one series. */
+extern uint32_t dw__series_snapshots;
 /* `host`: whose workers read actors from it, and for whom others stand in while they wait for a
  * model; NULL: nobody's. Before anybody reads. */
 struct dw__host;

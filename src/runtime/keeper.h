@@ -23,6 +23,8 @@ typedef struct dw__kept {
     uint64_t sequence; /* of its newest snapshot */
     uint64_t done;     /* the last message in it */
     uint32_t count;    /* snapshots in a chain */
+    uint64_t series;   /* the file that the newest is in; 0: one of its own */
+    uint64_t end;      /* where the next begins there */
     bool incomplete;   /* later ones are missing: the next is a full one */
     bool pending;      /* its effects are to be carried out: of a folder that was taken over */
 } dw__kept;

@@ -1,4 +1,4 @@
-/* Names, types and shapes in snapshot files. */
+/* Names, types and shapes in snapshot files; places in series. */
 #include <string.h>
 
 #include "base/checked.h"
@@ -45,4 +45,44 @@ const char *dw__snapshot_path_end(const char *path)
 {
     size_t length = strlen(path);
     return length > DW__SNAPSHOT_PATH_SHOWN ? path + length - DW__SNAPSHOT_PATH_SHOWN : path;
+}
+
+/* ---- places -------------------------------------------------------------------------------- */
+
+/* Digits up to `end`, which they go to; false: there are none, or too many. */
+static bool read_number(const char **text, char end, uint64_t *number)
+{
+    const char *at = *text;
+    uint64_t value = 0;
+    for (; *at >= '0' && *at <= '9'; at++) {
+        if (value > DW_SNAPSHOT_FILE_BYTES_MAX) {
+            return false;
+        }
+        value = value * 10 + (uint64_t)(*at - '0');
+    }
+    const bool good = at != *text && *at == end;
+    *text = at + 1;
+    *number = value;
+    return good;
+}
+
+bool dw_snapshot_place_read(const char *path, dw_snapshot_place *place)
+{
+    static const char ending[] = ".series";
+    const size_t ending_bytes = sizeof ending - 1;
+    const char *slash = strrchr(path, '/');
+    const char *at = slash != NULL ? slash + 1 : path;
+    if (slash == NULL || (size_t)(slash - path) <= ending_bytes ||
+        memcmp(slash - ending_bytes, ending, ending_bytes) != 0) {
+        return false;
+    }
+    place->path_bytes = (size_t)(slash - path);
+    return read_number(&at, '+', &place->begin) && read_number(&at, '\0', &place->bytes) &&
+           place->begin % DW_SNAPSHOT_ALIGNMENT == 0;
+}
+
+uint64_t dw_snapshot_place_end(uint64_t begin, uint64_t bytes)
+{
+    const uint64_t end = begin + bytes + DW_SNAPSHOT_ALIGNMENT - 1;
+    return end - end % DW_SNAPSHOT_ALIGNMENT;
 }

@@ -413,10 +413,11 @@ static dw_status find_segments(const dw__thaw *t, int32_t handle, const saved_co
     }
     for (size_t i = 0; status == DW_OK && i < pieces.count; i++) {
         const dw__piece *piece = &pieces.list[pieces.count - 1 - i];
-        (*segments)[i] = (dw_kv_segment){.fd = dw_snapshot_file_fd(t->files[piece->file]),
-                                         .file_offset = piece->offset,
-                                         .log_offset = piece->from,
-                                         .bytes = piece->end - piece->from};
+        (*segments)[i] = (dw_kv_segment){
+            .fd = dw_snapshot_file_fd(t->files[piece->file]),
+            .file_offset = dw_snapshot_file_begin(t->files[piece->file]) + piece->offset,
+            .log_offset = piece->from,
+            .bytes = piece->end - piece->from};
     }
     if (status == DW_OK) {
         frozen->segments = *segments;

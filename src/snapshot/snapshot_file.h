@@ -37,6 +37,21 @@ extern const dw_json_bounds dw_snapshot_about_bounds;
 #define DW_SNAPSHOT_FILE_BYTES_MAX (UINT64_C(1) << 40)
 #define DW_SNAPSHOT_IDENTITY DW_HASH128_TEXT
 
+/* ---- series -------------------------------------------------------------------------------- */
+
+/* Snapshots in one file, each as it would be in its own, beginning at a multiple of
+ * DW_SNAPSHOT_ALIGNMENT; what is between them is holes. The path of one is FILE.series/BEGIN+BYTES,
+ * which names no file otherwise; of one that is to be written behind others BYTES is 0. */
+typedef struct dw_snapshot_place {
+    size_t path_bytes; /* of the file's own */
+    uint64_t begin;
+    uint64_t bytes;
+} dw_snapshot_place;
+/* false: it is the path of a file. */
+bool dw_snapshot_place_read(const char *path, dw_snapshot_place *place);
+/* Where the next begins. */
+uint64_t dw_snapshot_place_end(uint64_t begin, uint64_t bytes);
+
 /* ---- writing ------------------------------------------------------------------------------- */
 
 typedef struct dw_snapshot_writer dw_snapshot_writer;
@@ -93,7 +108,8 @@ void dw_snapshot_writer_set_check(dw_snapshot_writer *writer, dw_snapshot_check 
 dw_status dw_snapshot_writer_write_file(dw_snapshot_writer *writer, const char *path,
                                         char *identity, dw_error *err);
 /* The same; the file grows under the name `part`, on the same file system, and takes the place of
- * what is there. NULL: as above. */
+ * what is there. NULL: as above. With a path in a series it is written there, and what stood from
+ * there on goes, also after an error: whoever knows of a place knows that it was written. */
 dw_status dw_snapshot_writer_write_part(dw_snapshot_writer *writer, const char *path,
                                         const char *part, char *identity, dw_error *err);
 /* The same bytes into a pipe or socket, which must block. Each byte is read twice, since checksums
@@ -130,8 +146,14 @@ const dw_snapshot_entry *dw_snapshot_file_by_name(const dw_snapshot_file *file, 
 size_t dw_snapshot_file_count(const dw_snapshot_file *file);
 const dw_snapshot_entry *dw_snapshot_file_at(const dw_snapshot_file *file, size_t index);
 const char *dw_snapshot_file_identity(const dw_snapshot_file *file);
-/* The open file: for mapping aligned tensors, by those who bear that it may be cut. */
+/* The open file: for mapping aligned tensors, by those who bear that it may be cut; where in it the
+ * snapshot begins, whose offsets count from there. */
 int dw_snapshot_file_fd(const dw_snapshot_file *file);
+uint64_t dw_snapshot_file_begin(const dw_snapshot_file *file);
+/* dw_snapshot_file_open; `beside` (may be NULL) is open, and shares its descriptor where both are
+ * in one series. */
+dw_status dw_snapshot_file_open_beside(dw_snapshot_file **out, const char *path, unsigned flags,
+                                       const dw_snapshot_file *beside, dw_error *err);
 uint64_t dw_snapshot_file_bytes(const dw_snapshot_file *file);
 /* Whether it is of the version of deltas, in which only what changed of the settings is told. */
 bool dw_snapshot_file_closely(const dw_snapshot_file *file);

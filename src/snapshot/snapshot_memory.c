@@ -439,7 +439,8 @@ static dw_status make_image(const block_reader *r, dw_memory_image **image, dw_e
         *next++ = (dw_block_piece){.first = (uint32_t)i,
                                    .count = 1,
                                    .fd = dw_snapshot_file_fd(r->t->files[file]),
-                                   .offset = r->offsets[file] +
+                                   .offset = dw_snapshot_file_begin(r->t->files[file]) +
+                                             r->offsets[file] +
                                              (uint64_t)r->places[i] * DW_IMAGE_BLOCK_BYTES};
     }
     dw_status status = dw_memory_image_of_pieces(image, r->limit * DW_IMAGE_BLOCK_BYTES, pieces,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,10 +18,15 @@ static const char *shown(const dw_snapshot_file *file)
     return dw__snapshot_path_end(file->path);
 }
 
-static dw_status open_file(dw_snapshot_file *file, dw_error *err)
+static dw_status open_shared(dw_snapshot_file *file, const char *path, dw_error *err)
 {
+    file->shared = dw_alloc(1, sizeof *file->shared);
+    if (file->shared == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory");
+    }
+    file->shared->users = 1;
     /* A pipe must not make us wait for its writer. */
-    file->fd = dw_os_open(file->path, O_RDONLY | O_NONBLOCK, 0);
+    file->fd = file->shared->fd = dw_os_open(path, O_RDONLY | O_NONBLOCK, 0);
     if (file->fd < 0) {
         const bool many = errno == EMFILE || errno == ENFILE; /* others may close some */
         const dw_status status = errno == ENOENT ? DW_E_NOT_FOUND : many ? DW_E_MEMORY : DW_E_IO;
@@ -33,12 +39,61 @@ static dw_status open_file(dw_snapshot_file *file, dw_error *err)
     if (!S_ISREG(info.st_mode)) {
         return dw_fail(err, DW_E_IO, "it is no regular file");
     }
-    file->bytes = (uint64_t)info.st_size;
-    if (file->bytes > DW_SNAPSHOT_FILE_BYTES_MAX) {
+    file->shared->bytes = (uint64_t)info.st_size;
+    return DW_OK;
+}
+
+/* Another of the same series. */
+static bool is_beside(const dw_snapshot_file *file, const dw_snapshot_place *place,
+                      const dw_snapshot_file *beside)
+{
+    dw_snapshot_place other;
+    return beside != NULL && dw_snapshot_place_read(beside->path, &other) &&
+           other.path_bytes == place->path_bytes &&
+           memcmp(file->path, beside->path, place->path_bytes) == 0;
+}
+
+/* What of the file is the snapshot. */
+static dw_status take_place(dw_snapshot_file *file, const dw_snapshot_place *place, dw_error *err)
+{
+    const uint64_t there = file->shared->bytes;
+    if (place->begin > there || place->bytes > there - place->begin) {
+        return dw_fail(err, DW_E_FORMAT, "%llu bytes from byte %llu on, of a file that has %llu",
+                       (unsigned long long)place->bytes, (unsigned long long)place->begin,
+                       (unsigned long long)there);
+    }
+    file->begin = place->begin;
+    file->bytes = place->bytes;
+    return DW_OK;
+}
+
+static dw_status open_file(dw_snapshot_file *file, const dw_snapshot_file *beside, dw_error *err)
+{
+    char path[PATH_MAX];
+    dw_snapshot_place place;
+    dw_status status = DW_OK;
+    const bool in_series = dw_snapshot_place_read(file->path, &place);
+    if (in_series && is_beside(file, &place, beside)) {
+        file->shared = beside->shared;
+        file->fd = beside->fd;
+        (void)atomic_fetch_add(&file->shared->users, 1);
+    } else if (in_series && place.path_bytes < sizeof path) {
+        memcpy(path, file->path, place.path_bytes);
+        path[place.path_bytes] = '\0';
+        status = open_shared(file, path, err);
+    } else {
+        status = open_shared(file, file->path, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    file->bytes = file->shared->bytes;
+    status = in_series ? take_place(file, &place, err) : DW_OK;
+    if (status == DW_OK && file->bytes > DW_SNAPSHOT_FILE_BYTES_MAX) {
         return dw_fail(err, DW_E_LIMIT, "%llu bytes, limit %llu", (unsigned long long)file->bytes,
                        (unsigned long long)DW_SNAPSHOT_FILE_BYTES_MAX);
     }
-    return DW_OK;
+    return status;
 }
 
 static dw_status read_header(dw_snapshot_file *file, dw_error *err)
@@ -145,9 +200,10 @@ static dw_status verify_all(const dw_snapshot_file *file, dw_error *err)
 
 /* ---- the file ------------------------------------------------------------------------------ */
 
-static dw_status load(dw_snapshot_file *file, unsigned flags, dw_error *err)
+static dw_status load(dw_snapshot_file *file, unsigned flags, const dw_snapshot_file *beside,
+                      dw_error *err)
 {
-    dw_status status = open_file(file, err);
+    dw_status status = open_file(file, beside, err);
     if (status != DW_OK) {
         return status;
     }
@@ -167,6 +223,12 @@ static dw_status load(dw_snapshot_file *file, unsigned flags, dw_error *err)
 dw_status dw_snapshot_file_open(dw_snapshot_file **out, const char *path, unsigned flags,
                                 dw_error *err)
 {
+    return dw_snapshot_file_open_beside(out, path, flags, NULL, err);
+}
+
+dw_status dw_snapshot_file_open_beside(dw_snapshot_file **out, const char *path, unsigned flags,
+                                       const dw_snapshot_file *beside, dw_error *err)
+{
     *out = NULL;
     dw_snapshot_file *file = dw_alloc(1, sizeof *file);
     if (file == NULL) {
@@ -174,7 +236,7 @@ dw_status dw_snapshot_file_open(dw_snapshot_file **out, const char *path, unsign
     }
     file->fd = -1;
     file->path = dw_strdup(path);
-    dw_status status = file->path != NULL ? load(file, flags, err)
+    dw_status status = file->path != NULL ? load(file, flags, beside, err)
                                           : dw_fail(err, DW_E_MEMORY, "a snapshot: no memory");
     if (status != DW_OK) {
         dw_snapshot_file_close(file);
@@ -189,7 +251,10 @@ void dw_snapshot_file_close(dw_snapshot_file *file)
     if (file == NULL) {
         return;
     }
-    dw_os_close(file->fd);
+    if (file->shared != NULL && atomic_fetch_sub(&file->shared->users, 1) == 1) {
+        dw_os_close(file->shared->fd);
+        dw_free(file->shared);
+    }
     json_decref(file->metadata);
     dw_free(file->path);
     dw_free(file->header);

@@ -30,8 +30,8 @@ static dw_status write_at(dw__snapshot_output *to, const void *bytes, size_t cou
 {
     const uint8_t *from = bytes;
     while (count > 0) {
-        ssize_t written =
-            to->is_file ? pwrite(to->fd, from, count, (off_t)position) : write(to->fd, from, count);
+        ssize_t written = to->is_file ? pwrite(to->fd, from, count, (off_t)(to->begin + position))
+                                      : write(to->fd, from, count);
         if (written < 0 && errno == EINTR) {
             continue;
         }
@@ -51,7 +51,7 @@ static dw_status write_at(dw__snapshot_output *to, const void *bytes, size_t cou
 static void begin_sync(dw__snapshot_output *to)
 {
     if (to->is_file && to->position - to->begun >= BEHIND_BYTES) {
-        dw_os_begin_sync(to->fd, to->begun, to->position - to->begun);
+        dw_os_begin_sync(to->fd, to->begin + to->begun, to->position - to->begun);
         to->begun = to->position;
     }
 }
@@ -444,6 +444,64 @@ static dw_status finish_file(const dw__snapshot_output *to, const char *temporar
     return DW_OK;
 }
 
+/* ---- behind others -------------------------------------------------------------------------- */
+
+/* The series that is at `path`, without what stands from `to->begin` on: what was written there and
+ * never counted would be read as holes that are none. */
+static dw_status open_series(dw__snapshot_output *to, const char *path, dw_error *err)
+{
+    struct stat info;
+    const int flags = O_WRONLY | O_NOFOLLOW | (to->begin == 0 ? O_CREAT : 0);
+    to->fd = dw_os_open(path, flags, 0600);
+    if (to->fd < 0 || fstat(to->fd, &info) != 0) {
+        return dw_fail(err, DW_E_IO, "%s: opening it: %s", to->shown, strerror(errno));
+    }
+    if (!S_ISREG(info.st_mode)) {
+        return dw_fail(err, DW_E_ARG, "%s: it is no regular file, and is left alone", to->shown);
+    }
+    /* The last one before ends somewhere in the unit before `begin`. */
+    if ((uint64_t)info.st_size + DW_SNAPSHOT_ALIGNMENT <= to->begin) {
+        return dw_fail(err, DW_E_IO, "%s: it has %llu bytes, too few for what it holds", to->shown,
+                       (unsigned long long)info.st_size);
+    }
+    return (uint64_t)info.st_size <= to->begin || ftruncate(to->fd, (off_t)to->begin) == 0
+               ? DW_OK
+               : dw_fail(err, DW_E_IO, "%s: cutting it to %llu bytes: %s", to->shown,
+                         (unsigned long long)to->begin, strerror(errno));
+}
+
+static dw_status write_behind(dw_snapshot_writer *writer, const char *path,
+                              const dw_snapshot_place *place, char *identity, dw_error *err)
+{
+    char file[PATH_MAX];
+    dw__snapshot_output to = {
+        .fd = -1, .is_file = true, .begin = place->begin, .shown = dw__snapshot_path_end(path)};
+    dw_status status = init_output(&to, writer, err);
+    if (status == DW_OK && place->path_bytes >= sizeof file) {
+        status = dw_fail(err, DW_E_LIMIT, "%s: a path of %zu bytes is too long", to.shown,
+                         place->path_bytes);
+    }
+    if (status == DW_OK) {
+        memcpy(file, path, place->path_bytes);
+        file[place->path_bytes] = '\0';
+        status = open_series(&to, file, err);
+    }
+    if (status == DW_OK) {
+        status = put_file(&to, identity, err);
+    }
+    if (status == DW_OK && writer->check != NULL) {
+        status = writer->check(writer->check_user, err);
+    }
+    const int code = status == DW_OK ? dw_os_sync(to.fd) : 0;
+    if (code != 0) {
+        status = dw_fail(err, DW_E_IO, "%s: bringing it to the disk: %s", to.shown, strerror(code));
+    }
+    dw_os_close(to.fd);
+    note_bytes(writer, &to);
+    release_output(&to);
+    return status == DW_OK && to.begin == 0 ? sync_folder(file, err) : status;
+}
+
 dw_status dw_snapshot_writer_write_file(dw_snapshot_writer *writer, const char *path,
                                         char *identity, dw_error *err)
 {
@@ -455,6 +513,10 @@ dw_status dw_snapshot_writer_write_part(dw_snapshot_writer *writer, const char *
 {
     char place[PATH_MAX];
     char temporary[PATH_MAX];
+    dw_snapshot_place behind;
+    if (dw_snapshot_place_read(path, &behind) && behind.bytes == 0) {
+        return write_behind(writer, path, &behind, identity, err);
+    }
     dw__snapshot_output to = {.fd = -1, .is_file = true, .shown = dw__snapshot_path_end(path)};
     dw_status status = init_output(&to, writer, err);
     if (status == DW_OK) {

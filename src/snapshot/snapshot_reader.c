@@ -24,7 +24,7 @@ dw_status dw__snapshot_read_at(const dw_snapshot_file *file, uint64_t offset, si
 {
     char *place = to;
     while (bytes > 0) {
-        ssize_t count = pread(file->fd, place, bytes, (off_t)offset);
+        ssize_t count = pread(file->fd, place, bytes, (off_t)(file->begin + offset));
         if (count < 0 && errno == EINTR) {
             continue;
         }
@@ -102,6 +102,11 @@ const char *dw_snapshot_file_identity(const dw_snapshot_file *file)
 int dw_snapshot_file_fd(const dw_snapshot_file *file)
 {
     return file->fd;
+}
+
+uint64_t dw_snapshot_file_begin(const dw_snapshot_file *file)
+{
+    return file->begin;
 }
 
 bool dw_snapshot_file_closely(const dw_snapshot_file *file)

@@ -4,6 +4,7 @@
 #define DW_SNAPSHOT_SNAPSHOT_READER_INTERNAL_H
 
 #include <jansson.h>
+#include <stdatomic.h>
 
 #include "snapshot/snapshot_file_internal.h"
 
@@ -12,9 +13,18 @@ typedef struct dw__snapshot_filler {
     uint64_t bytes;
 } dw__snapshot_filler;
 
+/* An open file, of one snapshot or of several that are in it. */
+typedef struct dw__snapshot_shared {
+    _Atomic size_t users;
+    int fd;
+    uint64_t bytes;
+} dw__snapshot_shared;
+
 struct dw_snapshot_file {
+    dw__snapshot_shared *shared; /* counted; its descriptor is: */
     int fd;
     char *path;
+    uint64_t begin; /* of the file: where this snapshot does */
     uint64_t bytes;
     size_t header_bytes; /* with the 8 of its length: where data begins */
     char *header;        /* while it is opened */

@@ -57,7 +57,8 @@ typedef struct dw__snapshot_output {
     dw_hash128 *hash;
     uint8_t *piece; /* [DW__SNAPSHOT_PIECE_BYTES]: small tensors gathered, or a callback's bytes */
     size_t piece_used;
-    uint64_t position; /* in the file, of the next byte to write */
+    uint64_t begin;    /* of a series: where the snapshot does */
+    uint64_t position; /* in the snapshot, of the next byte to write */
     uint64_t begun;    /* the disk was set to work up to here */
     int fd;
     bool is_file;

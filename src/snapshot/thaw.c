@@ -121,7 +121,8 @@ static dw_status open_files(dw__thaw *t, dw_error *err)
     unsigned flags = t->options->trusted ? 0 : DW_SNAPSHOT_VERIFY;
     dw_status status = make_lists(t, err);
     for (size_t i = 0; i < t->options->path_count && status == DW_OK; i++) {
-        status = dw_snapshot_file_open(&t->files[i], t->options->paths[i], flags, err);
+        status = dw_snapshot_file_open_beside(&t->files[i], t->options->paths[i], flags,
+                                              i > 0 ? t->files[i - 1] : NULL, err);
         if (status == DW_OK) {
             t->file_count++;
             status = check_link(t, i, err);

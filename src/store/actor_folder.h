@@ -4,11 +4,17 @@
  *   journal.db, -wal, -shm, -marks           the journal: all but the two below (folder_tables.c)
  *   modules/SHA256.wasm                      guests, named by their hash
  *   actors/ID/SEQUENCE-DONE.KIND.snapshot    KIND is `full`, or `delta` upon the snapshot before
+ *   actors/ID/NUMBER.series                  deltas, one behind the other (snapshot_file.h)
  *   actors/ID/NUMBER.kept.snapshot           a freeze that was asked for, to go back to
  *   calls/ID/INDEX                           what tools answered to it (folder_calls.h)
  *   .tmp-NAME                                what is being written
  *
  * SEQUENCE has at least 8 digits, DONE 12; they are read at any width, up to 64 bits.
+ *
+ * Deltas go behind one another into a series as long as at least half of it is needed, nobody else
+ * has the file (a fork's is a link), and it is short enough; then another begins, whose number is
+ * that of its first. What a series has behind the last snapshot that a row names was never
+ * committed: it is cut off before the next is written there.
  *
  * A snapshot is written and synced first; then one transaction says all that came of a turn: the
  * newest snapshot, the message that is done, messages to others, actors that were made, the end of
@@ -37,7 +43,7 @@
 #include "journal/journal.h"
 
 #define DW_FOLDER_PATH_MAX 4096
-#define DW_SNAPSHOT_CHAIN_MAX 16384
+#define DW_SNAPSHOT_CHAIN_MAX 65536
 
 typedef struct dw_actor_folder dw_actor_folder;
 
@@ -277,8 +283,12 @@ typedef struct dw_snapshot_row {
     uint64_t bytes;    /* written to the file */
     char identity[33]; /* "": of a program before it was noted */
     bool full;
-    bool pending; /* of a folder that was taken over: its effects are to be carried out */
-    bool drops;   /* others went with it: what was before cannot be gone back to */
+    bool pending;    /* of a folder that was taken over: its effects are to be carried out */
+    bool drops;      /* others went with it: what was before cannot be gone back to */
+    uint64_t series; /* the number of the file that it is in with others; 0: it has its own */
+    uint64_t begin;  /* where in that */
+    uint64_t length; /* and how long it is; 0: it is not written yet */
+    bool shared;     /* of one that is dropped: others are in its file still */
 } dw_snapshot_row;
 
 /* An actor's snapshots: a full one and the deltas upon it, but for those that hold nothing of it
@@ -316,6 +326,15 @@ void dw_actor_folder_snapshot_path(const dw_actor_folder *folder, const char *id
                                    const dw_snapshot_row *row, char path[DW_FOLDER_PATH_MAX]);
 dw_status dw_actor_folder_snapshot_written(dw_actor_folder *folder, dw_snapshot_row *row,
                                            const char *path, dw_error *err);
+
+/* The file of a series. */
+typedef struct dw_series_look {
+    uint64_t bytes; /* 0: also where it is not there */
+    uint64_t taken; /* of the disk: holes take nothing */
+    bool own;       /* no fork has it, too */
+} dw_series_look;
+void dw_actor_folder_look_at_series(const dw_actor_folder *folder, const char *id, uint64_t series,
+                                    dw_series_look *look);
 
 /* ---- freezes that are kept ---- */
 

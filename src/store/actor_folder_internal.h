@@ -126,6 +126,8 @@ dw_status dw__snapshot_add(dw_journal_tx *tx, const char *id, const dw_snapshot_
 void dw__snapshot_take(dw_query *query, dw_snapshot_row *row);
 /* The row of that sequence goes, which is filled in; its file is the caller's to remove then. */
 dw_status dw__snapshot_drop(dw_journal_tx *tx, const char *id, dw_snapshot_row *row, dw_error *err);
+/* Of one that was dropped: whether others are in its file, into row->shared. */
+dw_status dw__series_find(dw_journal_tx *tx, const char *id, dw_snapshot_row *row, dw_error *err);
 /* false: its file may be there still. */
 bool dw__snapshot_unlink(const dw_actor_folder *folder, const char *id, const dw_snapshot_row *row);
 

@@ -12,14 +12,18 @@
 #include "store/actor_folder_internal.h"
 
 #define PENDING "pending-"
+#define BLOCK_BYTES 512 /* of st_blocks, by POSIX */
 
 /* ---- names -------------------------------------------------------------------------------- */
 
 void dw__snapshot_file_name(char name[DW__SNAPSHOT_NAME_BYTES], const dw_snapshot_row *row)
 {
-    int length = snprintf(name, DW__SNAPSHOT_NAME_BYTES,
-                          "%08" PRIu64 "-%012" PRIu64 ".%s%s.snapshot", row->sequence, row->done,
-                          row->pending ? PENDING : "", row->full ? "full" : "delta");
+    int length =
+        row->series != 0
+            ? snprintf(name, DW__SNAPSHOT_NAME_BYTES, "%08" PRIu64 ".series", row->series)
+            : snprintf(name, DW__SNAPSHOT_NAME_BYTES, "%08" PRIu64 "-%012" PRIu64 ".%s%s.snapshot",
+                       row->sequence, row->done, row->pending ? PENDING : "",
+                       row->full ? "full" : "delta");
     DW_ASSERT(length > 0 && (size_t)length < DW__SNAPSHOT_NAME_BYTES);
 }
 
@@ -39,12 +43,24 @@ bool dw__snapshot_parse_name(const char *name, dw_snapshot_row *row)
     return strcmp(name, again) == 0;
 }
 
-static void path_of(const dw_actor_folder *folder, const char *id, const dw_snapshot_row *row,
-                    char path[DW_FOLDER_PATH_MAX])
+/* Of the file that it is in. */
+static void file_path_of(const dw_actor_folder *folder, const char *id, const dw_snapshot_row *row,
+                         char path[DW_FOLDER_PATH_MAX])
 {
     char name[DW__SNAPSHOT_NAME_BYTES];
     dw__snapshot_file_name(name, row);
     dw__folder_join(folder, path, DW__FOLDER_ACTORS, id, name);
+}
+
+static void path_of(const dw_actor_folder *folder, const char *id, const dw_snapshot_row *row,
+                    char path[DW_FOLDER_PATH_MAX])
+{
+    file_path_of(folder, id, row, path);
+    if (row->series != 0) {
+        const size_t used = strlen(path);
+        (void)snprintf(path + used, DW_FOLDER_PATH_MAX - used, "/%" PRIu64 "+%" PRIu64, row->begin,
+                       row->length);
+    }
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */
@@ -56,7 +72,10 @@ void dw__snapshot_take(dw_query *query, dw_snapshot_row *row)
                              .full = dw_query_get_i64(query, 2) != 0,
                              .pending = dw_query_get_i64(query, 3) != 0,
                              .bytes = (uint64_t)dw_query_get_i64(query, 4),
-                             .drops = dw_query_get_i64(query, 6) != 0};
+                             .drops = dw_query_get_i64(query, 6) != 0,
+                             .series = (uint64_t)dw_query_get_i64(query, 7),
+                             .begin = (uint64_t)dw_query_get_i64(query, 8),
+                             .length = (uint64_t)dw_query_get_i64(query, 9)};
     (void)snprintf(row->identity, sizeof row->identity, "%s", dw_query_get_text(query, 5));
 }
 
@@ -164,14 +183,32 @@ static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
     return status;
 }
 
-/* Whether the snapshot's file is there, by its short name in the folder `actors`, which is open. */
-static bool is_there(int actors, const char *id, const dw_snapshot_row *row)
+/* Whether the snapshot's file is there, by its short name in the folder `actors`, which is open, or
+ * by its path where that is -1; of a series as far as it goes, `*end`. errno says why not. */
+static bool is_there(const dw_actor_folder *folder, int actors, const char *id,
+                     const dw_snapshot_row *row, uint64_t *end)
 {
     char name[DW_ACTOR_ID_CHARS + 1 + DW__SNAPSHOT_NAME_BYTES];
-    memcpy(name, id, DW_ACTOR_ID_CHARS);
-    name[DW_ACTOR_ID_CHARS] = '/';
-    dw__snapshot_file_name(name + DW_ACTOR_ID_CHARS + 1, row);
-    return faccessat(actors, name, F_OK, 0) == 0;
+    char path[DW_FOLDER_PATH_MAX];
+    struct stat info;
+    const char *at = name;
+    if (actors < 0) {
+        file_path_of(folder, id, row, path);
+        at = path;
+        actors = AT_FDCWD;
+    } else {
+        memcpy(name, id, DW_ACTOR_ID_CHARS);
+        name[DW_ACTOR_ID_CHARS] = '/';
+        dw__snapshot_file_name(name + DW_ACTOR_ID_CHARS + 1, row);
+    }
+    if (row->series == 0) {
+        return faccessat(actors, at, F_OK, 0) == 0;
+    }
+    if (fstatat(actors, at, &info, 0) != 0) {
+        return false;
+    }
+    *end = (uint64_t)info.st_size;
+    return true;
 }
 
 /* Up to this place others went with a later one, which the state before that did not need either:
@@ -192,6 +229,13 @@ static bool follows(const dw_snapshot_chain *chain, size_t index)
     return index == 0 ? row->full : row->sequence == chain->rows[index - 1].sequence + 1;
 }
 
+/* As the one before, which is there. */
+static bool in_same_file(const dw_snapshot_chain *chain, size_t index)
+{
+    const dw_snapshot_row *row = &chain->rows[index];
+    return index > 0 && row->series != 0 && row->series == row[-1].series;
+}
+
 /* How many of the snapshots follow each other without a gap, and are there. `actors` is that
  * folder's descriptor, or -1: paths are made, too. */
 static dw_status count_joined(dw_actor_folder *folder, const char *id, int actors,
@@ -199,22 +243,27 @@ static dw_status count_joined(dw_actor_folder *folder, const char *id, int actor
 {
     char path[DW_FOLDER_PATH_MAX];
     size_t count = 0;
+    uint64_t end = 0; /* of the series at hand */
     *joined = 0;
     const size_t dropped = dropped_end(chain);
     while (count < chain->count && (count < dropped || follows(chain, count))) {
-        if (actors < 0) {
-            path_of(folder, id, &chain->rows[count], path);
-        }
-        if (actors >= 0 ? !is_there(actors, id, &chain->rows[count]) : access(path, F_OK) != 0) {
-            if (errno != ENOENT) {
-                path_of(folder, id, &chain->rows[count], path);
-                return dw__folder_fail("reading", path, err);
+        const dw_snapshot_row *row = &chain->rows[count];
+        if (!in_same_file(chain, count) && !is_there(folder, actors, id, row, &end)) {
+            if (errno == ENOENT) {
+                break;
             }
-            break;
+            file_path_of(folder, id, row, path);
+            return dw__folder_fail("reading", path, err);
         }
-        dw_status status = actors < 0 ? add_path(chain, path, err) : DW_OK;
-        if (status != DW_OK) {
-            return status;
+        if (row->series != 0 && (row->begin > end || row->length > end - row->begin)) {
+            break; /* it was cut */
+        }
+        if (actors < 0) {
+            path_of(folder, id, row, path);
+            dw_status status = add_path(chain, path, err);
+            if (status != DW_OK) {
+                return status;
+            }
         }
         count++;
     }
@@ -227,11 +276,11 @@ static dw_status fail_missing(const char *id, uint64_t missing, const dw_snapsho
 {
     char name[DW__SNAPSHOT_NAME_BYTES];
     dw__snapshot_file_name(name, last);
-    return dw_fail(err, DW_E_FORMAT,
-                   "actor %s: its snapshot %08" PRIu64
-                   " is missing; the newest state that is there "
-                   "is %s, of message %" PRIu64 " (--force, accept_older: go on from it)",
-                   id, missing, name, last->done);
+    return dw_fail(
+        err, DW_E_FORMAT,
+        "actor %s: its snapshot %08" PRIu64 " is missing; the newest state that is there "
+        "is %08" PRIu64 " in %s, of message %" PRIu64 " (--force, accept_older: go on from it)",
+        id, missing, last->sequence, name, last->done);
 }
 
 /* What the rows come to, with the files that are there. */
@@ -306,8 +355,8 @@ static dw_status read_item(page *p, dw_actor_item *item, dw_query *query, bool *
     dw_status status = DW_OK;
     chain->count = 0;
     chain->sequence = item->row.sequence;
-    while (status == DW_OK && *more && dw_query_get_u64(query, 7) <= actor) {
-        if (dw_query_get_u64(query, 7) == actor && chain->count < DW_SNAPSHOT_CHAIN_MAX) {
+    while (status == DW_OK && *more && dw_query_get_u64(query, 10) <= actor) {
+        if (dw_query_get_u64(query, 10) == actor && chain->count < DW_SNAPSHOT_CHAIN_MAX) {
             status = make_room(chain, err);
             if (status != DW_OK) {
                 return status;
@@ -389,17 +438,32 @@ void dw_actor_folder_snapshot_path(const dw_actor_folder *folder, const char *id
 dw_status dw_actor_folder_snapshot_written(dw_actor_folder *folder, dw_snapshot_row *row,
                                            const char *path, dw_error *err)
 {
-    dw_status status = read_size(path, &row->bytes, err);
+    dw_status status = row->series == 0 ? read_size(path, &row->bytes, err) : DW_OK;
     if (status == DW_OK) {
         dw_actor_folder_add_bytes(folder, row->bytes);
     }
     return status;
 }
 
+void dw_actor_folder_look_at_series(const dw_actor_folder *folder, const char *id, uint64_t series,
+                                    dw_series_look *look)
+{
+    const dw_snapshot_row row = {.series = series};
+    char path[DW_FOLDER_PATH_MAX];
+    struct stat info;
+    *look = (dw_series_look){.taken = 0};
+    file_path_of(folder, id, &row, path);
+    if (stat(path, &info) == 0) {
+        look->taken = (uint64_t)info.st_blocks * BLOCK_BYTES;
+        look->bytes = (uint64_t)info.st_size;
+        look->own = info.st_nlink == 1;
+    }
+}
+
 dw_status dw_actor_folder_add_snapshot(dw_actor_folder *folder, dw_snapshot_chain *chain,
                                        dw_snapshot_row *row, const char *path, dw_error *err)
 {
-    dw_status status = read_size(path, &row->bytes, err);
+    dw_status status = row->series == 0 ? read_size(path, &row->bytes, err) : DW_OK;
     if (status != DW_OK) {
         return status;
     }
@@ -424,26 +488,41 @@ dw_status dw_actor_folder_add_snapshot(dw_actor_folder *folder, dw_snapshot_chai
     return DW_OK;
 }
 
+static void file_of(const dw_snapshot_chain *chain, size_t index, char path[DW_FOLDER_PATH_MAX])
+{
+    (void)snprintf(path, DW_FOLDER_PATH_MAX, "%s", chain->list[index]);
+    if (chain->rows[index].series != 0) {
+        *strrchr(path, '/') = '\0';
+    }
+}
+
 dw_status dw__folder_link_chain(const char *folder, const dw_snapshot_chain *chain,
                                 dw_snapshot_row *rows, dw_error *err)
 {
     for (size_t i = 0; i < chain->count; i++) {
         char name[DW__SNAPSHOT_NAME_BYTES];
         char path[DW_FOLDER_PATH_MAX];
+        char from[DW_FOLDER_PATH_MAX];
         rows[i] = chain->rows[i];
         rows[i].sequence = i + 1;
         rows[i].done = 0;
         rows[i].pending = false;
+        if (in_same_file(chain, i)) {
+            rows[i].series = rows[i - 1].series;
+            continue;
+        }
+        rows[i].series = rows[i].series != 0 ? i + 1 : 0;
         dw__snapshot_file_name(name, &rows[i]);
         if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path) {
             return dw_fail(err, DW_E_LIMIT, "%.150s: a longer path than %zu bytes", folder,
                            sizeof path - 1);
         }
-        if (link(chain->list[i], path) == 0) {
+        file_of(chain, i, from);
+        if (link(from, path) == 0) {
             continue;
         }
         /* Not every file system has links. */
-        dw_status status = dw__folder_copy_file(chain->list[i], path, err);
+        dw_status status = dw__folder_copy_file(from, path, err);
         if (status != DW_OK) {
             return status;
         }
@@ -480,7 +559,22 @@ dw_status dw__snapshot_add(dw_journal_tx *tx, const char *id, const dw_snapshot_
     dw_query_i64(query, (int64_t)row->bytes);
     dw_query_text(query, row->identity);
     dw_query_i64(query, row->drops);
+    dw_query_i64(query, (int64_t)row->series);
+    dw_query_i64(query, (int64_t)row->begin);
+    dw_query_i64(query, (int64_t)row->length);
     return dw_query_run(query, err);
+}
+
+dw_status dw__series_find(dw_journal_tx *tx, const char *id, dw_snapshot_row *row, dw_error *err)
+{
+    row->shared = false;
+    if (row->series == 0) {
+        return DW_OK;
+    }
+    dw_query *query = dw_journal_query(tx, DW__SQL_HAS_SERIES);
+    dw_query_u64(query, dw__id_number(id));
+    dw_query_i64(query, (int64_t)row->series);
+    return dw_query_next(query, &row->shared, err);
 }
 
 dw_status dw__snapshot_drop(dw_journal_tx *tx, const char *id, dw_snapshot_row *row, dw_error *err)
@@ -504,8 +598,8 @@ dw_status dw__snapshot_drop(dw_journal_tx *tx, const char *id, dw_snapshot_row *
 bool dw__snapshot_unlink(const dw_actor_folder *folder, const char *id, const dw_snapshot_row *row)
 {
     char path[DW_FOLDER_PATH_MAX];
-    path_of(folder, id, row, path);
-    return unlink(path) == 0 || errno == ENOENT;
+    file_path_of(folder, id, row, path);
+    return row->shared || unlink(path) == 0 || errno == ENOENT;
 }
 
 /* ---- new actors ---------------------------------------------------------------------------- */

@@ -2,13 +2,16 @@
  * failed, has left of snapshots that were not committed, of actors that were being made, and of
  * those that ended. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/array.h"
+#include "base/os.h"
 #include "store/actor_folder_internal.h"
 
 /* ---- notes --------------------------------------------------------------------------------- */
@@ -56,25 +59,45 @@ static dw_status forget_work(void *user, dw_journal_tx *tx, dw_error *err)
 
 /* ---- sweeping ------------------------------------------------------------------------------ */
 
-typedef char file_name[DW__SNAPSHOT_NAME_BYTES];
+typedef struct named_file {
+    char name[DW__SNAPSHOT_NAME_BYTES]; /* the first */
+    uint64_t series;
+    uint64_t end; /* of a series, of its last one */
+} named_file;
 
 typedef struct sweep {
     dw_actor_folder *folder;
     const char *id;
-    bool exists;      /* the actor; else its folder goes */
-    file_name *names; /* [count], sorted */
+    bool exists;       /* the actor; else its folder goes */
+    named_file *names; /* [count], sorted */
     size_t count;
     size_t capacity;
 } sweep;
 
 /* Room for one more; NULL: no memory. */
-static file_name *next_name(sweep *s, dw_error *err)
+static named_file *next_name(sweep *s, dw_error *err)
 {
     if (!DW_ARRAY_RESERVE(s->names, s->capacity, s->count + 1, SIZE_MAX)) {
         (void)dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
         return NULL;
     }
+    s->names[s->count] = (named_file){.series = 0};
     return &s->names[s->count++];
+}
+
+static dw_status add_snapshot(sweep *s, const dw_snapshot_row *row, dw_error *err)
+{
+    named_file *name = s->count > 0 ? &s->names[s->count - 1] : NULL;
+    if (name == NULL || row->series == 0 || name->series != row->series) {
+        name = next_name(s, err);
+        if (name == NULL) {
+            return DW_E_MEMORY;
+        }
+        dw__snapshot_file_name(name->name, row);
+        name->series = row->series;
+    }
+    name->end = row->begin + row->length;
+    return DW_OK;
 }
 
 static int compare_names(const void *a, const void *b)
@@ -97,12 +120,11 @@ static dw_status read_names(void *user, dw_journal_tx *tx, dw_error *err)
     dw_query_u64(query, dw__id_number(s->id));
     while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
         dw_snapshot_row snapshot;
-        file_name *name = next_name(s, err);
-        if (name == NULL) {
-            return DW_E_MEMORY;
-        }
         dw__snapshot_take(query, &snapshot);
-        dw__snapshot_file_name(*name, &snapshot);
+        status = add_snapshot(s, &snapshot, err);
+        if (status != DW_OK) {
+            return status;
+        }
     }
     uint64_t kept[DW_FOLDER_KEPT_MAX];
     size_t kept_count = 0;
@@ -110,11 +132,11 @@ static dw_status read_names(void *user, dw_journal_tx *tx, dw_error *err)
         status = dw__kept_read(tx, s->id, kept, &kept_count, err);
     }
     for (size_t i = 0; i < kept_count && status == DW_OK; i++) {
-        file_name *name = next_name(s, err);
+        named_file *name = next_name(s, err);
         if (name == NULL) {
             return DW_E_MEMORY;
         }
-        dw__kept_file_name(*name, kept[i]);
+        dw__kept_file_name(name->name, kept[i]);
     }
     if (s->count > 0) {
         qsort(s->names, s->count, sizeof *s->names, compare_names);
@@ -122,15 +144,33 @@ static dw_status read_names(void *user, dw_journal_tx *tx, dw_error *err)
     return status;
 }
 
+/* What was written behind the last one of a series, and never counted. Not of a fork's, too: that
+ * one may have more. */
+static dw_status cut(const char *path, const named_file *file, dw_error *err)
+{
+    struct stat info;
+    if (file->series == 0 || stat(path, &info) != 0 || info.st_nlink != 1 ||
+        (uint64_t)info.st_size <= file->end) {
+        return DW_OK;
+    }
+    const int fd = dw_os_open(path, O_WRONLY | O_NOFOLLOW, 0);
+    const dw_status status = fd >= 0 && ftruncate(fd, (off_t)file->end) == 0
+                                 ? DW_OK
+                                 : dw__folder_fail("cutting", path, err);
+    dw_os_close(fd);
+    return status;
+}
+
 static dw_status sweep_name(void *user, const char *name, dw_error *err)
 {
     sweep *s = user;
     char path[DW_FOLDER_PATH_MAX];
-    if (s->count > 0 &&
-        bsearch(name, s->names, s->count, sizeof *s->names, compare_names) != NULL) {
-        return DW_OK;
-    }
+    const named_file *named =
+        s->count > 0 ? bsearch(name, s->names, s->count, sizeof *s->names, compare_names) : NULL;
     dw__folder_join(s->folder, path, DW__FOLDER_ACTORS, s->id, name);
+    if (named != NULL) {
+        return cut(path, named, err);
+    }
     if (unlink(path) == 0 || errno == ENOENT) {
         return DW_OK;
     }

@@ -129,14 +129,21 @@ static const char version_6[] =
     "CREATE UNIQUE INDEX ended_actor ON ended(actor);"
     "CREATE INDEX ended_tenant ON ended(tenant, number);";
 
-static const char *const upgrades[] = {version_1, version_2, version_3,
-                                       version_4, version_5, version_6};
+/* Snapshots that are in one file with others. */
+static const char version_7[] =
+    "ALTER TABLE snapshot ADD COLUMN series INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE snapshot ADD COLUMN start INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE snapshot ADD COLUMN length INTEGER NOT NULL DEFAULT 0;";
+
+static const char *const upgrades[] = {version_1, version_2, version_3, version_4,
+                                       version_5, version_6, version_7};
 
 #define ACTOR_COLUMNS                                                                              \
     "id, parent, depth, head, module, sequence, done, numbered, waiting, aside, inside, timer_ms," \
     " tenant, capabilities, priority, supervision, failures_max, pinned, policy,"                  \
     " name, failures, counters"
-#define SNAPSHOT_COLUMNS "sequence, done, whole, pending, bytes, identity, drops"
+#define SNAPSHOT_COLUMNS                                                                           \
+    "sequence, done, whole, pending, bytes, identity, drops, series, start, length"
 #define MESSAGE_COLUMNS                                                                            \
     "number, sender, effect, cause, caused, aside, attempts, reason, length(content), at_ms, kind"
 
@@ -195,10 +202,12 @@ static const char *const statements[DW__SQL_COUNT] = {
                           "WHERE actor = ?1 ORDER BY sequence",
     [DW__SQL_SNAPSHOT_PAGE] = "SELECT " SNAPSHOT_COLUMNS ", actor FROM snapshot "
                               "WHERE actor >= ?1 ORDER BY actor, sequence",
-    [DW__SQL_ADD_SNAPSHOT] = "INSERT INTO snapshot VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [DW__SQL_ADD_SNAPSHOT] = "INSERT INTO snapshot VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+                             "?10, ?11)",
     [DW__SQL_SNAPSHOT] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshot "
                          "WHERE actor = ?1 AND sequence = ?2",
     [DW__SQL_DROP_SNAPSHOT] = "DELETE FROM snapshot WHERE actor = ?1 AND sequence = ?2",
+    [DW__SQL_HAS_SERIES] = "SELECT 1 FROM snapshot WHERE actor = ?1 AND series = ?2 LIMIT 1",
     [DW__SQL_DROP_SNAPSHOTS] = "DELETE FROM snapshot WHERE actor = ?1",
     [DW__SQL_WAITING] = "SELECT " MESSAGE_COLUMNS " FROM message "
                         "WHERE actor = ?1 AND aside = 0 ORDER BY number LIMIT ?2",

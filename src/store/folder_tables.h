@@ -50,6 +50,7 @@ typedef enum dw__folder_statement {
     DW__SQL_ADD_SNAPSHOT,
     DW__SQL_SNAPSHOT,
     DW__SQL_DROP_SNAPSHOT,
+    DW__SQL_HAS_SERIES,
     DW__SQL_DROP_SNAPSHOTS,
     DW__SQL_KEPT,
     DW__SQL_KEEP,

@@ -35,6 +35,9 @@ static dw_status write_state(dw_journal_tx *tx, const dw_turn *turn, dw_error *e
     if (status == DW_OK) {
         status = dw__snapshot_add(tx, turn->id, &turn->snapshot, err);
     }
+    for (size_t i = 0; i < turn->gone_count && !turn->snapshot.full && status == DW_OK; i++) {
+        status = dw__series_find(tx, turn->id, &turn->gone[i], err);
+    }
     if (status != DW_OK) {
         return status;
     }

@@ -152,7 +152,7 @@ dw_status snapshot_fixture_verdict(const char *path, dw_error *err)
     dw_status status = dw_snapshot_file_open(&file, path, DW_SNAPSHOT_VERIFY, err);
     FILE *stream = fopen(path, "rb");
     assert_non_null(stream);
-    dw_cli_snapshot_check(stream, &report);
+    dw_cli_snapshot_check(stream, false, &report);
     (void)fclose(stream);
     if ((status == DW_OK) != report.sound) {
         fail_msg("the readers disagree: '%s', and '%s' at byte %llu", err->message, report.fault,

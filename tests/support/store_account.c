@@ -67,6 +67,7 @@ typedef struct rows {
     char ids[64][DW_ACTOR_ID_CHARS + 1]; /* [id_count] */
     size_t id_count;
     int64_t wrong[10];
+    uint64_t series_end; /* of what the last one in a series has of it */
 } rows;
 
 /* Each counts what must not be. */
@@ -90,11 +91,29 @@ static const char *const faults[] = {
 };
 enum { FAULTS = sizeof faults / sizeof faults[0], SNAPSHOTS = FAULTS, MODULES, ACTORS, KEPT };
 static const char *statements[] = {
-    [SNAPSHOTS] = "SELECT actor, sequence, done, whole, pending FROM snapshot ORDER BY 1, 2",
+    [SNAPSHOTS] = "SELECT actor, sequence, done, whole, pending, series, start, length "
+                  "FROM snapshot ORDER BY 1, 2",
     [MODULES] = "SELECT DISTINCT module FROM actor",
     [ACTORS] = "SELECT id FROM actor",
     [KEPT] = "SELECT actor, number FROM kept",
 };
+
+/* A file that several are in, one behind the other: none where another is. */
+static void take_series(rows *all, dw_query *query)
+{
+    char name[96];
+    const uint64_t begin = (uint64_t)dw_query_get_i64(query, 6);
+    (void)snprintf(name, sizeof name, "%016llx/%08llu.series",
+                   (unsigned long long)dw_query_get_u64(query, 0),
+                   (unsigned long long)dw_query_get_i64(query, 5));
+    const bool again = all->count > 0 && strcmp(all->names[all->count - 1], name) == 0;
+    assert_true(!again || begin >= all->series_end);
+    assert_true(dw_query_get_i64(query, 7) > 0);
+    if (!again) {
+        (void)snprintf(all->names[all->count++], sizeof all->names[0], "%s", name);
+    }
+    all->series_end = begin + (uint64_t)dw_query_get_i64(query, 7);
+}
 
 static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
 {
@@ -109,6 +128,10 @@ static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
     dw_query *query = dw_journal_query(tx, SNAPSHOTS);
     while (status == DW_OK && (status = dw_query_next(query, &found, err)) == DW_OK && found) {
         assert_true(all->count < SNAPSHOTS_MAX);
+        if (dw_query_get_i64(query, 5) != 0) {
+            take_series(all, query);
+            continue;
+        }
         (void)snprintf(all->names[all->count++], sizeof all->names[0],
                        "%016llx/%08llu-%012llu.%s%s.snapshot",
                        (unsigned long long)dw_query_get_u64(query, 0),

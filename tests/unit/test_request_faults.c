@@ -364,7 +364,7 @@ static void test_faults_who_fails_has_one_turn(void **state)
     (void)snprintf(text, sizeof text, "I%s", actor.text);
     (void)told(f, actor.text, text);
     (void)snprintf(path, sizeof path, "/%s/0", actor.text);
-    fail_from(DISK_RENAME, path, 1);
+    fail_from(DISK_RENAME | DISK_SYNC, path, 1);
     assert_int_equal(tell(f, actor.text, "D+1", &answer, &error), DW_OK);
     forget_problems(f);
     assert_int_equal(dw_runtime_work(f->runtime, DW_WORK_ALL, &error), DW_E_STATE);
@@ -479,7 +479,7 @@ static void test_faults_no_memory_loses_no_message(void **state)
     (void)snprintf(path, sizeof path, "/%s/0", p.other.text);
     for (n = 0; failed; n++) {
         forget_problems(p.f);
-        fail_from(DISK_RENAME, path, 0);
+        fail_from(DISK_RENAME | DISK_SYNC, path, 0);
         (void)told(p.f, p.sender.text, "D+1"); /* which waits, since the other cannot be written */
         mend();
         /* One file each, so that the allocations are the same each time. */
@@ -523,7 +523,7 @@ static void test_faults_no_memory_mixes_up_no_messages(void **state)
     uint32_t expected = 0;
     (void)snprintf(path, sizeof path, "/%s/0", p.other.text);
     for (uint32_t n = 0; failed; n++) {
-        fail_from(DISK_RENAME, path, 0);
+        fail_from(DISK_RENAME | DISK_SYNC, path, 0);
         for (uint32_t i = 0; i < WAITING; i++) {
             forget_problems(p.f);
             (void)told(p.f, p.sender.text, "D+1");

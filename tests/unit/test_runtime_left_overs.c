@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "failing_disk.h"
+#include "runtime/folder.h"
 #include "runtime_fixture.h"
 #include "store_account.h"
 #include "support.h"
@@ -361,7 +362,8 @@ static void test_numbers_end(void **state_)
 
 /* ---- snapshots that are gone ------------------------------------------------------------- */
 
-/* An actor that has added 1 twice: a full snapshot and two deltas, which weigh as much. */
+/* An actor that has added 1 twice: a full snapshot and two deltas, in files of their own or in
+ * one. */
 static runtime_id with_deltas(runtime_fixture *f)
 {
     runtime_id a;
@@ -372,7 +374,8 @@ static runtime_id with_deltas(runtime_fixture *f)
         (void)told(f, a.text, "+1");
     }
     runtime_close(f);
-    assert_true(path_exists("%s/actors/%s/00000003-000000000002.delta.snapshot", folder, a.text));
+    assert_true(path_exists("%s/actors/%s/0000000%d.series", folder, a.text,
+                            dw__series_snapshots == 1 ? 3 : 2));
     return a;
 }
 
@@ -396,11 +399,15 @@ static void test_snapshots_that_are_deleted(void **state_)
         const char *files;
         const char *missing;
         uint32_t count; /* of the state that is left */
-    } cases[] = {{"00000003*", "00000003", 1},
-                 {"0000000[23]*", "00000002", 0},
-                 {"00000002*", "00000002", 0}};
+        bool together;
+    } cases[] = {{"00000003*", "00000003", 1, false},
+                 {"0000000[23]*", "00000002", 0, false},
+                 {"00000002*", "00000002", 0, false},
+                 {"00000002*", "00000002", 0, true}};
     runtime_fixture *f = *state_;
+    const uint32_t usual = dw__series_snapshots;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        dw__series_snapshots = cases[i].together ? usual : 1;
         runtime_id a = with_deltas(f);
         shell("cd '%s/actors/%s' && rm %s", folder, a.text, cases[i].files);
         refused(f, &a, cases[i].missing);
@@ -419,6 +426,7 @@ static void test_snapshots_that_are_deleted(void **state_)
         runtime_close(f);
         account_for_all(folder, (int)i);
     }
+    dw__series_snapshots = usual;
 }
 
 static void test_full_snapshot_that_is_deleted(void **state_)
