@@ -162,6 +162,9 @@ DW_IMPORT("context_fork") int32_t dw_context_fork(int32_t context);
  * the name has it still. */
 DW_IMPORT("context_save")
 int32_t dw_context_save(int32_t context, const char *name, uint32_t name_bytes);
+/* Removes what was saved under the name, at once; it needs the grant to save under it. Who has it
+ * open keeps what it has. DW_E_NOT_FOUND: nothing has the name; DW_E_DENIED. */
+DW_IMPORT("context_remove") int32_t dw_context_remove(const char *name, uint32_t name_bytes);
 /* A context that holds what was saved under the name, for the model that it was computed with. As
  * a fork it shares what it does not change. tokens_max as of dw_context_create. DW_E_NOT_FOUND,
  * DW_E_DENIED; DW_E_UNSUPPORTED: of another model, or another type of keys and values. */

@@ -661,6 +661,11 @@ public:
     {
         return detail::status(dw_context_save(handle_, name.data(), name.bytes()));
     }
+    /* What was saved under the name; it needs the grant to save under it. */
+    static Status remove(Text name)
+    {
+        return detail::status(dw_context_remove(name.data(), name.bytes()));
+    }
     Result<Context> fork() const { return owned<Context>(dw_context_fork(handle_)); }
     uint32_t length() const { return static_cast<uint32_t>(dw_context_length(handle_)); }
     uint32_t capacity() const { return static_cast<uint32_t>(dw_context_capacity(handle_)); }

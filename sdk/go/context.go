@@ -42,6 +42,11 @@ func (c *Context) Save(name string) error {
 	return status(rawContextSave(c.handle, textAt(name), uint32(len(name))))
 }
 
+// RemoveContext removes what was saved under the name; it needs the grant to save under it.
+func RemoveContext(name string) error {
+	return status(rawContextRemove(textAt(name), uint32(len(name))))
+}
+
 // Close it.
 func (c *Context) Close() error { return status(rawContextClose(c.handle)) }
 

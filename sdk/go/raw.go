@@ -347,6 +347,9 @@ func rawContextFork(context int32) int32
 //go:wasmimport driftwood context_save
 func rawContextSave(context int32, name unsafe.Pointer, nameBytes uint32) int32
 
+//go:wasmimport driftwood context_remove
+func rawContextRemove(name unsafe.Pointer, nameBytes uint32) int32
+
 //go:wasmimport driftwood context_open
 func rawContextOpen(model int32, name unsafe.Pointer, nameBytes uint32, tokensMax uint32) int32
 

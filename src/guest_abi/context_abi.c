@@ -229,7 +229,7 @@ static dw_context_place place_of(dw_instance *instance, const char *name)
 typedef struct save_work {
     dw_contexts *contexts;
     dw_context_place place;
-    dw_context *context;
+    dw_context *context; /* NULL where the name is removed */
 } save_work;
 
 static dw_status do_save(void *arg, dw_error *err)
@@ -260,6 +260,30 @@ static int32_t context_save(dw_instance *instance, const wasmtime_val_raw_t *arg
     return dw_instance_work_apart(instance, do_save, &work, err);
 }
 DW__GUEST_CALL(i32, context_save)
+
+static dw_status do_remove(void *arg, dw_error *err)
+{
+    const save_work *work = arg;
+    return dw_contexts_remove(work->contexts, work->place.tenant, work->place.name, err);
+}
+
+/* name, name_bytes */
+static int32_t context_remove(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    char name[DW_NAME_MAX + 1];
+    dw_status status = name_of(instance, dw__u32(&args[0]), dw__u32(&args[1]), name);
+    if (status == DW_OK) {
+        status = dw_context_grants_check(dw_instance_contexts(instance), name, true, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    save_work work = {.contexts = dw_context_grants_folder(dw_instance_contexts(instance)),
+                      .place = place_of(instance, name)};
+    return dw_instance_work_apart(instance, do_remove, &work, err);
+}
+DW__GUEST_CALL(i32, context_remove)
 
 /* It may not be known yet, which takes as long as reading the model. */
 static dw_status await_fingerprint(void *arg, dw_error *err)
@@ -330,5 +354,6 @@ const dw_host_import dw_context_imports[] = {
     {"context_logits", "ii:i", call_context_logits},
     {"context_save", "iii:i", call_context_save},
     {"context_open", "iiii:i", call_context_open},
+    {"context_remove", "ii:i", call_context_remove},
     {NULL, NULL, NULL},
 };

@@ -40,6 +40,10 @@ class Contexts(unittest.TestCase):
                           run("o sea", options=(*own, "--kv-type", "q8_0")))
             self.assertIn("limit 1 (saved_contexts)",
                           run("s land x", options=(*own, "--limit", "saved_contexts=1")))
+            self.assertIn("-21 context 'sea': it was not granted to be saved",
+                          run("r sea", options=read_only))
+            self.assertEqual(run("r sea", options=own), "0\n")
+            self.assertIn("-14 context 'sea': none is saved", run("r sea", options=own))
 
     def test_refused(self):
         for given, words in ((("--contexts", ""), "a folder is needed"),

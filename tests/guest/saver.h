@@ -1,6 +1,6 @@
 /* What actor_saver.c and saver.c do with a message: "s NAME TEXT" prefills the text and saves it,
  * "o NAME" opens that and answers how long it is and which token comes behind another one, "O NAME"
- * the same and keeps it open, "l" how long what is open is. */
+ * the same and keeps it open, "l" how long what is open is, "r NAME" removes what was saved. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +51,9 @@ static int32_t act(const char *message, char *answer, size_t room)
     case 's':
         text = text != NULL ? text : name + strlen(name);
         status = save(model, name, (uint32_t)(text - name), text + (*text == ' '));
+        return status < 0 ? status : snprintf(answer, room, "%d", (int)status);
+    case 'r':
+        status = dw_context_remove(name, (uint32_t)strlen(name));
         return status < 0 ? status : snprintf(answer, room, "%d", (int)status);
     case 'l':
         return snprintf(answer, room, "%d", (int)dw_context_length(kept));

@@ -69,6 +69,12 @@ static int32_t open_one(const char *name)
     return CALL("context_open", U(abi.model_handle), AT_TEXT, U(strlen(name)), 0);
 }
 
+static int32_t remove_one(const char *name)
+{
+    memcpy(abi.memory + AT_TEXT, name, strlen(name));
+    return CALL("context_remove", AT_TEXT, U(strlen(name)));
+}
+
 static void fill(int32_t context, uint32_t count)
 {
     assert_true(CALL("forward", U(context), AT_TOKENS, count, 0, 0, 0) >= 0);
@@ -151,6 +157,38 @@ static void test_contexts_as_granted(void **state)
     const dw_contexts_grant wrong = {
         .struct_bytes = sizeof wrong, .contexts = contexts, .reads = &pattern, .read_count = 1};
     assert_int_equal(dw_instance_grant_contexts(abi.instance, &wrong, &error), DW_E_ARG);
+}
+
+static void test_contexts_are_removed(void **state)
+{
+    (void)state;
+    float rows[2][512];
+    fill(abi.context_handle, 8);
+    assert_int_equal(remove_one("gone"), DW_E_DENIED); /* nothing is granted, at first */
+    grant("removing", "*", "team.*");
+    assert_int_equal(remove_one("team.a"), DW_E_NOT_FOUND); /* nor is there a folder */
+    assert_int_equal(save(abi.context_handle, "team.a"), 0);
+    assert_int_equal(save(abi.context_handle, "team.b"), 0);
+    int32_t other = open_one("team.a");
+    assert_true(other > 0);
+    grant("removing", "*", "team.b"); /* to open it is not enough */
+    assert_int_equal(remove_one("team.a"), DW_E_DENIED);
+    abi_expect_message("'team.a'");
+    grant("another", "*", "*"); /* another tenant's names are its own */
+    assert_int_equal(remove_one("team.a"), DW_E_NOT_FOUND);
+    grant("removing", "*", "team.*");
+    assert_int_equal(remove_one("team.a"), 0);
+    assert_int_equal(remove_one("team.a"), DW_E_NOT_FOUND);
+    abi_expect_message("'team.a'");
+    next_row(abi.context_handle, rows[0]); /* what is open is so still */
+    next_row(other, rows[1]);
+    assert_memory_equal(rows[0], rows[1], abi.vocab_count * sizeof(float));
+    assert_int_equal(CALL("context_close", U(other)), 0);
+    assert_int_equal(open_one("team.a"), DW_E_NOT_FOUND);
+    assert_int_equal(CALL("context_close", U(open_one("team.b"))), 0);
+    assert_int_equal(remove_one("a/b"), DW_E_ARG);
+    assert_int_equal(remove_one(""), DW_E_ARG);
+    assert_int_equal(CALL("context_remove", 0xfffffff0u, 63), DW_E_RANGE);
 }
 
 static dw_context_place place(const char *name)
@@ -492,10 +530,15 @@ int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_contexts_are_what_was_saved), TEST(test_contexts_as_granted),
-        TEST(test_contexts_fit_their_model),    TEST(test_contexts_limits),
-        TEST(test_contexts_are_listed),         TEST(test_contexts_that_are_damaged),
-        TEST(test_contexts_without_memory),     TEST(test_contexts_outlast_kills),
+        TEST(test_contexts_are_what_was_saved),
+        TEST(test_contexts_as_granted),
+        TEST(test_contexts_are_removed),
+        TEST(test_contexts_fit_their_model),
+        TEST(test_contexts_limits),
+        TEST(test_contexts_are_listed),
+        TEST(test_contexts_that_are_damaged),
+        TEST(test_contexts_without_memory),
+        TEST(test_contexts_outlast_kills),
         TEST(test_contexts_with_adapters),
     };
     wasm_signals_save();

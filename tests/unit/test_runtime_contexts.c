@@ -91,6 +91,13 @@ static void test_contexts_of_actors(void **state)
     assert_string_not_equal(first, again);
     told(f, &reader, "l", again); /* it keeps what it has */
     assert_int_equal(strtol(again, NULL, 10), strtol(first, NULL, 10) + 1);
+    refused(f, &writer, "r other", DW_E_DENIED, "context 'other': tenant '' may not save it");
+    told(f, &writer, "r sys.prompt", again);
+    assert_string_equal(again, "0");
+    refused(f, &writer, "r sys.prompt", DW_E_NOT_FOUND, "context 'sys.prompt': none is saved");
+    refused(f, &reader, "o sys.prompt", DW_E_NOT_FOUND, "context 'sys.prompt': none is saved");
+    told(f, &reader, "l", again); /* and still */
+    assert_int_equal(strtol(again, NULL, 10), strtol(first, NULL, 10) + 1);
     /* Granted otherwise from now on. */
     static const char *const none[] = {NULL};
     const dw_tenant_options less = {

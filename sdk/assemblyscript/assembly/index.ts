@@ -300,6 +300,11 @@ export class Context {
     const own = new Utf8(name);
     return number(raw.context_save(this.handle, own.at, own.bytes));
   }
+  /** Removes what was saved under the name; it needs the grant to save under it. */
+  static remove(name: string): Result<i32> {
+    const own = new Utf8(name);
+    return number(raw.context_remove(own.at, own.bytes));
+  }
   fork(): Result<Context> {
     const handle = raw.context_fork(this.handle);
     return new Result<Context>(new Context(handle, this.model), handle < 0 ? Failure.last(handle) : null);

@@ -364,6 +364,9 @@ export declare function context_fork(context: i32): i32;
 @external("driftwood", "context_save")
 export declare function context_save(context: i32, name: usize, name_bytes: u32): i32;
 
+@external("driftwood", "context_remove")
+export declare function context_remove(name: usize, name_bytes: u32): i32;
+
 @external("driftwood", "context_open")
 export declare function context_open(model: i32, name: usize, name_bytes: u32, tokens_max: u32): i32;
 

@@ -345,6 +345,10 @@ export class Context extends Handle {
   save(name) {
     check(raw.context_save(this.handle, name, utf8Length(name)));
   }
+  /** Removes what was saved under the name; it needs the grant to save under it. */
+  static remove(name) {
+    check(raw.context_remove(name, utf8Length(name)));
+  }
   fork() {
     return new Context(this.model, 0, check(raw.context_fork(this.handle)));
   }

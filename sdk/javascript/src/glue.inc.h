@@ -332,6 +332,16 @@ static JSValue import_context_save(JSContext *js, JSValueConst self, int count, 
     glue_release(&call);
     return result;
 }
+static JSValue import_context_remove(JSContext *js, JSValueConst self, int count, JSValueConst *values)
+{
+    (void)self;
+    glue_call call = {.js = js, .count = count, .values = values};
+    void *a0 = glue_pointer(&call, 0);
+    uint32_t a1 = glue_uint(&call, 1);
+    JSValue result = glue_failed(&call) ? JS_EXCEPTION : JS_NewInt32(js, dw_context_remove(a0, a1));
+    glue_release(&call);
+    return result;
+}
 static JSValue import_context_open(JSContext *js, JSValueConst self, int count, JSValueConst *values)
 {
     (void)self;
@@ -983,6 +993,7 @@ static const JSCFunctionListEntry glue_functions[] = {
     JS_CFUNC_DEF("context_create", 2, import_context_create),
     JS_CFUNC_DEF("context_fork", 1, import_context_fork),
     JS_CFUNC_DEF("context_save", 3, import_context_save),
+    JS_CFUNC_DEF("context_remove", 2, import_context_remove),
     JS_CFUNC_DEF("context_open", 4, import_context_open),
     JS_CFUNC_DEF("context_close", 1, import_context_close),
     JS_CFUNC_DEF("context_length", 1, import_context_length),

@@ -46,6 +46,11 @@ impl Context {
         status(unsafe { raw::context_save(self.handle, name.as_ptr(), name.len() as u32) })
     }
 
+    /// Removes what was saved under the name; it needs the grant to save under it.
+    pub fn remove(name: &str) -> Result<()> {
+        status(unsafe { raw::context_remove(name.as_ptr(), name.len() as u32) })
+    }
+
     /// Of a handle that the caller owns, such as one that was kept over an upgrade.
     pub fn from_handle(handle: i32, model: &Model) -> Self {
         Self {

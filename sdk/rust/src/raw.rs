@@ -290,6 +290,7 @@ extern "C" {
     pub fn context_create(model: i32, tokens_max: u32) -> i32;
     pub fn context_fork(context: i32) -> i32;
     pub fn context_save(context: i32, name: *const u8, name_bytes: u32) -> i32;
+    pub fn context_remove(name: *const u8, name_bytes: u32) -> i32;
     pub fn context_open(model: i32, name: *const u8, name_bytes: u32, tokens_max: u32) -> i32;
     pub fn context_close(context: i32) -> i32;
     pub fn context_length(context: i32) -> i32;

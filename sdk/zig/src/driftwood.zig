@@ -466,6 +466,10 @@ pub const Context = struct {
     pub fn save(self: Context, name: []const u8) Error!void {
         try status(raw.context_save(self.handle, name.ptr, @intCast(name.len)));
     }
+    /// Removes what was saved under the name; it needs the grant to save under it.
+    pub fn remove(name: []const u8) Error!void {
+        try status(raw.context_remove(name.ptr, @intCast(name.len)));
+    }
     pub fn close(self: Context) void {
         _ = raw.context_close(self.handle);
     }

@@ -287,6 +287,7 @@ pub extern "driftwood" fn sampler_chat(sampler: i32, model: i32, request: ?[*]co
 pub extern "driftwood" fn context_create(model: i32, tokens_max: u32) i32;
 pub extern "driftwood" fn context_fork(context: i32) i32;
 pub extern "driftwood" fn context_save(context: i32, name: ?[*]const u8, name_bytes: u32) i32;
+pub extern "driftwood" fn context_remove(name: ?[*]const u8, name_bytes: u32) i32;
 pub extern "driftwood" fn context_open(model: i32, name: ?[*]const u8, name_bytes: u32, tokens_max: u32) i32;
 pub extern "driftwood" fn context_close(context: i32) i32;
 pub extern "driftwood" fn context_length(context: i32) i32;
