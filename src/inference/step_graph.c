@@ -108,8 +108,8 @@ dw_status dw__step_graph_build(dw_step_graph *graph, dw_model *model,
     dw_status status = DW_OK;
     const bool on_cpu = dw_device_info_of(graph->device)->kind == DW_DEVICE_CPU;
     if (on_cpu) {
-        status = dw_matmul_create(&graph->matmul, dw_forward_product_count(shape),
-                                  dw_device_threads(graph->device), err);
+        const dw_matmul_options products = dw_forward_products(shape, graph->device);
+        status = dw_matmul_create(&graph->matmul, &products, err);
     }
     if (status != DW_OK) {
         return status;

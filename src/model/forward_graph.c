@@ -41,9 +41,20 @@ static uint32_t node_count_max(const dw_model_shape *shape, const dw_adapter_set
     return shape->layer_count * nodes_a_layer + NODES_BESIDE + (uint32_t)uses * NODES_PER_USE;
 }
 
-uint32_t dw_forward_product_count(const dw_model_shape *shape)
+static uint32_t larger(uint32_t a, uint32_t b)
 {
-    return shape->layer_count * PRODUCTS_PER_LAYER + 1;
+    return a > b ? a : b;
+}
+
+dw_matmul_options dw_forward_products(const dw_model_shape *shape, dw_device *device)
+{
+    const uint32_t ff =
+        larger(larger(shape->ff_length, shape->shared_ff_length), shape->expert_ff_length);
+    return (dw_matmul_options){
+        .product_count = shape->layer_count * PRODUCTS_PER_LAYER + 1,
+        .length_max =
+            larger(larger(shape->embedding_length, shape->head_count * shape->head_dim), ff),
+        .threads = dw_device_threads(device)};
 }
 
 size_t dw_forward_graph_bytes(const dw_model_shape *shape, const dw_adapter_set *adapters)
@@ -530,7 +541,8 @@ static struct ggml_tensor *with_residual(builder *b, const dw_linear *post_norm,
 {
     bool of_sum = b->shape->architecture->norm_place == DW_NORM_SUM;
     y = of_sum ? y : norm(b, post_norm, y);
-    y = ggml_add(b->ggml, scaled(b, y, b->shape->residual_scale), x);
+    y = scaled(b, y, b->shape->residual_scale);
+    y = dw_matmul_add(b->matmul, y, x) ? y : ggml_add(b->ggml, y, x);
     return of_sum ? norm(b, post_norm, y) : y;
 }
 

@@ -75,8 +75,8 @@ typedef struct dw_forward_graph {
     struct ggml_tensor *candidates; /* dw_top_k [rows], of DW_TOP_K_BYTES */
 } dw_forward_graph;
 
-/* Products of a graph at most, for dw_matmul_create. */
-uint32_t dw_forward_product_count(const dw_model_shape *shape);
+/* What dw_matmul_create is told of a model's graphs. */
+dw_matmul_options dw_forward_products(const dw_model_shape *shape, dw_device *device);
 /* How positions are rotated in. */
 typedef struct dw_rope_source {
     const dw_model_shape *shape;

@@ -1,6 +1,7 @@
 #include "model/matmul.h"
 
 #include <ggml-cpu.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #define SEGMENT_BYTES_MAX (DW_SEGMENT * 4u) /* of DW_SEGMENT elements as ggml has them */
 #define FEW_COLUMNS 8u                      /* up to so many, a unit of work is several panels */
 #define FEW_PANELS 4u
+#define OWN_COLUMNS 2u /* up to so many each thread makes for itself: it waits for nobody */
 #define ALIGN_BYTES 64u
 
 typedef struct product {
@@ -23,6 +25,11 @@ typedef struct product {
     uint32_t count;
     uint32_t panels[DW_MATMUL_GROUP_MAX]; /* of each matrix; its last may reach back into another */
     uint32_t panel_count;
+    /* x is normed before: by the root of its mean square and these weights. NULL: it is not. */
+    const struct ggml_tensor *norm;
+    float epsilon;
+    bool adds;             /* the node's src[1] is added */
+    bool own;              /* its node makes the columns: src[0] is x */
     dw_matmul_store store; /* NULL: into the node's own result */
     void *user;
     const struct ggml_tensor *node;
@@ -35,35 +42,47 @@ struct dw_matmul {
     product *products;
     uint32_t product_count;
     uint32_t product_capacity;
-    unsigned char *places; /* [threads][PLACE_BYTES] and what aligns it */
+    unsigned char *places; /* [threads][place_bytes] and what aligns it */
+    size_t place_bytes;
+    uint32_t length_max;
     const dw_stops *stops; /* of the run; NULL: nobody stops it */
 };
 
 /* Multiplications between two looks at the stops: about a tenth of a millisecond's. */
 #define LOOK_WORK ((uint64_t)1 << 21)
 
-/* A thread's own memory: the kernel's, then its output. */
+/* A thread's own memory: the kernel's, its output, a normed row, columns. */
 #define OUT_BYTES (DW_TILE_COLUMNS_MAX * DW_PANEL_ROWS_MAX * sizeof(float))
-#define PLACE_BYTES (DW_MATMUL_SCRATCH_BYTES + OUT_BYTES)
+#define ROW_AT (DW_MATMUL_SCRATCH_BYTES + OUT_BYTES)
 
-dw_status dw_matmul_create(dw_matmul **out, uint32_t product_count, int threads, dw_error *err)
+static size_t row_bytes_of(uint32_t length)
+{
+    return ((size_t)length * sizeof(float) + ALIGN_BYTES) / ALIGN_BYTES * ALIGN_BYTES;
+}
+
+dw_status dw_matmul_create(dw_matmul **out, const dw_matmul_options *options, dw_error *err)
 {
     *out = NULL;
     const dw_matmul_kernel *kernel = dw_matmul_kernel_best();
     if (kernel == NULL) {
         return DW_OK;
     }
-    DW_ASSERT(threads > 0);
+    DW_ASSERT(options->threads > 0);
     dw_matmul *matmul = dw_alloc(1, sizeof *matmul);
     if (matmul != NULL) {
         matmul->kernel = kernel;
-        matmul->product_capacity = product_count;
-        matmul->products = dw_alloc(product_count, sizeof *matmul->products);
-        matmul->places = dw_alloc((size_t)threads * PLACE_BYTES + ALIGN_BYTES, 1);
+        matmul->length_max = options->length_max;
+        /* No column has more bytes than one of floats, and what aligns its three parts. */
+        matmul->place_bytes = ROW_AT + row_bytes_of(options->length_max) +
+                              OWN_COLUMNS * (row_bytes_of(options->length_max) + 3 * ALIGN_BYTES);
+        matmul->product_capacity = options->product_count;
+        matmul->products = dw_alloc(options->product_count, sizeof *matmul->products);
+        matmul->places = dw_alloc((size_t)options->threads * matmul->place_bytes + ALIGN_BYTES, 1);
     }
     if (matmul == NULL || matmul->products == NULL || matmul->places == NULL) {
         dw_matmul_destroy(matmul);
-        return dw_fail(err, DW_E_MEMORY, "no memory for products with %d threads", threads);
+        return dw_fail(err, DW_E_MEMORY, "no memory for products with %d threads",
+                       options->threads);
     }
     *out = matmul;
     return DW_OK;
@@ -81,6 +100,10 @@ void dw_matmul_destroy(dw_matmul *matmul)
 
 void dw_matmul_set_stops(dw_matmul *matmul, const dw_stops *stops)
 {
+    for (uint32_t i = 0; matmul != NULL && i < matmul->product_count; i++) {
+        atomic_store_explicit(&matmul->products[i].next, 0, memory_order_relaxed);
+        matmul->products[i].end = UINT32_MAX;
+    }
     if (matmul != NULL) {
         matmul->stops = stops;
     }
@@ -108,26 +131,74 @@ static void convert_segment(const product *of, const float *row, uint32_t from,
     of->matmul->kernel->lay_out(&of->layout, blocks, from, count / of->layout.per_block, column);
 }
 
+static unsigned char *place_of(const dw_matmul *matmul, int thread)
+{
+    uintptr_t base = (uintptr_t)matmul->places;
+    size_t aside = (ALIGN_BYTES - base % ALIGN_BYTES) % ALIGN_BYTES;
+    return matmul->places + aside + (size_t)thread * matmul->place_bytes;
+}
+
+/* x's row `index`; normed it is in the thread's place. As ggml norms, to the bit. */
+static const float *row_at(const product *of, const struct ggml_tensor *x, int64_t index,
+                           int thread)
+{
+    const unsigned char *at = (const unsigned char *)x->data + (size_t)index * x->nb[1];
+    const float *row = (const float *)(const void *)at;
+    if (of->norm == NULL) {
+        return row;
+    }
+    const uint32_t length = of->layout.length;
+    const float *weights = of->norm->data;
+    float *normed = (float *)(void *)(place_of(of->matmul, thread) + ROW_AT);
+    double sum = 0;
+    for (uint32_t i = 0; i < length; i++) {
+        sum += (double)(row[i] * row[i]);
+    }
+    const float mean = (float)(sum / length);
+    const float scale = 1.0f / sqrtf(mean + of->epsilon);
+    for (uint32_t i = 0; i < length; i++) {
+        normed[i] = row[i] * scale * weights[i];
+    }
+    return normed;
+}
+
 static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
     dw_graph_work_take();
-    product *of = user;
+    const product *of = user;
     const struct ggml_tensor *x = dst->src[0];
-    if (ith == 0) { /* the product's node comes behind a barrier */
-        atomic_store_explicit(&of->next, 0, memory_order_relaxed);
-        of->end = UINT32_MAX;
-    }
-    int64_t per_row = (of->layout.length + DW_SEGMENT - 1) / DW_SEGMENT;
-    int64_t all = per_row * x->ne[1];
+    const int64_t segments = (of->layout.length + DW_SEGMENT - 1) / DW_SEGMENT;
+    const int64_t per_row = of->norm != NULL ? 1 : segments;
+    const int64_t all = per_row * x->ne[1];
     for (int64_t i = all * ith / nth; i < all * (ith + 1) / nth; i++) {
-        const unsigned char *row = x->data;
+        const float *row = row_at(of, x, i / per_row, ith);
         unsigned char *column = dst->data;
-        row += (size_t)(i / per_row) * x->nb[1];
         column += (size_t)(i / per_row) * dst->nb[1];
-        convert_segment(of, (const float *)(const void *)row, (uint32_t)(i % per_row) * DW_SEGMENT,
-                        column);
+        const int64_t end = of->norm != NULL ? segments : i % per_row + 1;
+        for (int64_t k = i % per_row; k < end; k++) {
+            convert_segment(of, row, (uint32_t)k * DW_SEGMENT, column);
+        }
     }
     dw_graph_work_give();
+}
+
+/* The columns of a product, [n][layout.bytes]: made before, or here, for this thread alone. */
+static const unsigned char *columns_of(const product *of, const struct ggml_tensor *node,
+                                       int thread)
+{
+    const struct ggml_tensor *x = node->src[0];
+    if (!of->own) {
+        return x->data;
+    }
+    unsigned char *columns =
+        place_of(of->matmul, thread) + ROW_AT + row_bytes_of(of->matmul->length_max);
+    for (int64_t i = 0; i < x->ne[1]; i++) {
+        const float *row = row_at(of, x, i, thread);
+        for (uint32_t from = 0; from < of->layout.length; from += DW_SEGMENT) {
+            convert_segment(of, row, from, columns + (size_t)i * of->layout.bytes);
+        }
+    }
+    return columns;
 }
 
 /* ---- products ---- */
@@ -165,31 +236,37 @@ static void put(const product *of, struct ggml_tensor *dst, const panel *at, int
 {
     uint32_t rows = of->matmul->kernel->rows;
     uint32_t count = (uint32_t)(at->end - at->first);
+    const int64_t first = at->first_row + at->first;
     for (uint32_t c = 0; c < tile->column_count; c++) {
-        const float *values = tile->out + c * rows + (at->first - at->row);
+        const size_t place = c * rows + (size_t)(at->first - at->row);
+        const float *values = tile->out + place;
         int64_t column = first_column + c;
         if (of->store != NULL) {
             of->store(of->user, column, at->first, count, values);
             continue;
         }
-        float *to = (float *)dst->data + column * dst->ne[0] + at->first_row + at->first;
-        if (at->bias == NULL) {
-            memcpy(to, values, count * sizeof *to);
-            continue;
+        float *to = (float *)dst->data + column * dst->ne[0] + first;
+        memcpy(to, values, count * sizeof *to);
+        if (at->bias != NULL) {
+            const float *bias = (const float *)at->bias->data + at->first;
+            for (uint32_t i = 0; i < count; i++) {
+                to[i] += bias[i];
+            }
         }
-        const float *bias = (const float *)at->bias->data + at->first;
-        for (uint32_t i = 0; i < count; i++) {
-            to[i] = values[i] + bias[i];
+        if (of->adds) {
+            const struct ggml_tensor *x = dst->src[1];
+            const unsigned char *row = (const unsigned char *)x->data + (size_t)column * x->nb[1];
+            const float *more = (const float *)(const void *)row + first;
+            for (uint32_t i = 0; i < count; i++) {
+                to[i] += more[i];
+            }
         }
     }
 }
 
 static dw_matmul_tile tile_for(const product *of, int thread)
 {
-    const dw_matmul *matmul = of->matmul;
-    uintptr_t base = (uintptr_t)matmul->places;
-    size_t aside = (ALIGN_BYTES - base % ALIGN_BYTES) % ALIGN_BYTES;
-    unsigned char *place = matmul->places + aside + (size_t)thread * PLACE_BYTES;
+    unsigned char *place = place_of(of->matmul, thread);
     return (dw_matmul_tile){.layout = &of->layout,
                             .scratch = place,
                             .out = (float *)(void *)(place + DW_MATMUL_SCRATCH_BYTES)};
@@ -238,11 +315,11 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
     dw_graph_work_take();
     (void)nth;
     product *of = user;
-    const struct ggml_tensor *columns = dst->src[0];
-    const uint32_t n = (uint32_t)columns->ne[1];
+    const uint32_t n = (uint32_t)dst->src[0]->ne[1];
     const grid cut = grid_of(of, n);
     const uint32_t all = cut.units * cut.tiles;
     const uint32_t end = all < of->end ? all : of->end;
+    const unsigned char *columns = columns_of(of, dst, ith);
     dw_matmul_tile tile = tile_for(of, ith);
     uint64_t unit_work =
         (uint64_t)of->layout.length * cut.width * cut.per_unit * of->matmul->kernel->rows;
@@ -255,8 +332,7 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
         done = done >= LOOK_WORK ? unit_work : done + unit_work;
         uint32_t first_column = unit / cut.units * cut.width;
         tile.column_count = n - first_column < cut.width ? n - first_column : cut.width;
-        tile.columns = columns->data;
-        tile.columns += first_column * of->layout.bytes;
+        tile.columns = columns + first_column * of->layout.bytes;
         uint32_t from = unit % cut.units * cut.per_unit;
         for (uint32_t i = from; i < from + cut.per_unit && i < of->panel_count; i++) {
             panel at = panel_at(of, i);
@@ -283,8 +359,8 @@ bool dw_matmul_is_columns(const dw_matmul *matmul, const struct ggml_tensor *nod
 {
     bool found = false;
     for (uint32_t i = 0; matmul != NULL && i < matmul->product_count; i++) {
-        found =
-            found || (matmul->products[i].node != NULL && matmul->products[i].node->src[0] == node);
+        const product *of = &matmul->products[i];
+        found = found || (of->node != NULL && !of->own && of->node->src[0] == node);
     }
     return found;
 }
@@ -361,7 +437,8 @@ static product *add_product(dw_matmul *matmul, const dw_linear *with, uint32_t c
     product way = {.count = count};
     DW_ASSERT(count > 0 && count <= DW_MATMUL_GROUP_MAX);
     if (matmul == NULL || x->type != GGML_TYPE_F32 || x->nb[0] != sizeof(float) || x->ne[2] != 1 ||
-        x->ne[1] > UINT16_MAX || !find_way(matmul, with, count, x, &way)) {
+        x->ne[1] > UINT16_MAX || x->ne[0] > matmul->length_max ||
+        !find_way(matmul, with, count, x, &way)) {
         return NULL;
     }
     DW_ASSERT(matmul->product_count < matmul->product_capacity);
@@ -370,6 +447,7 @@ static product *add_product(dw_matmul *matmul, const dw_linear *with, uint32_t c
     made->layout = way.layout;
     made->dot = way.dot;
     made->count = count;
+    made->own = x->ne[1] <= OWN_COLUMNS;
     for (uint32_t i = 0; i < count; i++) {
         made->with[i] = with[i];
         int64_t rows = matmul->kernel->rows;
@@ -379,12 +457,30 @@ static product *add_product(dw_matmul *matmul, const dw_linear *with, uint32_t c
     return made;
 }
 
-static struct ggml_tensor *columns_node(product *of, struct ggml_context *ggml,
-                                        struct ggml_tensor *x)
+/* Where x is a row that was normed for this product, what is normed: the product does it itself. */
+static struct ggml_tensor *take_norm(product *of, struct ggml_tensor *x)
 {
-    return ggml_set_name(ggml_custom_4d(ggml, GGML_TYPE_I8, (int64_t)of->layout.bytes, x->ne[1], 1,
-                                        1, &x, 1, convert, GGML_N_TASKS_MAX, of),
-                         "columns");
+    struct ggml_tensor *normed = x->op == GGML_OP_MUL ? x->src[0] : NULL;
+    const struct ggml_tensor *weights = x->op == GGML_OP_MUL ? x->src[1] : NULL;
+    if (normed == NULL || normed->op != GGML_OP_RMS_NORM || weights->type != GGML_TYPE_F32 ||
+        weights->ne[0] != x->ne[0] || weights->ne[1] != 1 ||
+        normed->src[0]->nb[0] != sizeof(float)) {
+        return x;
+    }
+    of->norm = weights;
+    memcpy(&of->epsilon, normed->op_params, sizeof of->epsilon);
+    return normed->src[0];
+}
+
+/* What the product's node reads: columns, or x where it makes them itself. */
+static struct ggml_tensor *source_of(product *of, struct ggml_context *ggml, struct ggml_tensor *x)
+{
+    x = take_norm(of, x);
+    return of->own
+               ? x
+               : ggml_set_name(ggml_custom_4d(ggml, GGML_TYPE_I8, (int64_t)of->layout.bytes,
+                                              x->ne[1], 1, 1, &x, 1, convert, GGML_N_TASKS_MAX, of),
+                               "columns");
 }
 
 struct ggml_tensor *dw_matmul_node(dw_matmul *matmul, struct ggml_context *ggml,
@@ -398,11 +494,23 @@ struct ggml_tensor *dw_matmul_node(dw_matmul *matmul, struct ggml_context *ggml,
     for (uint32_t i = 0; i < count; i++) {
         rows += with[i].weight->ne[1];
     }
-    struct ggml_tensor *columns = columns_node(made, ggml, x);
-    struct ggml_tensor *node = ggml_custom_4d(ggml, GGML_TYPE_F32, rows, x->ne[1], 1, 1, &columns,
-                                              1, multiply, GGML_N_TASKS_MAX, made);
+    struct ggml_tensor *source = source_of(made, ggml, x);
+    struct ggml_tensor *node = ggml_custom_4d(ggml, GGML_TYPE_F32, rows, x->ne[1], 1, 1, &source, 1,
+                                              multiply, GGML_N_TASKS_MAX, made);
     made->node = node;
     return ggml_format_name(node, "product %s", ggml_type_name(with[0].weight->type));
+}
+
+bool dw_matmul_add(dw_matmul *matmul, struct ggml_tensor *node, struct ggml_tensor *x)
+{
+    product *of = product_of(matmul, node);
+    if (of == NULL || of->store != NULL || of->adds || x->type != GGML_TYPE_F32 ||
+        x->nb[0] != sizeof(float) || !ggml_are_same_shape(node, x)) {
+        return false;
+    }
+    of->adds = true;
+    node->src[1] = x;
+    return true;
 }
 
 struct ggml_tensor *dw_matmul_store_node(dw_matmul *matmul, struct ggml_context *ggml,
@@ -415,9 +523,9 @@ struct ggml_tensor *dw_matmul_store_node(dw_matmul *matmul, struct ggml_context 
     }
     made->store = store;
     made->user = user;
-    struct ggml_tensor *columns = columns_node(made, ggml, x);
-    struct ggml_tensor *node = ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, &columns, 1,
-                                              multiply, GGML_N_TASKS_MAX, made);
+    struct ggml_tensor *source = source_of(made, ggml, x);
+    struct ggml_tensor *node = ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, &source, 1, multiply,
+                                              GGML_N_TASKS_MAX, made);
     made->node = node;
     return ggml_set_name(node, "product to rows");
 }

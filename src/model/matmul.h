@@ -17,10 +17,15 @@ typedef struct dw_matmul dw_matmul;
 typedef void (*dw_matmul_store)(void *user, int64_t column, int64_t row, uint32_t count,
                                 const float *values);
 
-/* For a graph of at most `product_count` products that runs with `threads` threads at most; must
- * live as long as the graph. *out stays NULL where the machine lacks the instructions.
+typedef struct dw_matmul_options {
+    uint32_t product_count; /* in the graph, at most */
+    uint32_t length_max;    /* of a row of x: longer ones are left to ggml */
+    int threads;            /* that it runs with, at most */
+} dw_matmul_options;
+
+/* For a graph; must live as long as that. *out stays NULL where the machine lacks the instructions.
  * Errors: DW_E_MEMORY. */
-dw_status dw_matmul_create(dw_matmul **out, uint32_t product_count, int threads, dw_error *err);
+dw_status dw_matmul_create(dw_matmul **out, const dw_matmul_options *options, dw_error *err);
 void dw_matmul_destroy(dw_matmul *matmul);
 /* Who is asked within products of the runs from now on: what is left then has anything in it, and
  * the run is given up behind it (dw_device_run). Borrowed; `matmul` and `stops` may be NULL.
@@ -39,9 +44,13 @@ void dw_matmul_set_units(dw_matmul *matmul, const struct ggml_tensor *node, uint
 bool dw_matmul_is_columns(const dw_matmul *matmul, const struct ggml_tensor *node);
 
 /* x [columns, n], F32, times `count` matrices, biases added -> [all their rows, n], in order.
+ * Where x is a row that ggml's nodes would norm, the product does it, with the same bits.
  * NULL: together there is no way for them; `matmul` may be NULL. Thread: the graph's builder. */
 struct ggml_tensor *dw_matmul_node(dw_matmul *matmul, struct ggml_context *ggml,
                                    const dw_linear *with, uint32_t count, struct ggml_tensor *x);
+/* The product `node`, which is not in a graph yet, is to add x, of its shape, to what it gives,
+ * with the bits of a node of ggml. False: it stays as it is. Thread: the graph's builder. */
+bool dw_matmul_add(dw_matmul *matmul, struct ggml_tensor *node, struct ggml_tensor *x);
 /* The same with one matrix, without its bias, whose results `store` takes, which is called with
  * `user` while the graph runs. The node must be put into the graph; it has no result of its own. */
 struct ggml_tensor *dw_matmul_store_node(dw_matmul *matmul, struct ggml_context *ggml,
