@@ -257,10 +257,12 @@ static const char *const statements[DW__SQL_COUNT] = {
                       "WHERE actor = ?1",
     [DW__SQL_ADD_ENDED] = "INSERT OR REPLACE INTO ended(actor, tenant, head, event, why, status, "
                           "reason) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    /* With every 64th, those tenants' of the last 64: no walk along an index for each. */
     [DW__SQL_PRUNE_ENDED] =
-        "DELETE FROM ended WHERE tenant = ?1 AND (SELECT max(number) FROM ended) % 64 = 0 AND "
-        "number <= (SELECT number FROM ended WHERE tenant = ?1 ORDER BY number DESC "
-        "LIMIT 1 OFFSET ?2)",
+        "DELETE FROM ended WHERE number IN (SELECT e.number FROM (SELECT DISTINCT tenant FROM "
+        "ended WHERE number > (SELECT max(number) - 64 * (max(number) % 64 = 0) FROM ended)) AS t "
+        "JOIN ended AS e ON e.tenant = t.tenant WHERE e.number <= (SELECT number FROM ended "
+        "WHERE tenant = t.tenant ORDER BY number DESC LIMIT 1 OFFSET ?1))",
     [DW__SQL_LOOSE] = "SELECT actor FROM loose ORDER BY actor",
     [DW__SQL_ADD_LOOSE] = "INSERT OR IGNORE INTO loose VALUES(?1)",
     [DW__SQL_DROP_LOOSE] = "DELETE FROM loose WHERE actor = ?1",

@@ -59,7 +59,12 @@ static dw_status write_state(dw_journal_tx *tx, const dw_turn *turn, dw_error *e
 static dw_status put_aside(dw_journal_tx *tx, const dw_turn *turn, dw_error *err)
 {
     dw_own_aside *own = turn->aside;
-    dw_message_row row = {.aside = true, .bytes = own->message->bytes};
+    dw_message_row row = {.cause = own->message->cause,
+                          .caused = own->message->caused,
+                          .bytes = own->message->bytes,
+                          .at_ms = own->message->at_ms,
+                          .aside = true,
+                          .kind = own->message->kind};
     memcpy(row.from, own->message->actor, sizeof row.from);
     dw_status status = dw__mail_number(tx, turn->id, &row.number, err);
     own->number = row.number;

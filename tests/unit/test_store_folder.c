@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "actor_fixture.h"
+#include "base/alloc.h"
+#include "driftwood_abi.h"
 #include "store/actor_folder.h"
 #include "store_account.h"
 #include "support.h"
@@ -248,6 +250,97 @@ static void test_folder_withdrawn_meanwhile(void **state)
     account_for_all(folder_path, 0);
 }
 
+/* ---- what is remembered, and set aside ------------------------------------------------------- */
+
+enum { ENDINGS = 1300, REMEMBERED = 1024 };
+
+static void ending_id(char id[DW_ACTOR_ID_CHARS + 1], int tenant, int i)
+{
+    (void)snprintf(id, DW_ACTOR_ID_CHARS + 1, "%016x", (unsigned)((tenant + 1) * ENDINGS + i));
+}
+
+/* Of two tenants in turn. */
+static dw_status end_many(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    const char(*ids)[DW_ACTOR_ID_CHARS + 1] = user;
+    dw_status status = DW_OK;
+    for (int i = 0; i < 2 * ENDINGS && status == DW_OK; i++) {
+        dw_watch_change change = {.kind = DW_WATCH_UNMADE, .status = DW_E_LIMIT};
+        dw_turn turn = {.watches = &change, .watch_count = 1};
+        memcpy(turn.id, ids[i % 2], sizeof turn.id);
+        ending_id(change.actor, i % 2, i / 2);
+        status = dw_actor_folder_commit_work(&turn, tx, err);
+        dw_notices_release(&turn.notices);
+    }
+    return status;
+}
+
+/* Each tenant's newest endings, and not many more, whoever else's come between them. */
+static void test_folder_endings_of_several_tenants(void **state)
+{
+    static char ids[ACTORS][DW_ACTOR_ID_CHARS + 1];
+    dw_error err = {.message = ""};
+    spawn_many(*state, ids);
+    change_journal(folder_path, "UPDATE actor SET tenant = 'other' WHERE id = %lld",
+                   (long long)(strtoull(ids[1], NULL, 16) ^ UINT64_C(1) << 63));
+    dw_actor_folder *folder = opened();
+    assert_int_equal(dw_journal_write(dw_actor_folder_journal(folder), end_many, ids, false, &err),
+                     DW_OK);
+    for (int tenant = 0; tenant < 2; tenant++) {
+        int count = 0;
+        for (int i = 0; i < ENDINGS; i++) {
+            char id[DW_ACTOR_ID_CHARS + 1];
+            dw_watch_look look;
+            ending_id(id, tenant, i);
+            assert_int_equal(dw_actor_folder_look_at_watch(folder, ids[0], id, &look, &err), DW_OK);
+            assert_true(look.ended || i < ENDINGS - REMEMBERED);
+            assert_true(!look.ended || strcmp(look.tenant, tenant == 0 ? "" : "other") == 0);
+            count += look.ended;
+        }
+        assert_in_range(count, REMEMBERED, REMEMBERED + 63);
+    }
+    dw_actor_folder_close(folder);
+}
+
+/* A message that is taken out of an actor's state stays what it is. */
+static void test_folder_own_message_set_aside(void **state)
+{
+    static char ids[ACTORS][DW_ACTOR_ID_CHARS + 1];
+    dw_error err = {.message = ""};
+    dw_message *message = NULL;
+    dw_mail_row *rows = NULL;
+    size_t count = 0;
+    const dw_attempts why = {.count = 3, .reason = "it traps"};
+    spawn_many(*state, ids);
+    dw_actor_folder *folder = opened();
+    assert_int_equal(dw_message_create(&message, ids[1], "text", 4, &err), DW_OK);
+    message->kind = DW_MESSAGE_WATCH;
+    message->cause = UINT64_C(0xfedcba9876543210);
+    message->caused = 7;
+    message->at_ms = UINT64_C(1700000000123);
+    dw_own_aside own = {.message = message, .why = &why};
+    dw_turn turn = {.aside = &own};
+    memcpy(turn.id, ids[0], sizeof turn.id);
+    assert_int_equal(dw_journal_write(dw_actor_folder_journal(folder), dw_actor_folder_commit_work,
+                                      &turn, false, &err),
+                     DW_OK);
+    dw_actor_folder_committed(folder, &turn);
+    dw_notices_release(&turn.notices);
+    assert_int_equal(dw_actor_folder_list_mail(folder, ids[0], &rows, &count, &err), DW_OK);
+    assert_int_equal(count, 1);
+    const dw_message_row *row = &rows[0].message;
+    assert_true(row->aside && row->number == own.number && rows[0].attempts == 3);
+    assert_string_equal(row->from, ids[1]);
+    assert_string_equal(rows[0].reason, "it traps");
+    assert_int_equal(row->bytes, 4);
+    assert_int_equal(row->kind, DW_MESSAGE_WATCH);
+    assert_true(row->cause == message->cause && row->caused == 7);
+    assert_true(row->at_ms == message->at_ms);
+    dw_free(message);
+    dw_free(rows);
+    dw_actor_folder_close(folder);
+}
+
 static int open_fixture(void **state)
 {
     if (mkdtemp(root) == NULL) {
@@ -271,6 +364,8 @@ int main(void)
         cmocka_unit_test(test_folder_messages_together),
         cmocka_unit_test(test_folder_many_at_work),
         cmocka_unit_test(test_folder_withdrawn_meanwhile),
+        cmocka_unit_test(test_folder_endings_of_several_tenants),
+        cmocka_unit_test(test_folder_own_message_set_aside),
     };
     return cmocka_run_group_tests_name("store, folder", tests, open_fixture, close_fixture);
 }
