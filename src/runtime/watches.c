@@ -193,6 +193,25 @@ static dw_status look_at(dw_runtime *runtime, const dw__record *record, uint64_t
     return DW_OK;
 }
 
+/* Room for one watch beside `more` of the actor's own; as many watch another as the runtime says,
+ * and `granted` times as many where that was granted before. */
+static dw_status check_room(const dw_runtime *runtime, const dw__record *record,
+                            const dw_watch_look *counts, uint64_t more, uint64_t granted,
+                            dw_error *err)
+{
+    if (!counts->set && counts->watches + more >= record->limits->watches) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "watch: %" PRIu64 " actors are watched, limit %" PRIu64 " (watches)",
+                       counts->watches + more, record->limits->watches);
+    }
+    if (!counts->set && counts->watchers / granted >= runtime->own_limits.watches) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "watch: %" PRIu64 " watch the actor, limit %" PRIu64 " (watches)",
+                       counts->watchers, runtime->own_limits.watches);
+    }
+    return DW_OK;
+}
+
 static dw_status check_limits(const dw_runtime *runtime, const dw__record *record,
                               const dw__wish *wish, const dw_watch_look *counts, dw_error *err)
 {
@@ -201,17 +220,7 @@ static dw_status check_limits(const dw_runtime *runtime, const dw__record *recor
     if (status != DW_OK) { /* it may come at once */
         return dw_fail(err, status, "watch: for what it brings: %s", full.message);
     }
-    if (!counts->set && counts->watches + wish->watched >= record->limits->watches) {
-        return dw_fail(err, DW_E_LIMIT,
-                       "watch: %" PRIu64 " actors are watched, limit %" PRIu64 " (watches)",
-                       counts->watches + wish->watched, record->limits->watches);
-    }
-    if (!counts->set && counts->watchers >= runtime->own_limits.watches) {
-        return dw_fail(err, DW_E_LIMIT,
-                       "watch: %" PRIu64 " watch the actor, limit %" PRIu64 " (watches)",
-                       counts->watchers, runtime->own_limits.watches);
-    }
-    return DW_OK;
+    return check_room(runtime, record, counts, wish->watched, 1, err);
 }
 
 dw_status dw__watch_admit(dw_runtime *runtime, const dw__record *record, dw__wish *wish,
@@ -269,7 +278,8 @@ dw_status dw__watch_prepare(dw_runtime *runtime, dw__record *record, const dw__a
                               .events = asked->events,
                               .cause = asked->mail->cause,
                               .caused = asked->mail->caused,
-                              .watches_max = record->limits->watches};
+                              .watches_max = record->limits->watches,
+                              .watchers_max = runtime->own_limits.watches};
     dw__id_text(change.actor, asked->actor);
     if (asked->guest[0] != '\0') { /* of a snapshot that was imported: nobody looked for the name */
         change.kind = DW_WATCH_CLEAR;
@@ -402,14 +412,10 @@ dw_status dw__watch_set(dw_runtime *runtime, dw__record *record, const dw__ask *
     dw__mail *mail = NULL;
     dw__record *target = dw__find(runtime, asked->actor);
     look_in_memory(runtime, record, asked->actor, &look);
-    if (!look.counts.set && (look.counts.watches >= record->limits->watches ||
-                             look.counts.watchers / 2 >= runtime->own_limits.watches)) {
-        return dw_fail(err, DW_E_LIMIT,
-                       "watch: %" PRIu64 " are watched, and %" PRIu64
-                       " watch the actor, limit %" PRIu64 " (watches)",
-                       look.counts.watches, look.counts.watchers, record->limits->watches);
+    dw_status status = check_room(runtime, record, &look.counts, 0, 2, err);
+    if (status == DW_OK) {
+        status = new_mail(asked, &mail, err);
     }
-    dw_status status = new_mail(asked, &mail, err);
     if (status != DW_OK) {
         return status;
     }

@@ -527,13 +527,13 @@ typedef enum dw_watch_change_kind {
 typedef struct dw_watch_change {
     dw_watch_change_kind kind;
     char actor[DW_ACTOR_ID_CHARS + 1];
-    uint32_t events; /* of DW_WATCH_SET, as the next four */
+    uint32_t events; /* of DW_WATCH_SET, as the next five */
     uint64_t cause;  /* that its message goes on with */
     uint64_t caused;
-    bool hidden;          /* it may not be watched: as if it were not there */
-    uint64_t watches_max; /* of an actor; as many watch one, and twice as many where that was
-                             granted before */
-    dw_status status;     /* in a turn: what became of it; of DW_WATCH_UNMADE why */
+    bool hidden;           /* it may not be watched: as if it were not there */
+    uint64_t watches_max;  /* that the actor has */
+    uint64_t watchers_max; /* that the other has; twice as many where that was granted before */
+    dw_status status;      /* in a turn: what became of it; of DW_WATCH_UNMADE why */
     dw_error problem;
 } dw_watch_change;
 

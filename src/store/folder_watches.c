@@ -286,21 +286,33 @@ static dw_status tell_gone(dw_journal_tx *tx, const dw_actor_row *row,
     return put(tx, &self, change->actor, &event, notices, err);
 }
 
+/* What admission granted is kept, even where others were granted the same meanwhile. */
+static dw_status check_room(const dw_watch_look *look, const dw_watch_change *change, dw_error *err)
+{
+    if (!look->set && look->watches >= change->watches_max) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "watch: %" PRIu64 " actors are watched, limit %" PRIu64 " (watches)",
+                       look->watches, change->watches_max);
+    }
+    if (!look->set && look->watchers / 2 >= change->watchers_max) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "watch: %" PRIu64 " watch actor %s, limit %" PRIu64 " (watches)",
+                       look->watchers, change->actor, change->watchers_max);
+    }
+    return DW_OK;
+}
+
 static dw_status add(dw_journal_tx *tx, const char *id, dw_watch_change *change, uint64_t now_ms,
                      dw_error *err)
 {
     dw_watch_look look;
     dw_status status = read_look(tx, id, change->actor, &look, err);
-    if (status == DW_OK && !look.set &&
-        (look.watches >= change->watches_max || look.watchers / 2 >= change->watches_max)) {
-        change->status = dw_fail(&change->problem, DW_E_LIMIT,
-                                 "watch: %" PRIu64 " are watched, and %" PRIu64
-                                 " watch actor %s, limit %" PRIu64 " (watches)",
-                                 look.watches, look.watchers, change->actor, change->watches_max);
-        return DW_OK;
-    }
     if (status != DW_OK) {
         return status;
+    }
+    change->status = check_room(&look, change, &change->problem);
+    if (change->status != DW_OK) {
+        return DW_OK;
     }
     dw_query *query = dw_journal_query(tx, DW__SQL_WATCH);
     dw_query_u64(query, dw__id_number(id));

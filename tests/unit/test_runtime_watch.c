@@ -302,6 +302,32 @@ static void check_limits(runtime_fixture *f)
     runtime_close(f);
 }
 
+/* An actor's own limit is of what it watches, not of how many watch the same. */
+static void check_own_limits(runtime_fixture *f)
+{
+    const dw_limits limits = {.struct_bytes = sizeof limits, .watches = 1};
+    const dw_instance_options instance = {.struct_bytes = sizeof instance, .limits = &limits};
+    const dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
+    const dw_spawn_options narrow = {
+        .struct_bytes = sizeof narrow, .capabilities = DW_MAY_ALL, .actor = &actor};
+    dw_error error;
+    runtime_answer answer;
+    runtime_open(f);
+    runtime_id a = spawned(f, "", DW_MAY_ALL);
+    runtime_id b = spawned(f, "", DW_MAY_ALL);
+    for (size_t i = 0; i < 5; i++) {
+        runtime_id other = spawned(f, "", DW_MAY_ALL);
+        well(f, &other, "w 0 ", &a);
+    }
+    runtime_id w = runtime_spawned(f, watcher, &narrow);
+    well(f, &w, "w 0 ", &a);
+    assert_int_equal(tell(f, &w, &answer, &error, "w 0 ", &b), DW_E_LIMIT);
+    assert_non_null(strstr(error.message, "1 actors are watched, limit 1 (watches)"));
+    assert_int_equal(dw_runtime_stop(f->runtime, a.text, &error), DW_OK);
+    has(f, &w, 1, &a, ENDED("stopped") "}");
+    runtime_close(f);
+}
+
 /* One that makes another each time that it is told of an end comes to its end itself. */
 static void check_storm(runtime_fixture *f)
 {
@@ -323,6 +349,7 @@ static void check_all(runtime_fixture *f)
     check_children(f);
     check_rights(f);
     check_limits(f);
+    check_own_limits(f);
     check_storm(f);
 }
 
