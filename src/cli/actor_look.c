@@ -91,6 +91,42 @@ static dw_status list_freezes(dw_cli_actors *actors, const char *id, json_t **li
     return status;
 }
 
+/* The limit's value as it was set, or its default. */
+static void limit_text(const json_t *settings, const char *name, char text[DW_LIMIT_TEXT_BYTES])
+{
+    dw_limit_info info = {.struct_bytes = sizeof info};
+    const char *given =
+        json_string_value(json_object_get(json_object_get(settings, "limits"), name));
+    text[0] = '\0';
+    for (size_t i = 0; i < dw_limit_count(); i++) {
+        if (dw_limit_get_info(i, &info, NULL) == DW_OK && strcmp(info.name, name) == 0) {
+            json_int_t member = json_integer_value(json_object_get(settings, name));
+            dw_limit_format(info.unit, member > 0 ? (uint64_t)member : info.usual, text);
+        }
+    }
+    if (given != NULL) {
+        (void)snprintf(text, DW_LIMIT_TEXT_BYTES, "%s", given);
+    }
+}
+
+/* Of one that is not in memory its own settings say how many there may be. */
+static dw_status put_watches(dw_cli_actors *actors, const char *id, json_t *actor, dw_error *err)
+{
+    char limit[DW_LIMIT_TEXT_BYTES];
+    json_t *about = NULL;
+    dw_status status = dw_cli_at_describe(actors, id, &about, err);
+    json_t *watches = json_object_get(about, "watches");
+    if (status == DW_OK && json_is_object(watches)) {
+        if (json_object_get(watches, "limit") == NULL) {
+            limit_text(json_object_get(actor, "settings"), "watches", limit);
+            put(watches, "limit", json_integer(strtoll(limit, NULL, 10)));
+        }
+        put(actor, "watches", json_incref(watches));
+    }
+    json_decref(about);
+    return status;
+}
+
 dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **about, dw_error *err)
 {
     dw_cli_paths paths;
@@ -114,6 +150,9 @@ dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **abo
     json_decref(terms);
     if (status == DW_OK && actor == NULL) {
         status = dw_fail(err, DW_E_FORMAT, "actor %s: its snapshot tells nothing of it", id);
+    }
+    if (status == DW_OK) {
+        status = put_watches(actors, id, actor, err);
     }
     if (status != DW_OK) {
         json_decref(files);
@@ -145,19 +184,34 @@ static long long number_in(const json_t *object, const char *key)
     return (long long)json_integer_value(json_object_get(object, key));
 }
 
-/* The limit's value as it was set, or its default. */
 static void print_limit(const json_t *settings, const char *name)
 {
-    dw_limit_info info = {.struct_bytes = sizeof info};
-    char text[DW_LIMIT_TEXT_BYTES] = "";
-    const json_t *given = json_object_get(json_object_get(settings, "limits"), name);
-    for (size_t i = 0; i < dw_limit_count(); i++) {
-        if (dw_limit_get_info(i, &info, NULL) == DW_OK && strcmp(info.name, name) == 0) {
-            json_int_t member = json_integer_value(json_object_get(settings, name));
-            dw_limit_format(info.unit, member > 0 ? (uint64_t)member : info.usual, text);
-        }
+    char text[DW_LIMIT_TEXT_BYTES];
+    limit_text(settings, name, text);
+    dw_cli_print("limit     %s %s\n", name, text);
+}
+
+/* Nothing of one that has to do with none. */
+static void print_watches(const json_t *watches)
+{
+    size_t i;
+    size_t k;
+    const json_t *item;
+    const json_t *event;
+    if (number_in(watches, "count") == 0 && number_in(watches, "watchers") == 0) {
+        return;
     }
-    dw_cli_print("limit     %s %s\n", name, given != NULL ? json_string_value(given) : text);
+    dw_cli_print("watches   %lld of at most %lld; watched by %lld\n", number_in(watches, "count"),
+                 number_in(watches, "limit"), number_in(watches, "watchers"));
+    json_array_foreach(json_object_get(watches, "actors"), i, item)
+    {
+        dw_cli_print("watched   %s", text_in(item, "id"));
+        json_array_foreach(json_object_get(item, "events"), k, event)
+        {
+            dw_cli_print("%s %s", k == 0 ? ":" : ",", json_string_value(event));
+        }
+        dw_cli_print("\n");
+    }
 }
 
 /* What ends its work on a message. */
@@ -200,6 +254,7 @@ void dw_cli_actors_print(const json_t *about)
     print_times(about);
     dw_cli_print("messages  %llu done, %lld waiting, %lld set aside\n", count_in(about, "done"),
                  number_in(about, "waiting"), number_in(about, "set_aside"));
+    print_watches(json_object_get(about, "watches"));
     json_array_foreach(json_object_get(about, "freezes"), i, item)
     {
         dw_cli_print("freeze    %llu\n", (unsigned long long)json_integer_value(item));

@@ -15,6 +15,9 @@ static uint64_t count_of(const json_t *object, const char *name)
                                  : (uint64_t)json_integer_value(value);
 }
 
+#define DESCRIPTION_BYTES ((size_t)1 << 16) /* at first */
+#define DESCRIPTION_BYTES_MAX ((size_t)16 << 20)
+
 static const char *text_of(const json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));
@@ -378,6 +381,31 @@ dw_status dw_cli_at_get_info(dw_cli_actors *actors, const char *id, dw_runtime_a
     *info = info_of(answer);
     json_decref(answer);
     return status;
+}
+
+static dw_status describe_here(dw_cli_actors *actors, const char *id, json_t **about, dw_error *err)
+{
+    dw_text_room text = {.capacity = DESCRIPTION_BYTES / 2};
+    dw_status status = DW_E_SPACE;
+    while (status == DW_E_SPACE && text.capacity < DESCRIPTION_BYTES_MAX) {
+        free(text.items);
+        text.capacity *= 2;
+        text.items = dw_cli_alloc(text.capacity, 1);
+        status = text.items != NULL ? dw_runtime_describe(actors->runtime, id, &text, err)
+                                    : dw_fail(err, DW_E_MEMORY, "no memory for a description");
+    }
+    *about = status == DW_OK ? json_loadb(text.items, text.count, 0, NULL) : NULL;
+    free(text.items);
+    return status == DW_OK && *about == NULL
+               ? dw_fail(err, DW_E_MEMORY, "no memory for a description")
+               : status;
+}
+
+dw_status dw_cli_at_describe(dw_cli_actors *actors, const char *id, json_t **about, dw_error *err)
+{
+    *about = NULL;
+    return actors->remote != NULL ? ask(actors, "GET", id, "", about, err)
+                                  : describe_here(actors, id, about, err);
 }
 
 dw_status dw_cli_at_list_freezes(dw_cli_actors *actors, const char *id, uint64_t *numbers,

@@ -25,6 +25,8 @@ dw_status dw_cli_at_list_infos(dw_cli_actors *actors, const char *after, size_t 
                                dw_runtime_info_fn take, void *user, dw_error *err);
 dw_status dw_cli_at_get_info(dw_cli_actors *actors, const char *id, dw_runtime_actor_info *info,
                              dw_error *err);
+/* dw_runtime_describe, read. */
+dw_status dw_cli_at_describe(dw_cli_actors *actors, const char *id, json_t **about, dw_error *err);
 dw_status dw_cli_at_list_freezes(dw_cli_actors *actors, const char *id, uint64_t *numbers,
                                  size_t capacity, size_t *count, dw_error *err);
 dw_status dw_cli_at_list_paths(dw_cli_actors *actors, const char *id,

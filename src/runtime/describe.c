@@ -5,8 +5,11 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/public_struct.h"
+#include "driftwood_abi.h"
 #include "runtime/describe.h"
 #include "runtime/engine_of.h"
+
+#define WATCHES_LISTED 1024 /* more are counted alone */
 
 static const dw_priority priorities[DW__PRIORITIES] = {DW_PRIORITY_HIGH, DW_PRIORITY_NORMAL,
                                                        DW_PRIORITY_LOW};
@@ -175,6 +178,25 @@ static dw_status look_whole(dw_runtime *runtime, const char *id, dw__record **re
     }
     dw__lock_scope scope = dw__unlock(runtime);
     status = runtime->keeper->read_names(runtime->keeper->user, row->id, names, err);
+    dw__lock_again(runtime, scope);
+    return status;
+}
+
+/* What it watches. It need not be there any more by then, since the lock is given back. */
+static dw_status look_at_watches(dw_runtime *runtime, const char *id, dw_actor_watches *watches,
+                                 dw_error *err)
+{
+    dw__record *record = NULL;
+    dw_actor_row row;
+    dw_status status = dw__look(runtime, id, &record, &row, err);
+    if (status == DW_OK && runtime->keeper == NULL) {
+        return dw__watch_list(record, watches, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw__lock_scope scope = dw__unlock(runtime);
+    status = runtime->keeper->read_watches(runtime->keeper->user, row.id, watches, err);
     dw__lock_again(runtime, scope);
     return status;
 }
@@ -371,7 +393,40 @@ static void add_limits(dw_json_text *json, const dw_limits *limits)
     dw_json_close(json, '}');
 }
 
-void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record, bool with_limits)
+/* `limit` 0: that is not known. */
+static void add_watches(dw_json_text *json, const dw_actor_watches *watches, uint64_t limit)
+{
+    dw_json_key(json, "watches");
+    dw_json_open(json, '{');
+    dw_json_add_whole(json, "count", watches->count);
+    if (limit != 0) {
+        dw_json_add_whole(json, "limit", limit);
+    }
+    dw_json_add_whole(json, "watchers", watches->watchers);
+    dw_json_key(json, "actors");
+    dw_json_open(json, '[');
+    for (size_t i = 0; i < watches->count && i < WATCHES_LISTED; i++) {
+        const dw_watched_actor *one = &watches->list[i];
+        dw_json_open(json, '{');
+        dw_json_add_string(json, "id", one->actor);
+        dw_json_key(json, "events");
+        dw_json_open(json, '[');
+        dw_json_string(json, "ended");
+        if ((one->events & DW_WATCH_ON_FAILURE) != 0) {
+            dw_json_string(json, "failed");
+        }
+        if ((one->events & DW_WATCH_ON_ASIDE) != 0) {
+            dw_json_string(json, "set_aside");
+        }
+        dw_json_close(json, ']');
+        dw_json_close(json, '}');
+    }
+    dw_json_close(json, ']');
+    dw_json_close(json, '}');
+}
+
+void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record,
+                    const dw_actor_watches *watches)
 {
     static const char *const states[] = {
         [DW__MAKING] = "making",   [DW__RESTING] = "resting", [DW__READY] = "ready",
@@ -397,14 +452,17 @@ void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record,
     dw_json_add_whole(json, "memory_bytes", info.memory_bytes);
     dw_json_add_whole(json, "idle_ns", info.idle_ns);
     add_sums(json, &record->sums);
-    if (with_limits && record->limits != NULL) {
+    if (watches != NULL) {
+        add_watches(json, watches, record->limits != NULL ? record->limits->watches : 0);
+    }
+    if (watches != NULL && record->limits != NULL) {
         add_limits(json, record->limits);
     }
     dw_json_close(json, '}');
 }
 
 static void add_row(dw_json_text *json, const dw_runtime *runtime, const dw_actor_row *row,
-                    const dw_actor_names *names)
+                    const dw_actor_names *names, const dw_actor_watches *watches)
 {
     dw_runtime_actor_info info = dw__info_of_row(runtime, row, names->group_count);
     dw_json_open(json, '{');
@@ -421,6 +479,7 @@ static void add_row(dw_json_text *json, const dw_runtime *runtime, const dw_acto
     dw__sums sums;
     dw__counts_read(runtime, &row->counts, &sums, NULL);
     add_sums(json, &sums);
+    add_watches(json, watches, 0);
     dw_json_close(json, '}');
 }
 
@@ -486,6 +545,7 @@ dw_status dw_runtime_describe(dw_runtime *runtime, const char *id, dw_text_room 
     dw__record *record = NULL;
     dw_actor_row row;
     dw_actor_names names = {.group_count = 0};
+    dw_actor_watches watches = {.count = 0};
     dw_json_text json = dw_json_text_in(text->items, text->capacity);
     text->count = 0;
     dw_kv_stats kv = {.struct_bytes = sizeof kv};
@@ -497,12 +557,15 @@ dw_status dw_runtime_describe(dw_runtime *runtime, const char *id, dw_text_room 
         return status;
     }
     if (id != NULL) {
+        status = look_at_watches(runtime, id, &watches, err);
+    }
+    if (id != NULL && status == DW_OK) {
         status = look_whole(runtime, id, &record, &row, &names, err);
     }
     if (status == DW_OK && record != NULL) {
-        dw__json_actor(&json, runtime, record, true);
+        dw__json_actor(&json, runtime, record, &watches);
     } else if (status == DW_OK && id != NULL) {
-        add_row(&json, runtime, &row, &names);
+        add_row(&json, runtime, &row, &names, &watches);
     } else if (status == DW_OK) {
         dw_json_open(&json, '{');
         dw__json_totals(&json, runtime);
@@ -512,6 +575,7 @@ dw_status dw_runtime_describe(dw_runtime *runtime, const char *id, dw_text_room 
         dw_json_close(&json, '}');
     }
     dw_free(names.groups);
+    dw_free(watches.list);
     dw__leave(runtime, false);
     text->count = json.count;
     if (status == DW_OK && text->count > text->capacity) {

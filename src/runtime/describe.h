@@ -13,8 +13,10 @@ dw_runtime_actor_info dw__info_of_row(const dw_runtime *runtime, const dw_actor_
                                       size_t groups);
 dw_status dw__add_snapshots(const dw_runtime *runtime, const char *id, dw_runtime_actor_info *info,
                             dw_error *err);
-/* A value. What it has done so far in the message it works on is in it. */
-void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record, bool with_limits);
+/* A value. What it has done so far in the message it works on is in it. `watches` NULL: without
+ * those, and without limits. */
+void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record,
+                    const dw_actor_watches *watches);
 /* Members of an object. */
 void dw__json_totals(dw_json_text *json, const dw_runtime *runtime);
 void dw__json_tenants(dw_json_text *json, const dw_runtime *runtime);

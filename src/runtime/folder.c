@@ -228,6 +228,11 @@ static dw_status look_at_group(void *user, const char *tenant, const char *group
                                          how, err);
 }
 
+static dw_status read_watches(void *user, const char *id, dw_actor_watches *watches, dw_error *err)
+{
+    return dw_actor_folder_read_watches(((struct dw__folder *)user)->folder, id, watches, err);
+}
+
 static dw_status look_at_watch(void *user, const char *watcher, const char *watched,
                                dw_watch_look *look, dw_error *err)
 {
@@ -846,6 +851,7 @@ static const dw__keeper functions = {.look = look,
                                      .look_at_group = look_at_group,
                                      .list_group = list_group,
                                      .look_at_watch = look_at_watch,
+                                     .read_watches = read_watches,
                                      .list_tree = list_tree,
                                      .accept = accept,
                                      .drop = drop,

@@ -144,6 +144,7 @@ typedef struct dw__keeper {
     dw_status (*list_group)(void *user, dw_group_list *list, dw_error *err);
     dw_status (*look_at_watch)(void *user, const char *watcher, const char *watched,
                                dw_watch_look *look, dw_error *err);
+    dw_status (*read_watches)(void *user, const char *id, dw_actor_watches *watches, dw_error *err);
     /* The same, and all below it. */
     dw_status (*list_tree)(void *user, const char *id, dw_actor_name **names, size_t *count,
                            dw_error *err);

@@ -136,7 +136,7 @@ static void add_actors(dw_json_text *json, dw_runtime *runtime, const foremost *
         for (size_t i = at; i < f->count && i < at + TOLD; i++) {
             dw__record *record = dw__find(runtime, f->items[i].id);
             if (record != NULL) { /* it may be gone by now */
-                dw__json_actor(json, runtime, record, false);
+                dw__json_actor(json, runtime, record, NULL);
             }
         }
         dw__leave(runtime, false);

@@ -182,6 +182,22 @@ static void look_in_memory(const dw_runtime *runtime, const dw__record *record, 
     look->visible = dw__may_send(record, target, &error) == DW_OK;
 }
 
+dw_status dw__watch_list(const dw__record *record, dw_actor_watches *watches, dw_error *err)
+{
+    for (const dw__watch *watch = record->watchers; watch != NULL; watch = watch->next_watcher) {
+        watches->watchers++;
+    }
+    for (const dw__watch *watch = record->watches; watch != NULL; watch = watch->next) {
+        if (!DW_ARRAY_RESERVE(watches->list, watches->capacity, watches->count + 1, SIZE_MAX)) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a list of watches");
+        }
+        dw_watched_actor *one = &watches->list[watches->count++];
+        dw__id_text(one->actor, watch->watched->id);
+        one->events = watch->events;
+    }
+    return DW_OK;
+}
+
 static dw_status look_at(dw_runtime *runtime, const dw__record *record, uint64_t id,
                          watch_look *look, dw_error *err)
 {

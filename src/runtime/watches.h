@@ -46,6 +46,9 @@ dw_watch_event dw__watch_event_of(dw_watch_kind kind, dw_watch_why why, dw_statu
 
 dw_status dw__watch_set(dw_runtime *runtime, dw__record *record, const dw__ask *asked,
                         dw_error *err);
+/* What it watches, the last first, into `watches`, which is empty before; the caller's also where
+ * that fails. Errors: DW_E_MEMORY. */
+dw_status dw__watch_list(const dw__record *record, dw_actor_watches *watches, dw_error *err);
 void dw__watch_clear(dw_runtime *runtime, dw__record *record, uint64_t watched);
 /* Those that watch it and want to know of such are told. */
 void dw__watch_tell(dw_runtime *runtime, dw__record *record, const dw_watch_event *event);

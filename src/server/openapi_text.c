@@ -130,7 +130,12 @@ static const char *const schemas[] = {
     "\"integer\"},\"created\":{\"type\":\"integer\"},\"compiled\":{\"type\":\"boolean\"}}}",
     "\"Actor\":{\"type\":\"object\",\"required\":[\"id\",\"state\"],\"properties\":{\"id\":{"
     "\"type\":\"string\"},\"state\":{\"type\":\"string\"},\"name\":{\"type\":\"string\"},"
-    "\"parent\":{\"type\":\"string\"}}}",
+    "\"parent\":{\"type\":\"string\"},\"watches\":{\"type\":\"object\",\"required\":["
+    "\"count\",\"watchers\",\"actors\"],\"properties\":{\"count\":{\"type\":\"integer\"},"
+    "\"limit\":{\"type\":\"integer\"},\"watchers\":{\"type\":\"integer\"},\"actors\":{\"type\":"
+    "\"array\",\"items\":{\"type\":\"object\",\"required\":[\"id\",\"events\"],\"properties\":{"
+    "\"id\":{\"type\":\"string\"},\"events\":{\"type\":\"array\",\"items\":{\"enum\":["
+    "\"ended\",\"failed\",\"set_aside\"]}}}}}}}}}",
     "\"Spawn\":{\"type\":\"object\",\"additionalProperties\":false,\"oneOf\":[{\"required\":["
     "\"module\"]},{\"required\":[\"guest\"]}],\"properties\":{\"module\":{\"type\":\"string\","
     "\"pattern\":\"^[0-9a-f]{64}$\"},\"guest\":{\"type\":\"string\"},\"model\":{\"type\":"

@@ -549,6 +549,21 @@ typedef struct dw_watch_look {
 /* Errors: DW_E_IO. */
 dw_status dw_actor_folder_look_at_watch(dw_actor_folder *folder, const char *watcher,
                                         const char *watched, dw_watch_look *look, dw_error *err);
+/* What an actor watches [count], by ids, and how many watch it: the list is the caller's to
+ * dw_free. */
+typedef struct dw_watched_actor {
+    char actor[DW_ACTOR_ID_CHARS + 1];
+    uint32_t events; /* DW_WATCH_ON_* */
+} dw_watched_actor;
+typedef struct dw_actor_watches {
+    dw_watched_actor *list;
+    size_t count;
+    size_t capacity;
+    uint64_t watchers;
+} dw_actor_watches;
+/* Errors, after which there are none: DW_E_IO, DW_E_MEMORY. */
+dw_status dw_actor_folder_read_watches(dw_actor_folder *folder, const char *id,
+                                       dw_actor_watches *watches, dw_error *err);
 /* Those that watch the actor and want to know of such are told, and watch it no more. Errors:
  * DW_E_IO, DW_E_MEMORY: nobody was. */
 dw_status dw_actor_folder_tell_watchers(dw_actor_folder *folder, const char *id, dw_ending *event,

@@ -245,6 +245,7 @@ static const char *const statements[DW__SQL_COUNT] = {
         "JOIN actor a ON a.id = w.watcher WHERE w.watched = ?1 AND "
         "(?2 = 0 OR (w.events & ?2) <> 0) ORDER BY w.watcher",
     [DW__SQL_WATCHED] = "SELECT 1 FROM watch WHERE watched = ?1 AND (events & ?2) <> 0 LIMIT 1",
+    [DW__SQL_WATCHES] = "SELECT watched, events FROM watch WHERE watcher = ?1 ORDER BY watched",
     [DW__SQL_WATCH] = "INSERT INTO watch VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET "
                       "events = excluded.events, cause = excluded.cause, "
                       "caused = excluded.caused, since_ms = excluded.since_ms",

@@ -78,6 +78,7 @@ typedef enum dw__folder_statement {
     /* watches */
     DW__SQL_WATCHERS,
     DW__SQL_WATCHED,
+    DW__SQL_WATCHES,
     DW__SQL_WATCH,
     DW__SQL_UNWATCH,
     DW__SQL_UNWATCH_ALL,

@@ -374,6 +374,49 @@ dw_status dw_actor_folder_look_at_watch(dw_actor_folder *folder, const char *id,
     return dw_journal_read(folder->journal, look_work, &search, err);
 }
 
+typedef struct watches_search {
+    const char *id;
+    dw_actor_watches *watches;
+} watches_search;
+
+static dw_status watches_work(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    const watches_search *search = user;
+    dw_actor_watches *watches = search->watches;
+    dw_watch_look look;
+    bool found = false;
+    watches->count = 0;
+    dw_status status = read_look(tx, search->id, search->id, &look, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    watches->watchers = look.watchers;
+    dw_query *query = dw_journal_query(tx, DW__SQL_WATCHES);
+    dw_query_u64(query, dw__id_number(search->id));
+    while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        if (!DW_ARRAY_RESERVE(watches->list, watches->capacity, watches->count + 1, SIZE_MAX)) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a list of watches");
+        }
+        dw_watched_actor *one = &watches->list[watches->count++];
+        dw__id_write(one->actor, dw_query_get_u64(query, 0));
+        one->events = (uint32_t)dw_query_get_i64(query, 1);
+    }
+    return status;
+}
+
+dw_status dw_actor_folder_read_watches(dw_actor_folder *folder, const char *id,
+                                       dw_actor_watches *watches, dw_error *err)
+{
+    watches_search search = {.id = id, .watches = watches};
+    *watches = (dw_actor_watches){.count = 0};
+    dw_status status = dw_journal_read(folder->journal, watches_work, &search, err);
+    if (status != DW_OK) {
+        dw_free(watches->list);
+        *watches = (dw_actor_watches){.count = 0};
+    }
+    return status;
+}
+
 typedef struct telling {
     const char *id;
     dw_ending *event;

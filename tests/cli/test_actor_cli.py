@@ -458,6 +458,26 @@ class Actors(unittest.TestCase):
         self.assertEqual(self.add(actor, 1), 42)
         self.assertEqual(len(self.run_good("send", actor, "g8", "--model", MODEL)), 8 * 8 + 1)
 
+    def test_watches(self):
+        guest = os.path.join(BUILD, "guests", "actor_watcher.wasm")
+        watcher, first, second = (self.run_good("spawn", "--guest", guest).decode().strip()
+                                  for _ in range(3))
+        self.assertNotIn("watche", self.run_good("show", watcher).decode())
+        self.run_good("send", watcher, "w 3 " + first)
+        self.run_good("send", watcher, "w 0 " + second)
+        shown = json.loads(self.run_good("show", watcher, "--json"))["watches"]
+        self.assertEqual((shown["count"], shown["limit"], shown["watchers"]), (2, 256, 0))
+        self.assertEqual({one["id"]: one["events"] for one in shown["actors"]},
+                         {first: ["ended", "failed", "set_aside"], second: ["ended"]})
+        text = self.run_good("show", watcher).decode()
+        self.assertIn("watches   2 of at most 256; watched by 0\n", text)
+        self.assertIn(f"watched   {first}: ended, failed, set_aside\n", text)
+        self.assertIn("watches   0 of at most 256; watched by 1\n",
+                      self.run_good("show", first).decode())
+        self.run_good("stop", first)
+        shown = json.loads(self.run_good("show", watcher, "--json"))["watches"]
+        self.assertEqual([one["id"] for one in shown["actors"]], [second])
+
     def test_effects(self):
         actor = self.talker()
         self.add(actor, 100)

@@ -524,6 +524,68 @@ static void test_watch_outlasts_kills(void **state)
     }
 }
 
+/* What dw_runtime_describe has of them, from there on. */
+static const char *described(runtime_fixture *f, const runtime_id *id)
+{
+    static char text[16384];
+    dw_error error;
+    dw_text_room room = {.items = text, .capacity = sizeof text - 1};
+    if (dw_runtime_describe(f->runtime, id->text, &room, &error) != DW_OK) {
+        fail_msg("%s", error.message);
+    }
+    text[room.count] = '\0';
+    const char *at = strstr(text, "\"watches\":{");
+    assert_non_null(at);
+    return at;
+}
+
+static void begins(const char *text, const char *expected)
+{
+    if (strncmp(text, expected, strlen(expected)) != 0) {
+        fail_msg("%.300s\nnot %s", text, expected);
+    }
+}
+
+static void check_described(runtime_fixture *f)
+{
+    char expected[256];
+    runtime_open(f);
+    runtime_id w = spawned(f, "", DW_MAY_ALL);
+    runtime_id a = spawned(f, "", DW_MAY_ALL);
+    dw_error error;
+    well(f, &a, "m", NULL); /* both are in memory */
+    well(f, &w, "m", NULL);
+    begins(described(f, &w),
+           "\"watches\":{\"count\":0,\"limit\":256,\"watchers\":0,\"actors\":[]}");
+    well(f, &w, "w 2 ", &a);
+    (void)snprintf(expected, sizeof expected,
+                   "\"watches\":{\"count\":1,\"limit\":256,\"watchers\":0,\"actors\":[{\"id\":"
+                   "\"%s\",\"events\":[\"ended\",\"set_aside\"]}]}",
+                   a.text);
+    begins(described(f, &w), expected);
+    begins(described(f, &a), "\"watches\":{\"count\":0,\"limit\":256,\"watchers\":1,");
+    if (f->path != NULL) { /* of one that is not in memory its limit is not known */
+        assert_int_equal(dw_runtime_park(f->runtime, w.text, &error), DW_OK);
+        (void)snprintf(expected, sizeof expected,
+                       "\"watches\":{\"count\":1,\"watchers\":0,\"actors\":[{\"id\":\"%s\",",
+                       a.text);
+        begins(described(f, &w), expected);
+    }
+    well(f, &w, "w 1 ", &a); /* the last counts */
+    assert_non_null(strstr(described(f, &w), "\"events\":[\"ended\",\"failed\"]}]}"));
+    well(f, &w, "u ", &a);
+    assert_non_null(strstr(described(f, &w), "\"watchers\":0,\"actors\":[]}"));
+    begins(described(f, &a), "\"watches\":{\"count\":0,\"limit\":256,\"watchers\":0,");
+    runtime_close(f);
+}
+
+static void test_watch_is_described(void **state)
+{
+    check_described(*state);
+    begin_folder(*state);
+    check_described(*state);
+}
+
 static int open_fixture(void **state)
 {
     int failed = runtime_fixture_open(state);
@@ -540,9 +602,8 @@ static int close_fixture(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        runtime_test(test_watch_in_memory),
-        runtime_test(test_watch_in_folder),
-        runtime_test(test_watch_is_kept),
+        runtime_test(test_watch_in_memory),      runtime_test(test_watch_in_folder),
+        runtime_test(test_watch_is_kept),        runtime_test(test_watch_is_described),
         runtime_test(test_watch_outlasts_kills),
     };
     wasm_signals_save();
