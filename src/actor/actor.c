@@ -199,7 +199,17 @@ dw_status dw_actor_add_effect(dw_actor *actor, dw_effect_kind kind, dw_message *
     return DW_OK;
 }
 
-dw_status dw_actor_add_timer(dw_actor *actor, dw_message *message, dw_error *err)
+/* When it is for the message under way: the message's time, and what the actor's clock went on by
+ * since. That clock itself never goes back, so that one message of a time to come, of a host whose
+ * clock was wrong, would have all that is due wait until then. */
+static uint64_t now_ms(const dw_actor *actor)
+{
+    const uint64_t own_ms = dw_instance_wall_ms(actor->instance);
+    DW_ASSERT(actor->current != NULL && own_ms >= actor->began_ms);
+    return actor->current->at_ms + (own_ms - actor->began_ms);
+}
+
+dw_status dw_actor_add_timer(dw_actor *actor, dw_message *message, uint64_t wait_ms, dw_error *err)
 {
     dw_status status = check_message(actor, message, err);
     uint64_t limit = dw_instance_limits(actor->instance)->timers;
@@ -207,6 +217,7 @@ dw_status dw_actor_add_timer(dw_actor *actor, dw_message *message, dw_error *err
         status = dw_fail(err, DW_E_LIMIT, "timers: %llu are set, which is the limit",
                          (unsigned long long)limit);
     }
+    message->number = wait_ms;
     if (status == DW_OK && actor->guard != NULL) {
         status = actor->guard(actor->guard_user, actor, message, err);
     }
@@ -214,6 +225,7 @@ dw_status dw_actor_add_timer(dw_actor *actor, dw_message *message, dw_error *err
         dw_free(message);
         return status;
     }
+    message->number = now_ms(actor) + wait_ms;
     dw_mailbox_put(&actor->new_timers, message);
     return DW_OK;
 }
@@ -243,13 +255,20 @@ static void drop_ticket(dw_mailbox *tickets, uint64_t ticket)
     *tickets = kept;
 }
 
-/* Those that are too old: nobody awaits them any more. They stand in the order of their ages. */
+/* Those that are too old: nobody awaits them any more. */
 static void drop_old_tickets(dw_actor *actor)
 {
-    const uint64_t now_ms = dw_instance_wall_ms(actor->instance);
-    while (actor->tickets.first != NULL && actor->tickets.first->number < now_ms) {
-        dw_free(dw_mailbox_take(&actor->tickets));
+    const uint64_t now = now_ms(actor);
+    dw_mailbox kept = {.count = 0};
+    for (dw_message *message = dw_mailbox_take(&actor->tickets); message != NULL;
+         message = dw_mailbox_take(&actor->tickets)) {
+        if (message->number < now) {
+            dw_free(message);
+        } else {
+            dw_mailbox_put(&kept, message);
+        }
     }
+    actor->tickets = kept;
 }
 
 dw_status dw_actor_take_ticket(dw_actor *actor, uint64_t *ticket, dw_error *err)
@@ -275,7 +294,7 @@ dw_status dw_actor_take_ticket(dw_actor *actor, uint64_t *ticket, dw_error *err)
     }
     if (status == DW_OK) {
         entry->ticket = effect->ticket = actor->received + 1;
-        entry->number = dw_instance_wall_ms(actor->instance) + limits->ticket_ms;
+        entry->number = now_ms(actor) + limits->ticket_ms;
         status = dw_actor_add_effect(actor, DW_EFFECT_LATER, effect, err);
     }
     if (status != DW_OK) {
@@ -727,6 +746,7 @@ dw_status dw_actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *u
     uint64_t *at_ms = &actor->current->at_ms;
     *at_ms = *at_ms != 0 ? *at_ms : dw_os_wall_ms();
     dw_instance_clock_reach(actor->instance, *at_ms * 1000000);
+    actor->began_ms = dw_instance_wall_ms(actor->instance);
     actor->taken = false;
     actor->flushed = false;
     actor->answered_bytes = 0;

@@ -46,7 +46,8 @@ dw_status dw_actor_drop_files(dw_actor *actor, uint64_t **numbers, size_t *count
  * it draws from now on: they follow from its own and the id. */
 void dw_actor_set_id(dw_actor *actor, const char *id);
 /* What an actor asks of its host while it works on a message: `message`, whose kind is 0 for a
- * timer, is refused with an error that the guest gets, or granted, its cause filled in. */
+ * timer, and its number how long that waits in ms, is refused with an error that the guest gets, or
+ * granted, its cause filled in. */
 typedef dw_status (*dw_effect_guard_fn)(void *user, dw_actor *actor, dw_message *message,
                                         dw_error *err);
 /* Carries a tool's call of the actor's out by `next`, the embedder's function, or knows what it
@@ -98,8 +99,9 @@ dw_status dw_actor_reply(dw_actor *actor, const void *bytes, size_t count, dw_er
 /* An effect, to be carried out if the message ends well. `message` is taken. */
 dw_status dw_actor_add_effect(dw_actor *actor, dw_effect_kind kind, dw_message *message,
                               dw_error *err);
-/* A timer; message->number is when it is due. `message` is taken. */
-dw_status dw_actor_add_timer(dw_actor *actor, dw_message *message, dw_error *err);
+/* A timer, due so long after the message's time and what the actor's clock went on by since that
+ * was begun. `message` is taken. */
+dw_status dw_actor_add_timer(dw_actor *actor, dw_message *message, uint64_t wait_ms, dw_error *err);
 /* The message under way is answered later: *ticket, one a message, is for dw_actor_answer, in this
  * message or a later one. Errors: also DW_E_STATE (it has a ticket), DW_E_LIMIT (tickets). */
 dw_status dw_actor_take_ticket(dw_actor *actor, uint64_t *ticket, dw_error *err);

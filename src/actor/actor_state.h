@@ -35,8 +35,9 @@ struct dw_actor {
 
     /* While it works on a message. */
     dw_message *current;
-    bool flushed; /* what the guest had buffered of the answer is written */
-    bool taken;   /* the guest has read `current` */
+    uint64_t began_ms; /* what its clock said when it began */
+    bool flushed;      /* what the guest had buffered of the answer is written */
+    bool taken;        /* the guest has read `current` */
     bool answered_too_much;
     uint64_t answered_bytes; /* and printed */
     dw_mailbox new_effects;

@@ -368,8 +368,7 @@ static int32_t actor_timer(dw_instance *instance, const wasmtime_val_raw_t *args
     if (status != DW_OK) {
         return status;
     }
-    message->number = dw_instance_wall_ms(instance) + wait_ms;
-    return dw_actor_add_timer(actor, message, err);
+    return dw_actor_add_timer(actor, message, wait_ms, err);
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, actor_timer)
 

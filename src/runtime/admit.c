@@ -185,8 +185,7 @@ static dw_status admit(dw_runtime *runtime, dw__record *record, dw__wish *wish, 
         break;
     default:
         status = check_capability(record, DW_MAY_SET_TIMERS, "timer", err);
-        if (status == DW_OK &&
-            wish->timer_ms >= runtime->platform.wall_ms(runtime->platform.user) + TIMER_ANEW_MS) {
+        if (status == DW_OK && wish->wait_ms >= TIMER_ANEW_MS) {
             return DW_OK;
         }
     }

@@ -176,7 +176,7 @@ static dw_status guard(void *user, dw_actor *actor, dw_message *message, dw_erro
                      .cause = &current->cause,
                      .caused = current->caused};
     if (message->kind == 0) {
-        wish.timer_ms = message->number;
+        wish.wait_ms = message->number;
     } else {
         wish.actor = id_of(message->actor);
         wish.to = message->guest;

@@ -50,7 +50,7 @@ typedef struct dw__wish {
     const char *to; /* the same: "@NAME" or "#GROUP" instead, NULL or "": by its id; a group to join
                           or leave */
     const char *guest; /* of a spawn; "": its own module */
-    uint64_t timer_ms; /* when it is due */
+    uint64_t wait_ms;  /* of a timer */
     size_t bytes;
     size_t made;     /* spawns and forks that it was granted for this message before */
     size_t watched;  /* watches, likewise */

@@ -80,6 +80,24 @@ static void spin(uint64_t ms)
     snprintf(kept, sizeof kept, "%" PRIu64, looks);
 }
 
+/* Sleep, then a timer that waits for what is behind a blank. */
+static void sleep_and_set(uint64_t ms)
+{
+    const char *wait = strchr(message, ' ');
+    sleep_ms(ms);
+    (void)dw_actor_timer(wait != NULL ? strtoull(wait, NULL, 10) : 0, "q", 1);
+}
+
+/* How many of so many timers that wait for a second are not granted. */
+static void set_many(uint64_t count)
+{
+    unsigned refused = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        refused += dw_actor_timer(1000, "q", 1) != 0;
+    }
+    snprintf(kept, sizeof kept, "%u", refused);
+}
+
 DW_ACTOR_RECEIVE
 {
     int32_t bytes = dw_input(message, sizeof message - 1);
@@ -123,6 +141,12 @@ DW_ACTOR_RECEIVE
         (void)dw_actor_timer(number, brings, (uint32_t)strlen(brings));
         break;
     }
+    case 'S':
+        sleep_and_set(number);
+        break;
+    case 'T':
+        set_many(number);
+        break;
     default:
         break;
     }

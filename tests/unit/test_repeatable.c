@@ -307,7 +307,29 @@ static void test_messages_without_a_time_have_the_systems(void **state)
     dw_actor_destroy(actor);
 }
 
-/* Timers are by the actor's clock, and what rings has the time at which it rang. */
+/* A host whose clock was years ahead gave one message its time: the actor's clock stays there, and
+ * what it sets afterwards is due by the time of the messages all the same. */
+static void test_timers_outlast_a_wrong_clock(void **state)
+{
+    const uint64_t ahead_ms = UINT64_C(10) * 366 * 86400 * 1000;
+    dw_actor *actor = spawned(NULL);
+    dw_error error = {.message = ""};
+    (void)state;
+    looked seen = look(actor, AT_MS + ahead_ms);
+    (void)said(actor, "t60000", AT_MS);
+    assert_int_equal(dw_actor_timer_ms(actor), AT_MS + 60000);
+    assert_int_equal(dw_actor_fire_timers(actor, AT_MS + 60000, &error), DW_OK);
+    assert_int_equal(dw_actor_waiting(actor), 1);
+    actor_answer *answer = dw_alloc(1, sizeof *answer);
+    assert_int_equal(actor_received(actor, answer), DW_OK);
+    dw_free(answer);
+    assert_true(look(actor, AT_MS + 60000).day > seen.own); /* for the guest it never goes back */
+    (void)said(actor, "S20 60000", AT_MS);                  /* what it sleeps counts */
+    assert_int_equal(dw_actor_timer_ms(actor), AT_MS + 60020);
+    dw_actor_destroy(actor);
+}
+
+/* Timers are by the message's time, and what rings has the time at which it rang. */
 static void test_timers(void **state)
 {
     dw_actor *actor = spawned(NULL);
@@ -469,6 +491,7 @@ int main(void)
         cmocka_unit_test(test_clock_is_as_coarse_as_was_granted),
         cmocka_unit_test(test_messages_without_a_time_have_the_systems),
         cmocka_unit_test(test_timers),
+        cmocka_unit_test(test_timers_outlast_a_wrong_clock),
         cmocka_unit_test(test_who_has_clocks_of_its_own),
         cmocka_unit_test(test_files_without_them_get_fresh_ones),
         cmocka_unit_test(test_files_that_lie_about_them_are_refused),

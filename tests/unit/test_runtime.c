@@ -400,6 +400,28 @@ static void test_runtime_storms(void **state)
     f->limits = (dw_limits){.struct_bytes = 0};
 }
 
+/* A timer that waits for a second begins anew, however long its actor's message has waited. */
+static void test_runtime_long_timers_begin_anew(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_module *chance = actor_module(f->actors, "actor_chance.wasm");
+    asked sleeps;
+    asked ticks;
+    f->limits = (dw_limits){.struct_bytes = sizeof f->limits, .caused_messages = 2};
+    runtime_open(f);
+    asked_init(&sleeps, f);
+    asked_init(&ticks, f);
+    runtime_id id = runtime_spawned(f, chance, NULL);
+    (void)ask(&sleeps, &id, "s50", 0);
+    (void)ask(&ticks, &id, "T5", 0);
+    expect_end(&sleeps, DW_OK, "");
+    expect_end(&ticks, DW_OK, "");
+    assert_int_equal(ticks.answer.bytes[0], '0');
+    runtime_close(f);
+    dw_module_unref(chance);
+    f->limits = (dw_limits){.struct_bytes = 0};
+}
+
 /* ---- failures -------------------------------------------------------------------------------- */
 
 static void test_runtime_restarts(void **state)
@@ -923,6 +945,7 @@ int main(void)
         runtime_test(test_runtime_effects),
         runtime_test(test_runtime_denies),
         runtime_test(test_runtime_storms),
+        runtime_test(test_runtime_long_timers_begin_anew),
         runtime_test(test_runtime_restarts),
         runtime_test(test_runtime_sets_aside),
         runtime_test(test_runtime_forks_and_rewinds),

@@ -54,12 +54,11 @@ static size_t made(const sim_body *body)
 static void ask_timer(sim *s, sim_body *body)
 {
     dw_error error;
-    dw__wish wish = {.timer_ms = bodies_wall_ms(s) + bodies_chance(s, 3000),
-                     .cause = &body->cause,
-                     .caused = body->caused};
+    dw__wish wish = {
+        .wait_ms = bodies_chance(s, 3000), .cause = &body->cause, .caused = body->caused};
     if (body->timer_count < TIMERS_MAX &&
         dw__admit(s->runtime, body->record, &wish, &error) == DW_OK) {
-        body->timers[body->timer_count++] = wish.timer_ms;
+        body->timers[body->timer_count++] = bodies_wall_ms(s) + wish.wait_ms;
     }
 }
 
