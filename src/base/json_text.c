@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/utf8.h"
 
 static bool reserve(dw_json_text *json, size_t more)
 {
@@ -66,28 +67,6 @@ void dw_json_close(dw_json_text *json, char bracket)
     dw_json_raw(json, &bracket, 1);
 }
 
-/* Of the character of UTF-8 (RFC 3629) that bytes [left] begin with; 0: they begin with none. */
-static size_t character_bytes(const unsigned char *bytes, size_t left)
-{
-    unsigned char lead = bytes[0];
-    size_t count = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    if (count > left || lead > 0xf4) {
-        return 0;
-    }
-    for (size_t i = 1; i < count; i++) {
-        unsigned char lowest = 0x80;
-        unsigned char highest = 0xbf;
-        if (i == 1) { /* no longer than needed, no halves of pairs, nothing beyond U+10FFFF */
-            lowest = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : lowest;
-            highest = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : highest;
-        }
-        if (bytes[i] < lowest || bytes[i] > highest) {
-            return 0;
-        }
-    }
-    return count;
-}
-
 /* Characters that do what they are not seen to do in a terminal or an editor are told by number. */
 static bool is_plain(const unsigned char *bytes, size_t count)
 {
@@ -116,7 +95,7 @@ void dw_json_string_of(dw_json_text *json, const char *bytes, size_t count)
     part(json);
     dw_json_raw(json, "\"", 1);
     for (size_t i = 0; i < count;) {
-        size_t taken = character_bytes(from + i, count - i);
+        size_t taken = dw_utf8_bytes(from + i, count - i);
         if (taken > 0 && is_plain(from + i, taken)) {
             i += taken;
             plain += taken;

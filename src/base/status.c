@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "driftwood_abi.h"
 
 /* The two lists are one: each of the guests' has the host's value, and there are no others. */
@@ -54,16 +55,6 @@ int dw_status_http(dw_status status)
     return 500;
 }
 
-/* Messages quote input (file names, module names): one line, whatever that held. */
-static void flatten(char *text)
-{
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
-            *text = ' ';
-        }
-    }
-}
-
 dw_status dw_fail(dw_error *err, dw_status code, const char *format, ...)
 {
     DW_ASSERT(code != DW_OK);
@@ -76,7 +67,7 @@ dw_status dw_fail(dw_error *err, dw_status code, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    flatten(message);
+    dw_text_mend(message);
     memcpy(err->message, message, sizeof message);
     err->code = code;
     return code;

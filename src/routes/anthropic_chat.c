@@ -12,7 +12,6 @@ static const char billing[] = "x-anthropic-billing-header:";
 
 json_t *dw_anthropic_error(int status, const char *what)
 {
-    json_t *text = json_string(what);
     const char *type = status == 401   ? "authentication_error"
                        : status == 403 ? "permission_error"
                        : status == 404 ? "not_found_error"
@@ -22,7 +21,7 @@ json_t *dw_anthropic_error(int status, const char *what)
                        : status >= 500 ? "api_error"
                                        : "invalid_request_error";
     return json_pack("{s:s, s:{s:s, s:o}}", "type", "error", "error", "type", type, "message",
-                     text != NULL ? text : json_string(""));
+                     dw_message_json(what));
 }
 
 void dw_anthropic_fail(dw_exchange *exchange, int status, const char *what)

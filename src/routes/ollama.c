@@ -37,9 +37,7 @@ static void release(dw_reply *reply)
 
 void dw_ollama_fail(dw_exchange *exchange, int status, const char *what)
 {
-    json_t *text = json_string(what);
-    dw_send_json(exchange, status,
-                 json_pack("{s:o}", "error", text != NULL ? text : json_string("")));
+    dw_send_json(exchange, status, json_pack("{s:o}", "error", dw_message_json(what)));
 }
 
 void dw_ollama_now(char text[40])
@@ -179,8 +177,7 @@ static void finish(dw_reply *reply)
 
 static json_t *error_json(const char *what)
 {
-    json_t *text = json_string(what);
-    return json_pack("{s:o}", "error", text != NULL ? text : json_string(""));
+    return json_pack("{s:o}", "error", dw_message_json(what));
 }
 
 static void fail(dw_reply *reply)

@@ -81,10 +81,9 @@ static json_t *error_json(const response *r)
     if (!told) {
         return json_null();
     }
-    json_t *text = json_string(reply->error.message);
     return json_pack("{s:s, s:o}", "code",
                      dw_http_status(reply->status) < 500 ? "invalid_prompt" : "server_error",
-                     "message", text != NULL ? text : json_string(""));
+                     "message", dw_message_json(reply->error.message));
 }
 
 static json_t *response_json(const response *r)

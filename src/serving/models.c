@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/utf8.h"
 #include "runtime/engine_of.h"
 #include "serving/profile.h"
 #include "serving/serving.h"
@@ -88,6 +89,7 @@ const char *dw_models_missing(const char *name, char what[DW_MODELS_MISSING_BYTE
     } else {
         (void)snprintf(what, DW_MODELS_MISSING_BYTES, "There is no model");
     }
+    dw_text_mend(what);
     return what;
 }
 

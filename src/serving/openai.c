@@ -3,8 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/hash.h"
 #include "base/os.h"
+#include "base/utf8.h"
 #include "serving/openai.h"
 
 static const char *type_of(int status)
@@ -16,12 +18,22 @@ static const char *type_of(int status)
                            : "invalid_request_error";
 }
 
-json_t *dw_openai_error(int status, const char *param, const char *code, const char *what)
+json_t *dw_message_json(const char *what)
 {
     json_t *text = json_string(what);
-    return json_pack("{s:{s:o, s:s, s:s?, s:s?}}", "error", "message",
-                     text != NULL ? text : json_string(""), "type", type_of(status), "param", param,
-                     "code", code);
+    char *mended = text == NULL ? dw_strdup(what) : NULL;
+    if (mended != NULL) {
+        dw_text_mend(mended);
+        text = json_string(mended);
+        dw_free(mended);
+    }
+    return text != NULL ? text : json_string("");
+}
+
+json_t *dw_openai_error(int status, const char *param, const char *code, const char *what)
+{
+    return json_pack("{s:{s:o, s:s, s:s?, s:s?}}", "error", "message", dw_message_json(what),
+                     "type", type_of(status), "param", param, "code", code);
 }
 
 size_t dw_openai_error_text(int status, const char *param, const char *code, const char *what,
@@ -75,9 +87,8 @@ static json_t *status_json(const dw_named_model *named, dw_model_pool_info *info
         if (!dw_models_may_command(named->server, exchange)) {
             dw_models_hide_others(&info->error, named->name);
         }
-        json_t *what = json_string(info->error.message);
         (void)json_object_set_new(status, "failed", json_true());
-        (void)json_object_set_new(status, "error", what != NULL ? what : json_string(""));
+        (void)json_object_set_new(status, "error", dw_message_json(info->error.message));
     }
     return status;
 }

@@ -4,6 +4,8 @@
 
 #include "serving/params.h"
 
+/* What went wrong as a text of JSON, whatever bytes it quotes; the caller's. */
+json_t *dw_message_json(const char *what);
 /* {"error": {"message", "type", "param", "code"}}; the caller's. */
 json_t *dw_openai_error(int status, const char *param, const char *code, const char *what);
 void dw_openai_fault(dw_exchange *exchange, const dw_fault *fault);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json_bounds.h"
+#include "base/utf8.h"
 
 #define STOPS_MAX 16
 #define STOP_BYTES_MAX 255
@@ -26,6 +27,7 @@ void dw_fault_set(dw_fault *fault, int status, const char *param, const char *fo
     va_start(list, format);
     (void)vsnprintf(fault->what, sizeof fault->what, format, list);
     va_end(list);
+    dw_text_mend(fault->what); /* names that were cut, texts of a query: JSON has neither */
 }
 
 json_t *dw_params_body(const dw_exchange *exchange, dw_fault *fault)

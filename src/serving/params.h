@@ -16,7 +16,7 @@ typedef struct dw_fault {
     char what[512];
 } dw_fault;
 
-/* Note the first fault alone. */
+/* Note the first fault alone, as one line of UTF-8. */
 void dw_fault_set(dw_fault *fault, int status, const char *param, const char *format, ...)
     DW_PRINTF(4, 5);
 static inline bool dw_fault_is_set(const dw_fault *fault)

@@ -278,6 +278,14 @@ class Routes(unittest.TestCase):
         error = self.refused("/v1/chat/completions", {**chat, "messages": [user("ship " * 9000)]},
                              400, "messages", "tokens long")
         self.assertEqual(error["code"], "context_length_exceeded")
+        long = "\u65e5" * 40 # texts of messages are cut by bytes, within a character of it
+        self.refused("/v1/chat/completions", {**chat, "model": long}, 404, "model", long[:33])
+        self.refused("/v1/chat/completions", {**chat, "logit_bias": {long: 1}}, 400, "logit_bias",
+                     long[:13])
+        for path in ("/v1/messages", "/api/chat"):
+            code, answer = self.server.ask(path, {**chat, "model": long})
+            self.assertEqual(code, 404)
+            self.assertIn(long[:33], json.dumps(answer, ensure_ascii=False))
         self.refused("/v1/completions", {"model": "small", "prompt": [[]]}, 400, "prompt")
         self.refused("/v1/completions", {"model": "small", "prompt": "x", "suffix": "y"}, 400,
                      "suffix")

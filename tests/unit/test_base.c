@@ -1,4 +1,5 @@
 /* Errors, sizes, allocation and handles. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,6 +43,23 @@ static void test_fail_cuts_long_messages(void **state)
     dw_error error;
     (void)dw_fail(&error, DW_E_ARG, "%s", text);
     assert_int_equal(strlen(error.message), sizeof error.message - 1);
+}
+
+/* A name of characters of three bytes, cut at 100 bytes, ends within its 34th. */
+static void test_fail_tells_whole_characters(void **state)
+{
+    (void)state;
+    char name[3 * 40 + 1] = "";
+    char wanted[160];
+    for (size_t i = 0; i < 40; i++) {
+        memcpy(name + 3 * i, "\xe6\x97\xa5", 3);
+    }
+    (void)snprintf(wanted, sizeof wanted, "The model '%.99s?' does not exist", name);
+    dw_error error;
+    (void)dw_fail(&error, DW_E_NOT_FOUND, "The model '%.100s' does not exist", name);
+    assert_string_equal(error.message, wanted);
+    (void)dw_fail(&error, DW_E_ARG, "%s", "\xc3\xa9 \xe9 \xed\xa0\x80 \xf0\x9f\x8c\x8a\t\xf0\x9f");
+    assert_string_equal(error.message, "\xc3\xa9 ? ??? \xf0\x9f\x8c\x8a ??");
 }
 
 static void test_checked_sizes_overflow(void **state)
@@ -259,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_status_names_and_texts),
         cmocka_unit_test(test_fail_formats_one_line),
         cmocka_unit_test(test_fail_cuts_long_messages),
+        cmocka_unit_test(test_fail_tells_whole_characters),
         cmocka_unit_test(test_checked_sizes_overflow),
         cmocka_unit_test(test_alloc_fails_when_asked),
         cmocka_unit_test(test_arrays_grow_by_doubling),
