@@ -262,12 +262,18 @@ ptrdiff_t dw_instance_put(dw_instance *instance, dw_write_fn to, void *user,
     return taken > (ptrdiff_t)piece ? (ptrdiff_t)piece : taken;
 }
 
-/* To whoever takes the guest's stream. `*left`: the guest was asked to stop before; else -errno is
- * remembered, so that a stream that has failed stays so. */
+/* To whoever takes the guest's stream, who may take a byte at a time of what may be the guest's
+ * whole memory. `*left`: the guest was asked to stop before; else -errno is remembered, so that a
+ * stream that has failed stays so. */
 static ptrdiff_t write_part(const stream_call *call, bool *left)
 {
     dw_instance *instance = call->instance;
     dw_write_fn to = callback_of(instance, call->stream);
+    dw_stop_pause(&instance->stop);
+    *left = dw_stop_ends(&instance->stop);
+    if (*left) {
+        return -EINTR;
+    }
     ptrdiff_t taken = to != NULL
                           ? dw_instance_put(instance, to, instance->user, call->bytes, call->count)
                           : write_stream(call);

@@ -142,6 +142,35 @@ static void test_output_is_a_terminal(void **state)
     dw_actor_destroy(actor);
 }
 
+typedef struct slow_reader {
+    dw_actor *actor;
+    size_t taken;
+} slow_reader;
+
+static ptrdiff_t take_slowly(void *user, const unsigned char *bytes, size_t count)
+{
+    slow_reader *reader = user;
+    (void)bytes;
+    if (++reader->taken == 100) {
+        dw_instance_interrupt(dw_actor_instance(reader->actor));
+    }
+    return count > 0;
+}
+
+/* A write that a reader takes by bytes ends with its guest, however much of it is left. */
+static void test_output_is_interrupted(void **state)
+{
+    actor_fixture *fixture = *state;
+    static char longer[60000];
+    dw_error error = {.message = ""};
+    slow_reader reader = {.actor = spawned(fixture, "actor_printer.wasm")};
+    memset(longer, 'x', sizeof longer);
+    assert_int_equal(dw_actor_send(reader.actor, NULL, longer, sizeof longer, &error), DW_OK);
+    assert_int_not_equal(dw_actor_receive(reader.actor, take_slowly, &reader, &error), DW_OK);
+    assert_int_equal(reader.taken, 100);
+    dw_actor_destroy(reader.actor);
+}
+
 static void test_output_of_lines(void **state)
 {
     actor_fixture *fixture = *state;
@@ -172,9 +201,12 @@ static void test_output_of_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_output_through_the_macro), cmocka_unit_test(test_output_is_bounded),
-        cmocka_unit_test(test_output_is_a_terminal),     cmocka_unit_test(test_output_of_lines),
+        cmocka_unit_test(test_output_through_the_macro),
+        cmocka_unit_test(test_output_is_bounded),
+        cmocka_unit_test(test_output_is_a_terminal),
+        cmocka_unit_test(test_output_of_lines),
         cmocka_unit_test(test_output_of_parts),
+        cmocka_unit_test(test_output_is_interrupted),
     };
     return cmocka_run_group_tests_name("actors' output", tests, actor_fixture_open,
                                        actor_fixture_close);
