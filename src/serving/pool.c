@@ -28,6 +28,7 @@ typedef struct entry {
     char *path;
     char *own_name;   /* the model's, by the head of its file; NULL: that cannot be read */
     uint64_t read_ns; /* when that was tried last */
+    bool reading;     /* it is being tried, without the lock */
     bool named;
     dw_model *model; /* counted; NULL: it is not loaded */
     dw_model_state state;
@@ -59,6 +60,7 @@ struct dw_model_pool {
     uint64_t round;       /* the thread's: of making room */
     pthread_mutex_t lock; /* guards what follows, and entries but for what their load reads */
     pthread_cond_t wanted;
+    pthread_cond_t read; /* a file's head was, or was not to be */
     dw_runtime *runtime; /* NULL: none */
     bool stops;
     bool cancels; /* the load under way, and all that wait */
@@ -667,21 +669,25 @@ void dw_model_pool_give(dw_model_pool *pool, dw_model *model)
     dw_model_unref(model);
 }
 
-/* The model's own name, by the head of its file; that is tried again where it could not be read.
- * Without the lock. */
+/* The model's own name, by the head of its file; that is tried again where it could not be read,
+ * by one thread, for which the others wait. Without the lock. */
 static bool read_own_name(entry *e, char name[DW_POOL_NAME_BYTES])
 {
     dw_model_pool *pool = e->pool;
-    uint64_t now_ns = dw_os_clock_ns();
     char *read = NULL;
     lock(pool);
-    bool reads = e->own_name == NULL && (e->read_ns == 0 || now_ns - e->read_ns >= AGAIN_NS);
-    e->read_ns = reads ? now_ns : e->read_ns;
-    unlock(pool);
-    if (reads) {
-        (void)weights_of(e->path, &read, NULL);
+    while (e->own_name == NULL && e->reading) {
+        (void)pthread_cond_wait(&pool->read, &pool->lock);
     }
-    lock(pool);
+    if (e->own_name == NULL && (e->read_ns == 0 || dw_os_clock_ns() - e->read_ns >= AGAIN_NS)) {
+        e->reading = true;
+        unlock(pool);
+        (void)weights_of(e->path, &read, NULL);
+        lock(pool);
+        e->reading = false;
+        e->read_ns = dw_os_clock_ns();
+        (void)pthread_cond_broadcast(&pool->read);
+    }
     if (e->own_name == NULL) {
         e->own_name = read;
         read = NULL;
@@ -929,6 +935,7 @@ dw_status dw_model_pool_create(dw_model_pool **out, dw_engine *engine,
     copied = copy_text(&pool->options.fingerprint_folder) && copied;
     (void)pthread_mutex_init(&pool->lock, NULL);
     dw_os_cond_init(&pool->wanted);
+    (void)pthread_cond_init(&pool->read, NULL);
     int failed = copied ? dw_os_start_thread(&pool->thread, run, pool) : ENOMEM;
     pool->has_thread = failed == 0;
     if (!pool->has_thread) {
@@ -985,6 +992,7 @@ void dw_model_pool_destroy(dw_model_pool *pool)
     dw_free((char *)(uintptr_t)pool->options.chat_template);
     dw_free((char *)(uintptr_t)pool->options.fingerprint_folder);
     (void)pthread_cond_destroy(&pool->wanted);
+    (void)pthread_cond_destroy(&pool->read);
     (void)pthread_mutex_destroy(&pool->lock);
     dw_free(pool);
 }

@@ -2,6 +2,7 @@
  * are loaded than the limit lets, none goes while it is in use, and actors go on with theirs when
  * it is loaded again. DW_TEST_SEED chooses who wants what. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -316,6 +317,60 @@ static void test_model_pool_actors_go_on(void **state)
     dw_module_unref(talker);
 }
 
+/* ---- names of files that come late ---------------------------------------------------------- */
+
+#define LATE 8
+
+typedef struct asker {
+    dw_model_pool *pool;
+    _Atomic unsigned *arrived; /* at the models, one after the other, of all */
+    pthread_t thread;
+    unsigned unknown; /* of LATE models */
+} asker;
+
+static void *ask_names(void *arg)
+{
+    asker *a = arg;
+    char name[DW_POOL_NAME_BYTES];
+    for (unsigned i = 0; i < LATE; i++) {
+        (void)atomic_fetch_add(a->arrived, 1);
+        while (atomic_load(a->arrived) < USERS * (i + 1)) {
+            (void)sched_yield();
+        }
+        a->unknown += !dw_pool_own_name(a->pool, i, name) || strcmp(name, names[0]) != 0;
+    }
+    return NULL;
+}
+
+/* Who asks while another thread reads the head of a file is told what that says. */
+static void test_model_pool_names_read_together(void **state)
+{
+    pond *p = *state;
+    asker askers[USERS];
+    _Atomic unsigned arrived = 0;
+    char late[80];
+    char name[16];
+    dw_error error = {.message = ""};
+    (void)snprintf(late, sizeof late, "%s/late.gguf", p->folder);
+    assert_int_equal(dw_model_pool_create(&p->pool, p->engine, NULL, &error), DW_OK);
+    for (unsigned i = 0; i < LATE; i++) {
+        (void)snprintf(name, sizeof name, "late-%u", i);
+        assert_int_equal(dw_model_pool_add(p->pool, name, late, &error), DW_OK);
+    }
+    assert_int_equal(rename(p->paths[0], late), 0);
+    (void)usleep(1100000); /* a file that could not be read is left alone for a second */
+    for (unsigned i = 0; i < USERS; i++) {
+        askers[i] = (asker){.pool = p->pool, .arrived = &arrived};
+        assert_int_equal(dw_os_start_thread(&askers[i].thread, ask_names, &askers[i]), 0);
+    }
+    unsigned unknown = 0;
+    for (unsigned i = 0; i < USERS; i++) {
+        assert_int_equal(pthread_join(askers[i].thread, NULL), 0);
+        unknown += askers[i].unknown;
+    }
+    assert_int_equal(unknown, 0);
+}
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 static int open_pond(void **state)
@@ -366,6 +421,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_model_pool_refuses, open_pond, close_pond),
         cmocka_unit_test_setup_teardown(test_model_pool_found_and_left, open_pond, close_pond),
         cmocka_unit_test_setup_teardown(test_model_pool_actors_go_on, open_pond, close_pond),
+        cmocka_unit_test_setup_teardown(test_model_pool_names_read_together, open_pond, close_pond),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
