@@ -4,11 +4,14 @@
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "model/architecture.h"
 #include "model/model.h"
 #include "text/tokenizer_check.h"
 
 #define PIECE_BYTES 256
+/* A file that could not be read is left alone for so long, unless it is another. */
+#define FAILED_NS UINT64_C(1000000000)
 
 void dw_profile_unref(dw_profile *profile)
 {
@@ -155,26 +158,40 @@ static dw_profile *profile_create(void)
     return profile;
 }
 
-/* With the lock: who asks meanwhile is told the same. */
-static dw_status read_file(dw_profile **kept, struct stat *file, const dw_named_model *named,
-                           dw_error *err)
+/* With the lock: who asks meanwhile is told the same, and for a moment after a failure, which may
+ * have taken as long as a load does. */
+static dw_status read_file(dw_named_model *named, dw_error *err)
 {
     dw_model_pool_info info;
     struct stat now;
     dw_models_info(named, &info);
     if (stat(info.path, &now) != 0) {
         memset(&now, 0, sizeof now); /* dw_gguf_open says why */
-    } else if (*kept != NULL && is_same_file(file, &now)) {
+    } else if (named->profile != NULL && is_same_file(&named->profile_file, &now)) {
         return DW_OK;
     }
+    if (named->profile_failed_ns != 0 && is_same_file(&named->profile_failed_file, &now) &&
+        dw_os_clock_ns() - named->profile_failed_ns < FAILED_NS) {
+        return dw_fail(err, named->profile_error.code, "%s", named->profile_error.message);
+    }
+    dw_error error = {.message = ""};
     dw_profile *fresh = profile_create();
     dw_status status =
-        fresh != NULL ? of_file(fresh, info.path, dw_pool_chat_template(named->server->pool), err)
-                      : dw_fail(err, DW_E_MEMORY, "no memory for what is told of a model");
-    dw_profile_unref(status == DW_OK ? *kept : fresh);
-    *kept = status == DW_OK ? fresh : *kept;
-    *file = status == DW_OK ? now : *file;
-    return status;
+        fresh != NULL
+            ? of_file(fresh, info.path, dw_pool_chat_template(named->server->pool), &error)
+            : dw_fail(&error, DW_E_MEMORY, "no memory for what is told of a model");
+    if (status != DW_OK) {
+        dw_profile_unref(fresh);
+        named->profile_failed_file = now;
+        named->profile_failed_ns = dw_os_clock_ns();
+        named->profile_error = error;
+        named->profile_error.code = status;
+        return dw_fail(err, status, "%s", error.message);
+    }
+    dw_profile_unref(named->profile);
+    named->profile = fresh;
+    named->profile_file = now;
+    return DW_OK;
 }
 
 dw_status dw_profile_read(dw_profile **out, dw_named_model *named, dw_error *err)
@@ -196,7 +213,7 @@ dw_status dw_profile_read(dw_profile **out, dw_named_model *named, dw_error *err
         return status;
     }
     (void)pthread_mutex_lock(&server->profile_lock);
-    status = read_file(&named->profile, &named->profile_file, named, err);
+    status = read_file(named, err);
     if (status == DW_OK) {
         *out = named->profile;
         atomic_fetch_add_explicit(&named->profile->references, 1, memory_order_relaxed);

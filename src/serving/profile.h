@@ -18,8 +18,9 @@ typedef struct dw_profile {
     bool thinks; /* aloud, as far as its template tells */
 } dw_profile;
 
-/* Counted for the caller. What is read of a file is kept until the file is another. Blocks: for a
- * vocabulary's load. Errors: DW_E_MEMORY, those of dw_model_open_with. */
+/* Counted for the caller. What is read of a file is kept until the file is another, why it cannot
+ * be read for a second. Blocks: for a vocabulary's load. Errors: DW_E_MEMORY, those of
+ * dw_model_open_with. */
 dw_status dw_profile_read(dw_profile **out, dw_named_model *named, dw_error *err);
 void dw_profile_unref(dw_profile *profile);
 

@@ -55,6 +55,9 @@ struct dw_named_model {
     struct dw_profile
         *profile; /* of its file, as that was; NULL: not read. profile_lock, and next */
     struct stat profile_file;
+    struct stat profile_failed_file; /* the same, of the last that could not be read */
+    uint64_t profile_failed_ns;      /* when; 0: none */
+    dw_error profile_error;          /* why */
     dw_idle_actor idle[DW_IDLE_MAX]; /* [idle_count] */
     size_t idle_count;
 };

@@ -413,6 +413,27 @@ class Pool(unittest.TestCase):
         self.assertEqual(state_of(server, "changing"), "unloaded")
         self.assertEqual(server.end(), 0, server.errors)
 
+    def test_why_a_file_cannot_be_read_is_kept_for_a_second(self):
+        path = os.path.join(self.place.name, "mended.gguf")
+        with open(self.tiny, "rb") as file:
+            good = file.read()
+        with open(path, "wb") as file:
+            file.write(b"none" + good[4:])
+        old = os.stat(path)
+        server = self.serve("--model", "mended=" + path)
+        begun = time.monotonic()
+        failed = server.ask("/props?model=mended")
+        self.assertGreaterEqual(failed[0], 400, failed)
+        with open(path, "r+b") as file: # the same file by its inode, size and time
+            file.write(good)
+        os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+        again = server.ask("/props?model=mended")
+        if time.monotonic() - begun < 1:
+            self.assertEqual(again, failed)
+        time.sleep(1.1)
+        self.assertEqual(server.ask("/props?model=mended")[0], 200)
+        self.assertEqual(server.end(), 0, server.errors)
+
     def test_others_are_not_told_where_files_lie(self):
         """A load that fails names its file to the user himself, and to anybody where there are no keys."""
         bad = os.path.join(self.place.name, "bad.gguf")
