@@ -2,8 +2,13 @@
  * fuzzer: real handles and stale ones, pointers inside, at and beyond the edge of memory, lengths
  * that wrap. The guest is made from the import tables, so that a new function is fuzzed without
  * a change here: for import k it exports "c<k>", which takes the arguments from memory.
- * A small random model is granted, so that contexts, samplers and steps are real. */
+ * A small random model is granted, so that contexts, samplers and steps are real.
+ *
+ * An input that begins with ACTOR is of an actor under a runtime: its turns, and those of actors
+ * that it makes, ask the import "fuzz" "next" which function to call until the input ends, so that
+ * what an actor may do within a turn alone is reached, and what the host makes of it afterwards. */
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +20,18 @@
 #include "tiny_adapter.h"
 #include "tiny_model.h"
 
-#define IMPORTS_MAX 112
+#define IMPORTS_MAX 160
 #define NN_OFFSET 4096u /* what guests of wasi-nn hand over: nn_data */
-#define ARGS_MAX 8
+#define ARGS_MAX 16
 #define ARGS_OFFSET 65024u /* 8 bytes an argument, at the end of the first page */
 #define CALLS_MAX 40
+#define ACTOR 0xff           /* an input's first byte; no other begins with growing memory */
+#define TURNS_MAX 4          /* of the first actor, from outside */
+#define TICKET_OFFSET 65016u /* the last result of type i64: 8 bytes */
+#define ACTOR_OFFSET 6144u   /* 64 bytes each: actor_data */
+#define NEXT_END (-1)        /* what "next" answers beside an import: the turn ends well, */
+#define NEXT_FAIL (-2)       /* with an error, */
+#define NEXT_TRAP (-3)       /* with a trap */
 /* libllama's SPM tokenizer is quadratic in bytes that the vocabulary lacks: 128 KiB take seconds
  * here, which would be all that the fuzzer does. */
 #define TEXT_BYTES_MAX 4096
@@ -37,6 +49,8 @@ typedef struct guest {
     size_t import_count;
     size_t nn_first; /* from here to nn_end those of wasi-nn */
     size_t nn_end;
+    size_t actor_first; /* likewise those of actors, and of WASI, which end the table */
+    size_t wasi_first;
 } guest;
 
 typedef struct reader {
@@ -122,7 +136,9 @@ static bool is_nn(const guest *one, size_t index)
 static void say_import(text *to, const guest *one, size_t index)
 {
     const dw_host_import *import = one->imports[index];
-    const char *module = is_nn(one, index) ? DW_NN_IMPORT_MODULE : DW_IMPORT_MODULE;
+    const char *module = is_nn(one, index)          ? DW_NN_IMPORT_MODULE
+                         : index >= one->wasi_first ? "wasi_snapshot_preview1"
+                                                    : DW_IMPORT_MODULE;
     say(to, "(import \"%s\" \"%s\" (func $f%zu", module, import->name, index);
     const char *at = import->signature;
     for (; *at != ':'; at++) {
@@ -150,8 +166,9 @@ static void say_export(text *to, const guest *one, size_t index)
     const dw_host_import *import = one->imports[index];
     const char *colon = strchr(import->signature, ':');
     char result = colon[1];
-    say(to, "(func (export \"c%zu\") (result i32)", index);
-    const char *after = result == 'I'   ? " i32.wrap_i64"
+    say(to, "(func $c%zu (export \"c%zu\") (result i32) (local $last i64)", index, index);
+    const char *after = result == 'I'   ? " local.set $last (i64.store (i32.const 65016) "
+                                          "(local.get $last)) (i32.wrap_i64 (local.get $last))"
                         : result == 'f' ? " i32.trunc_sat_f32_s"
                         : result == 'F' ? " i32.trunc_sat_f64_s"
                         : result == 0   ? " i32.const 0"
@@ -176,6 +193,26 @@ static void say_export(text *to, const guest *one, size_t index)
     say(to, ")\n");
 }
 
+/* The import that it asks, and its turn. */
+static void say_receive(text *to, size_t import_count)
+{
+    say(to, "(table funcref (elem");
+    for (size_t i = 0; i < import_count; i++) {
+        say(to, " $c%zu", i);
+    }
+    say(to,
+        " $grow))\n(type $called (func (result i32)))\n"
+        "(func (export \"driftwood_receive\") (result i32) (local $which i32) (local $was i32)\n"
+        "(loop $again\n"
+        " (local.set $which (call $next (local.get $was)))\n"
+        " (if (i32.eq (local.get $which) (i32.const %d)) (then (return (i32.const 0))))\n"
+        " (if (i32.eq (local.get $which) (i32.const %d)) (then (return (i32.const %d))))\n"
+        " (if (i32.eq (local.get $which) (i32.const %d)) (then unreachable))\n"
+        " (local.set $was (call_indirect (type $called) (local.get $which)))\n"
+        " (br $again)) unreachable)\n",
+        NEXT_END, NEXT_FAIL, DW_E_STATE, NEXT_TRAP);
+}
+
 static void make_module(guest *to)
 {
     static text wat;
@@ -183,11 +220,13 @@ static void make_module(guest *to)
     for (size_t i = 0; i < to->import_count; i++) {
         say_import(&wat, to, i);
     }
-    say(&wat, "(memory (export \"memory\") 1 2)\n"
-              "(func (export \"grow\") (result i32) (memory.grow (i32.const 1)))\n");
+    say(&wat, "(import \"fuzz\" \"next\" (func $next (param i32) (result i32)))\n"
+              "(memory (export \"memory\") 1 2)\n"
+              "(func $grow (export \"grow\") (result i32) (memory.grow (i32.const 1)))\n");
     for (size_t i = 0; i < to->import_count; i++) {
         say_export(&wat, to, i);
     }
+    say_receive(&wat, to->import_count);
     say(&wat, ")\n");
     wasm_byte_vec_t wasm;
     wasmtime_error_t *error = wasmtime_wat2wasm(wat.bytes, wat.length, &wasm);
@@ -249,6 +288,30 @@ static void add_imports(guest *to, const dw_host_import *table)
     }
 }
 
+/* Those of WASI that do not wait. */
+static const dw_host_import wasi_imports[] = {
+    {"random_get", "ii:i", NULL},
+    {"clock_time_get", "iIi:i", NULL},
+    {"clock_res_get", "ii:i", NULL},
+    {"args_get", "ii:i", NULL},
+    {"args_sizes_get", "ii:i", NULL},
+    {"environ_get", "ii:i", NULL},
+    {"environ_sizes_get", "ii:i", NULL},
+    {"fd_write", "iiii:i", NULL},
+    {"fd_read", "iiii:i", NULL},
+    {"fd_seek", "iIii:i", NULL},
+    {"fd_close", "i:i", NULL},
+    {"fd_fdstat_get", "ii:i", NULL},
+    {"fd_prestat_get", "ii:i", NULL},
+    {"fd_prestat_dir_name", "iii:i", NULL},
+    {"path_open", "iiiiiIIii:i", NULL},
+    {"sched_yield", ":i", NULL},
+    {NULL, NULL, NULL},
+};
+
+static dw_status next(void *user, dw_import_call *call, const dw_value *args, dw_value *results,
+                      dw_error *err);
+
 static const guest *the_guest(void)
 {
     static guest one;
@@ -256,7 +319,17 @@ static const guest *the_guest(void)
         return &one;
     }
     dw_error err;
-    dw_engine_options options = {.struct_bytes = sizeof options, .device = "CPU", .threads = 1};
+    static const dw_import own = {.struct_bytes = sizeof own,
+                                  .module = "fuzz",
+                                  .name = "next",
+                                  .signature = "i:i",
+                                  .call = next};
+    static const dw_import *const owns[] = {&own};
+    dw_engine_options options = {.struct_bytes = sizeof options,
+                                 .device = "CPU",
+                                 .threads = 1,
+                                 .imports = owns,
+                                 .import_count = 1};
     if (dw_engine_create(&one.engine, &options, &err) != DW_OK) {
         die("engine", &err);
     }
@@ -287,6 +360,10 @@ static const guest *the_guest(void)
     move_last(&one, "context_remove");
     one.nn_first -= 3; /* which were before */
     one.nn_end -= 3;
+    one.actor_first = one.import_count;
+    add_imports(&one, dw_actor_imports);
+    one.wasi_first = one.import_count;
+    add_imports(&one, wasi_imports);
     make_model(&one);
     make_module(&one);
     return &one;
@@ -365,15 +442,21 @@ static dw_status on_call(void *user, dw_tool_call *call, dw_error *err)
     return dw_tool_call_answer(call, request, bytes, err);
 }
 
-static void one_call(reader *in, const guest *who, session *in_use)
+static size_t argument_count(const dw_host_import *import)
 {
-    size_t index = next_byte(in) % who->import_count;
-    unsigned char *memory = dw_instance_memory(in_use->instance);
-    size_t count =
-        (size_t)(strchr(who->imports[index]->signature, ':') - who->imports[index]->signature);
+    size_t count = (size_t)(strchr(import->signature, ':') - import->signature);
     if (count > ARGS_MAX) {
         die("an import with too many arguments", NULL);
     }
+    return count;
+}
+
+/* Which is called, with its arguments in memory. */
+static size_t next_call(reader *in, const guest *who, const session *in_use)
+{
+    size_t index = next_byte(in) % who->import_count;
+    unsigned char *memory = dw_instance_memory(in_use->instance);
+    size_t count = argument_count(who->imports[index]);
     for (size_t i = 0; i < count; i++) {
         uint64_t argument = next_argument(in, in_use);
         bool text_length = i == 2 && strcmp(who->imports[index]->name, "tokenize") == 0;
@@ -382,15 +465,26 @@ static void one_call(reader *in, const guest *who, session *in_use)
         }
         memcpy(memory + ARGS_OFFSET + i * 8, &argument, sizeof argument);
     }
+    return index;
+}
+
+static void keep_result(session *in_use, int32_t result)
+{
+    if (result > 0) {
+        in_use->results[in_use->result_count % RESULTS_KEPT] = result;
+        in_use->result_count++;
+    }
+}
+
+static void one_call(reader *in, const guest *who, session *in_use)
+{
+    size_t index = next_call(in, who, in_use);
     char name[16];
     (void)snprintf(name, sizeof name, "c%zu", index);
     int32_t result = 0;
     dw_error err;
     dw_status status = dw_instance_call(in_use->instance, name, &result, &err);
-    if (status == DW_OK && result > 0) {
-        in_use->results[in_use->result_count % RESULTS_KEPT] = result;
-        in_use->result_count++;
-    }
+    keep_result(in_use, status == DW_OK ? result : 0);
 }
 
 /* A name, settings, and tensors of a prompt and of settings, which pointers of the fuzzer's own
@@ -415,11 +509,9 @@ static void remove_saved(void)
     (void)!system(command);
 }
 
-/* "default" is there to be read, too; few are saved. */
-static void grant_contexts(dw_instance *instance)
+static dw_contexts *contexts_folder(void)
 {
     static dw_contexts *contexts;
-    static const char *const any[] = {"*"};
     dw_error err;
     if (contexts == NULL) {
         (void)snprintf(saved, sizeof saved, "/tmp/dw-fuzz-contexts-%ld", (long)getpid());
@@ -427,6 +519,15 @@ static void grant_contexts(dw_instance *instance)
             die("contexts", &err);
         }
     }
+    return contexts;
+}
+
+/* "default" is there to be read, too; few are saved. */
+static void grant_contexts(dw_instance *instance)
+{
+    static const char *const any[] = {"*"};
+    dw_contexts *contexts = contexts_folder();
+    dw_error err;
     const dw_contexts_grant grant = {.struct_bytes = sizeof grant,
                                      .contexts = contexts,
                                      .reads = any,
@@ -436,6 +537,153 @@ static void grant_contexts(dw_instance *instance)
     if (dw_instance_grant_contexts(instance, &grant, &err) != DW_OK) {
         die("contexts", &err);
     }
+}
+
+/* ---- an actor's turns ---- */
+
+/* What actors do, whichever has its turn; they run on one thread, but beside the fuzzer's. */
+static struct turns {
+    pthread_mutex_t lock;
+    reader in;
+    session in_use;
+    unsigned calls;
+    dw_runtime *runtime;
+} turns = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Whom an actor writes to: itself, what it made last, a name, a group. */
+static void actor_data(unsigned char *memory, const char *id)
+{
+    memcpy(memory + ACTOR_OFFSET, id, DW_ACTOR_ID_CHARS);
+    memcpy(memory + ACTOR_OFFSET + 128, "@friend", 7);
+    memcpy(memory + ACTOR_OFFSET + 192, "#group", 6);
+}
+
+/* What the fuzzer would seldom hit: an id with its length, a ticket, room for an id. */
+static void likely_arguments(reader *in, const char *name, unsigned char *memory)
+{
+    static const uint32_t lengths[] = {DW_ACTOR_ID_CHARS, DW_ACTOR_ID_CHARS, 7, 6};
+    uint32_t choice = next_byte(in);
+    uint32_t whom = choice >> 1 & 3;
+    uint64_t args[6] = {ACTOR_OFFSET + 64 * whom, lengths[whom], NN_OFFSET, 7, 0, 0};
+    size_t end = 2; /* of those that are set */
+    if ((choice & 1) == 0) {
+        return;
+    }
+    if (strcmp(name, "actor_spawn") == 0) {
+        args[0] = args[1] = 0;
+        args[4] = ACTOR_OFFSET + 64;
+        args[5] = 64;
+        end = 6;
+    } else if (strcmp(name, "actor_fork") == 0) {
+        args[2] = ACTOR_OFFSET + 64;
+        args[3] = 64;
+        args[1] = 16;
+        end = 4;
+    } else if (strcmp(name, "actor_send") == 0) {
+        end = 4;
+    } else if (strcmp(name, "actor_timer") == 0) {
+        args[0] = choice >> 3;
+        args[1] = NN_OFFSET;
+        args[2] = 7;
+        end = 3;
+    } else if (strcmp(name, "reply_to") == 0) {
+        memcpy(args, memory + TICKET_OFFSET, sizeof args[0]);
+        args[1] = NN_OFFSET;
+        args[2] = 7;
+        args[3] = choice >> 7;
+        end = 4;
+    } else if (strncmp(name, "group_", 6) == 0) {
+        args[0] = ACTOR_OFFSET + 193;
+        args[1] = 5;
+    }
+    memcpy(memory + ARGS_OFFSET, args, end * sizeof args[0]);
+}
+
+static int32_t next_of_turn(const guest *who, dw_import_call *call)
+{
+    static const int32_t ends[] = {NEXT_END, NEXT_END, NEXT_FAIL, NEXT_TRAP};
+    unsigned char *memory = dw_instance_memory(turns.in_use.instance);
+    while (turns.in.left > 0 && turns.calls < CALLS_MAX) {
+        uint32_t what = next_byte(&turns.in) % 16;
+        turns.calls++;
+        if (what < 11) {
+            size_t index = next_call(&turns.in, who, &turns.in_use);
+            if (index >= who->actor_first && index < who->wasi_first) {
+                actor_data(memory, dw_actor_id(dw_import_call_actor(call)));
+                likely_arguments(&turns.in, who->imports[index]->name, memory);
+            }
+            return (int32_t)index;
+        }
+        if (what == 15) {
+            return (int32_t)who->import_count;
+        }
+        if (what == 14) {
+            return ends[next_byte(&turns.in) % 4];
+        }
+        poke(&turns.in, &turns.in_use);
+    }
+    return NEXT_END;
+}
+
+static dw_status next(void *user, dw_import_call *call, const dw_value *args, dw_value *results,
+                      dw_error *err)
+{
+    (void)user;
+    (void)err;
+    (void)pthread_mutex_lock(&turns.lock);
+    turns.in_use.instance = dw_import_call_instance(call);
+    keep_result(&turns.in_use, args[0].i32);
+    nn_data(dw_instance_memory(turns.in_use.instance));
+    results[0].i32 = next_of_turn(the_guest(), call);
+    (void)pthread_mutex_unlock(&turns.lock);
+    return DW_OK;
+}
+
+static ptrdiff_t drop(void *user, const unsigned char *bytes, size_t count)
+{
+    (void)user;
+    (void)bytes;
+    return (ptrdiff_t)count;
+}
+
+static bool goes_on(void)
+{
+    (void)pthread_mutex_lock(&turns.lock);
+    bool more = turns.in.left > 0 && turns.calls < CALLS_MAX;
+    (void)pthread_mutex_unlock(&turns.lock);
+    return more;
+}
+
+static void run_actor(const guest *who, const dw_instance_options *instance)
+{
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw_error err;
+    contexts_folder();
+    const dw_runtime_options options = {.struct_bytes = sizeof options,
+                                        .contexts_path = saved,
+                                        .on_stderr = drop,
+                                        .worker_threads = 1};
+    const dw_actor_options actor = {
+        .struct_bytes = sizeof actor, .instance = instance, .message_count_max = 16};
+    const dw_spawn_options spawn = {.struct_bytes = sizeof spawn,
+                                    .actor = &actor,
+                                    .capabilities = DW_MAY_ALL,
+                                    .failures_max = 3,
+                                    .name = "friend"};
+    if (dw_runtime_open(&turns.runtime, who->engine, &options, &err) != DW_OK ||
+        dw_runtime_spawn(turns.runtime, who->module, &spawn, id, &err) != DW_OK) {
+        die("actor", &err);
+    }
+    const dw_request request = {.struct_bytes = sizeof request,
+                                .message = "a message",
+                                .message_bytes = 9,
+                                .timeout_ms = 50, /* of one that is answered later */
+                                .on_answer = drop};
+    for (int i = 0; i < TURNS_MAX && goes_on(); i++) {
+        (void)!dw_runtime_call(turns.runtime, id, &request, &err);
+    }
+    (void)!dw_runtime_wait(turns.runtime, 200, &err);
+    dw_runtime_close(turns.runtime);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -452,6 +700,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                    .context_count_max = 4};
     dw_error err;
     session in_use = {0};
+    if (size > 0 && data[0] == ACTOR) {
+        turns.in = (reader){data + 1, size - 1};
+        turns.in_use = in_use;
+        turns.calls = 0;
+        options.on_input = NULL;
+        options.on_stderr = drop;
+        run_actor(who, &options);
+        return 0;
+    }
     if (dw_instance_create(&in_use.instance, who->module, &options, &err) != DW_OK) {
         die("instance", &err);
     }
