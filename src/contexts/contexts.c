@@ -178,11 +178,12 @@ void dw_context_grants_unref(dw_context_grants *grants)
     dw_free(grants);
 }
 
-dw_status dw_context_grants_check(const dw_context_grants *grants, const char *name, bool saves,
-                                  dw_error *err)
+dw_status dw_context_grants_check(const dw_context_grants *grants, dw_context_place *place,
+                                  bool saves, dw_error *err)
 {
+    const char *name = place->name;
     if (grants != NULL && grants->may != NULL) {
-        return grants->may(grants->user, name, saves, err);
+        return grants->may(grants->user, place, saves, err);
     }
     const size_t which = saves ? 1 : 0;
     return grants != NULL && dw_context_name_granted((const char *const *)grants->patterns[which],
@@ -199,7 +200,7 @@ dw_contexts *dw_context_grants_folder(const dw_context_grants *grants)
 
 const char *dw_context_grants_tenant(const dw_context_grants *grants)
 {
-    return grants->tenant;
+    return grants != NULL ? grants->tenant : "";
 }
 
 /* ---- paths ----------------------------------------------------------------------------------- */

@@ -44,8 +44,10 @@ dw_status dw_contexts_load(dw_contexts *contexts, const dw_context_place *place,
 
 /* What an instance was granted; counted. */
 typedef struct dw_context_grants dw_context_grants;
-/* Whether the name may be saved, or opened. Errors: DW_E_DENIED. */
-typedef dw_status (*dw_context_may_fn)(void *user, const char *name, bool saves, dw_error *err);
+/* Whether the place's name may be saved, or opened; the place's limits become those of its tenant
+ * where these are lower. Errors: DW_E_DENIED. */
+typedef dw_status (*dw_context_may_fn)(void *user, dw_context_place *place, bool saves,
+                                       dw_error *err);
 /* Asked each time. `contexts` outlives it; `tenant` is copied. Errors: DW_E_MEMORY. */
 dw_status dw_context_grants_create(dw_context_grants **out, dw_contexts *contexts,
                                    const char *tenant, dw_context_may_fn may, void *user,
@@ -56,11 +58,11 @@ dw_status dw_context_grants_of(dw_context_grants **out, const dw_contexts_grant 
                                dw_error *err);
 dw_context_grants *dw_context_grants_ref(dw_context_grants *grants); /* NULL is fine, as below */
 void dw_context_grants_unref(dw_context_grants *grants);
-/* Errors: DW_E_DENIED (also where `grants` is NULL). */
-dw_status dw_context_grants_check(const dw_context_grants *grants, const char *name, bool saves,
-                                  dw_error *err);
+/* As dw_context_may_fn. Errors: DW_E_DENIED (also where `grants` is NULL). */
+dw_status dw_context_grants_check(const dw_context_grants *grants, dw_context_place *place,
+                                  bool saves, dw_error *err);
 dw_contexts *dw_context_grants_folder(const dw_context_grants *grants);
-const char *dw_context_grants_tenant(const dw_context_grants *grants);
+const char *dw_context_grants_tenant(const dw_context_grants *grants); /* of NULL: "" */
 
 /* Whether a pattern, a name or the beginning of one and '*', is one of a name: `patterns` [count],
  * NULL: any name is. */

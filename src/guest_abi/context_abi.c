@@ -238,6 +238,18 @@ static dw_status do_save(void *arg, dw_error *err)
     return dw_contexts_save(work->contexts, &work->place, work->context, err);
 }
 
+/* The name at `pointer`, which may be saved, or opened. */
+static dw_status granted_place(dw_instance *instance, const wasmtime_val_raw_t *pointer, bool saves,
+                               char name[DW_NAME_MAX + 1], dw_context_place *place)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_status status = name_of(instance, dw__u32(pointer), dw__u32(pointer + 1), name);
+    *place = place_of(instance, name);
+    return status == DW_OK
+               ? dw_context_grants_check(dw_instance_contexts(instance), place, saves, err)
+               : status;
+}
+
 /* context, name, name_bytes */
 static int32_t context_save(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -247,16 +259,12 @@ static int32_t context_save(dw_instance *instance, const wasmtime_val_raw_t *arg
     if (context == NULL) {
         return err->code;
     }
-    dw_status status = name_of(instance, dw__u32(&args[1]), dw__u32(&args[2]), name);
-    if (status == DW_OK) {
-        status = dw_context_grants_check(dw_instance_contexts(instance), name, true, err);
-    }
+    save_work work = {.context = context};
+    dw_status status = granted_place(instance, &args[1], true, name, &work.place);
     if (status != DW_OK) {
         return status;
     }
-    save_work work = {.contexts = dw_context_grants_folder(dw_instance_contexts(instance)),
-                      .place = place_of(instance, name),
-                      .context = context};
+    work.contexts = dw_context_grants_folder(dw_instance_contexts(instance));
     return dw_instance_work_apart(instance, do_save, &work, err);
 }
 DW__GUEST_CALL(i32, context_save)
@@ -272,15 +280,12 @@ static int32_t context_remove(dw_instance *instance, const wasmtime_val_raw_t *a
 {
     dw_error *err = dw_instance_error(instance);
     char name[DW_NAME_MAX + 1];
-    dw_status status = name_of(instance, dw__u32(&args[0]), dw__u32(&args[1]), name);
-    if (status == DW_OK) {
-        status = dw_context_grants_check(dw_instance_contexts(instance), name, true, err);
-    }
+    save_work work = {.context = NULL};
+    dw_status status = granted_place(instance, &args[0], true, name, &work.place);
     if (status != DW_OK) {
         return status;
     }
-    save_work work = {.contexts = dw_context_grants_folder(dw_instance_contexts(instance)),
-                      .place = place_of(instance, name)};
+    work.contexts = dw_context_grants_folder(dw_instance_contexts(instance));
     return dw_instance_work_apart(instance, do_remove, &work, err);
 }
 DW__GUEST_CALL(i32, context_remove)
@@ -292,17 +297,16 @@ static dw_status await_fingerprint(void *arg, dw_error *err)
     return dw_model_fingerprint(arg, fingerprint, err);
 }
 
-static dw_status open_saved(dw_instance *instance, const char *name, dw_context_wanted *wanted,
-                            dw_context **context)
+static dw_status open_saved(dw_instance *instance, const dw_context_place *place,
+                            dw_context_wanted *wanted, dw_context **context)
 {
     dw_error *err = dw_instance_error(instance);
-    const dw_context_place place = place_of(instance, name);
     dw_status status = may_open_context(instance, err);
     if (status == DW_OK) {
         status = context_size(instance, wanted->model, &wanted->tokens_max, err);
     }
     if (status == DW_OK) {
-        status = dw_contexts_load(dw_context_grants_folder(dw_instance_contexts(instance)), &place,
+        status = dw_contexts_load(dw_context_grants_folder(dw_instance_contexts(instance)), place,
                                   wanted, context, err);
     }
     return status == DW_OK ? dw_instance_share_prefixes_of(instance, *context, err) : status;
@@ -314,16 +318,14 @@ static int32_t context_open(dw_instance *instance, const wasmtime_val_raw_t *arg
     dw_error *err = dw_instance_error(instance);
     char name[DW_NAME_MAX + 1];
     dw_context *context = NULL;
+    dw_context_place place;
     dw_context_wanted wanted = {.model = dw__model_of(instance, args[0].i32),
                                 .kv_type = dw_instance_kv_type(instance),
                                 .tokens_max = dw__u32(&args[3])};
     if (wanted.model == NULL) {
         return err->code;
     }
-    dw_status status = name_of(instance, dw__u32(&args[1]), dw__u32(&args[2]), name);
-    if (status == DW_OK) {
-        status = dw_context_grants_check(dw_instance_contexts(instance), name, false, err);
-    }
+    dw_status status = granted_place(instance, &args[1], false, name, &place);
     if (status == DW_OK) {
         status = dw_instance_work_apart(instance, await_fingerprint, wanted.model, err);
     }
@@ -331,7 +333,7 @@ static int32_t context_open(dw_instance *instance, const wasmtime_val_raw_t *arg
         return status;
     }
     dw_account_scope before = dw__taking_begin(instance, DW_PART_KV);
-    status = open_saved(instance, name, &wanted, &context);
+    status = open_saved(instance, &place, &wanted, &context);
     status = dw__taking_end(instance, before, status);
     if (status != DW_OK) {
         dw_context_destroy(context);

@@ -197,10 +197,19 @@ dw_status dw__tenant_may_call(dw_runtime *runtime, const dw__record *record, con
 }
 
 dw_status dw__tenant_may_use_context(dw_runtime *runtime, const dw__record *record,
-                                     const char *name, bool saves, dw_error *err)
+                                     dw_context_place *place, bool saves, dw_error *err)
 {
     dw__enter(runtime);
     const dw__tenant *tenant = record->tenant;
+    const char *name = place->name;
+    dw_limits limits = tenant->limits;
+    dw_limits_fill(&limits, &runtime->own_limits);
+    if (limits.saved_contexts < place->count_max) {
+        place->count_max = limits.saved_contexts;
+    }
+    if (limits.saved_context_bytes < place->bytes_max) {
+        place->bytes_max = limits.saved_context_bytes;
+    }
     const bool may = dw_context_name_granted(
         (const char *const *)(saves ? tenant->context_writes : tenant->context_reads),
         saves ? tenant->context_write_count : tenant->context_read_count, name);

@@ -243,11 +243,11 @@ static dw_status on_call(void *user, dw_tool_call *call, dw_call_fn next, void *
     return result.status == DW_OK ? DW_OK : dw_fail(err, result.status, "%s", failed.message);
 }
 
-/* Whether a context may be saved, or opened, as its tenant is granted it now. */
-static dw_status may_use_context(void *user, const char *name, bool saves, dw_error *err)
+/* Whether a context may be saved, or opened, as its tenant is granted it now, and within what. */
+static dw_status may_use_context(void *user, dw_context_place *place, bool saves, dw_error *err)
 {
     const body *own = user;
-    return dw__tenant_may_use_context(own->host->runtime, own->record, name, saves, err);
+    return dw__tenant_may_use_context(own->host->runtime, own->record, place, saves, err);
 }
 
 static dw_status grant_contexts(dw__host *host, body *made, dw_error *err)

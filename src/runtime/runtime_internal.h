@@ -932,9 +932,10 @@ dw_status dw__tenant_may_have(dw_runtime *runtime, const char *name, dw_model *c
 /* Whether the tenant's actors may call the tool. Without the lock. Errors: DW_E_DENIED. */
 dw_status dw__tenant_may_call(dw_runtime *runtime, const dw__record *record, const char *tool,
                               dw_error *err);
-/* Whether they may open the context of that name, or save it. Likewise. */
+/* Whether they may open the context of the place's name, or save it, which has the tenant's limits
+ * afterwards, where these are lower. Likewise. */
 dw_status dw__tenant_may_use_context(dw_runtime *runtime, const dw__record *record,
-                                     const char *name, bool saves, dw_error *err);
+                                     dw_context_place *place, bool saves, dw_error *err);
 void dw__tenant_free(dw__tenant *tenant);
 /* Without the lock. */
 bool dw__own_prefixes(dw_runtime *runtime, const dw__record *record);

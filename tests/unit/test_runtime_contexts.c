@@ -10,16 +10,24 @@
 static dw_module *saver;
 static char folder[40];
 
-static runtime_id spawned(runtime_fixture *f, const char *tenant)
+/* With limits of its own (NULL: none). */
+static runtime_id limited(runtime_fixture *f, const char *tenant, const dw_limits *limits)
 {
-    dw_instance_options instance = {
-        .struct_bytes = sizeof instance, .models = &f->actors->model, .model_count = 1};
+    dw_instance_options instance = {.struct_bytes = sizeof instance,
+                                    .models = &f->actors->model,
+                                    .model_count = 1,
+                                    .limits = limits};
     dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
     const dw_spawn_options options = {.struct_bytes = sizeof options,
                                       .tenant = tenant,
                                       .actor = &actor,
                                       .capabilities = DW_MAY_SPAWN};
     return runtime_spawned(f, saver, &options);
+}
+
+static runtime_id spawned(runtime_fixture *f, const char *tenant)
+{
+    return limited(f, tenant, NULL);
 }
 
 static void told(runtime_fixture *f, const runtime_id *id, const char *text, char answer[64])
@@ -112,6 +120,37 @@ static void test_contexts_of_actors(void **state)
     runtime_close(f);
 }
 
+/* What a tenant may save is the tenant's limit, as it is now, whatever its actors brought. */
+static void test_contexts_limits_are_the_tenants(void **state)
+{
+    runtime_fixture *f = *state;
+    char answer[64];
+    dw_error error;
+    const dw_limits own = {.struct_bytes = sizeof own,
+                           .saved_contexts = 1000,
+                           .saved_context_bytes = UINT64_C(1) << 40};
+    const dw_limits narrow = {.struct_bytes = sizeof narrow, .saved_contexts = 1};
+    f->path = folder;
+    f->manifest = manifest;
+    runtime_open(f);
+    runtime_id wide = limited(f, "b", &own);
+    told(f, &wide, "s one x y z", answer);
+    refused(f, &wide, "s two x", DW_E_LIMIT,
+            "context 'two': 1 others are saved, limit 1 (saved_contexts)");
+    dw_limits limits = {.struct_bytes = sizeof limits, .saved_contexts = 3};
+    dw_tenant_options tenant = {
+        .struct_bytes = sizeof tenant, .capabilities = DW_MAY_SPAWN, .limits = &limits};
+    assert_int_equal(dw_runtime_set_tenant(f->runtime, "b", &tenant, &error), DW_OK);
+    runtime_id small = limited(f, "b", &narrow);
+    told(f, &wide, "s two x", answer);
+    refused(f, &small, "s three x", DW_E_LIMIT, "2 others are saved, limit 1 (saved_contexts)");
+    told(f, &wide, "s three x", answer);
+    limits.saved_context_bytes = 65536;
+    assert_int_equal(dw_runtime_set_tenant(f->runtime, "b", &tenant, &error), DW_OK);
+    refused(f, &wide, "s three x", DW_E_LIMIT, "limit 65536 (saved_context_bytes)");
+    runtime_close(f);
+}
+
 /* In memory alone there is no folder for them, unless one is named. */
 static void test_contexts_without_a_folder(void **state)
 {
@@ -141,6 +180,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         runtime_test(test_contexts_of_actors),
+        runtime_test(test_contexts_limits_are_the_tenants),
         runtime_test(test_contexts_without_a_folder),
     };
     wasm_signals_save();
