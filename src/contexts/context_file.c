@@ -38,7 +38,7 @@ dw_status dw__context_describe(dw__context_head *head, const dw_context_place *p
     dw_model *model = dw_context_model(context);
     const uint32_t length = dw_context_length(context);
     if (length == 0) {
-        return dw_fail(err, DW_E_STATE, "context '%s': there are no tokens to save", place->name);
+        return dw_fail(err, DW_E_STATE, "there are no tokens to save");
     }
     const dw_adapter_set *set = dw_context_adapters(context);
     const uint32_t adapter_count = set != NULL ? set->count : 0;
@@ -111,7 +111,7 @@ dw_status dw__context_write(int fd, dw__context_head *head, dw_context *context,
 {
     unsigned char *bytes = dw_alloc(1, (size_t)head->head_bytes);
     if (bytes == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory to save a context");
+        return dw_fail(err, DW_E_MEMORY, "no memory to save it");
     }
     memset(head->hash, 0, sizeof head->hash);
     memcpy(bytes, head, sizeof *head);
@@ -128,7 +128,7 @@ dw_status dw__context_write(int fd, dw__context_head *head, dw_context *context,
                                    head->length * head->record_bytes, err);
     }
     int failure = status == DW_OK ? dw_os_sync(fd) : 0;
-    return failure == 0 ? status : dw_fail(err, DW_E_IO, "saving a context: %s", strerror(failure));
+    return failure == 0 ? status : dw_fail(err, DW_E_IO, "writing it: %s", strerror(failure));
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -302,8 +302,11 @@ dw_status dw__context_thaw(int fd, const dw__context_head *head, const dw__conte
     dw_adapter_set_unref(set);
     if (status == DW_OK && head->window != 0 &&
         dw_context_set_window(*out, head->sink, head->window, NULL) != DW_OK) {
-        /* Saved in a longer context: it holds what there is room for. */
-        (void)!dw_context_set_window(*out, 0, 0, NULL);
+        status = dw_fail(err, DW_E_LIMIT,
+                         "it has a window of %u tokens behind a sink of %u, limit %u (tokens_max)",
+                         head->window, head->sink, dw_context_capacity(*out));
+        dw_context_destroy(*out);
+        *out = NULL;
     }
     return status;
 }

@@ -246,8 +246,13 @@ static void file_path(const char *folder, const char *name, char path[PATH_BYTES
 static dw_status fail_path(const char *doing, const char *path, dw_error *err)
 {
     int failure = errno;
-    return dw_fail(err, failure == ENOENT ? DW_E_NOT_FOUND : DW_E_IO, "%s %.160s: %s", doing, path,
+    return dw_fail(err, failure == ENOENT ? DW_E_NOT_FOUND : DW_E_IO, "%s %.120s: %s", doing, path,
                    strerror(failure));
+}
+
+static dw_status fail_of(const char *name, dw_status status, const dw_error *why, dw_error *err)
+{
+    return dw_fail(err, status, "context '%s': %s", name, why->message);
 }
 
 /* ---- one tenant's folder, under its lock ----------------------------------------------------- */
@@ -299,23 +304,28 @@ static bool has_suffix(const char *name)
     return bytes > sizeof SUFFIX - 1 && strcmp(name + bytes - (sizeof SUFFIX - 1), SUFFIX) == 0;
 }
 
-/* Of a process that was killed: nobody holds its lock. */
-static void remove_left_over(const char *folder, const char *name)
+/* How large a file is to be that somebody writes. One whose lock nobody holds is of a process that
+ * was killed, and goes. */
+static uint64_t measure_unfinished(const char *path)
 {
-    char path[PATH_BYTES];
-    (void)snprintf(path, sizeof path, "%.3000s/%.255s", folder, name);
+    struct stat info = {.st_size = 0};
     int fd = dw_os_open(path, O_RDWR, 0);
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    if (fd < 0) {
+        return 0;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
         (void)unlink(path);
+    } else if (fstat(fd, &info) != 0) {
+        info.st_size = 0;
     }
-    if (fd >= 0) {
-        dw_os_close(fd);
-    }
+    dw_os_close(fd);
+    return (uint64_t)info.st_size;
 }
 
-/* What there is beside `own`, a file's name. */
-static dw_status measure(const char *folder, const char *own, uint64_t *count, uint64_t *bytes,
-                         dw_error *err)
+/* What there is beside `own`, the names of the file and of what is to take its place ("": it does
+ * not exist yet). What others are writing has its bytes, but may be in another's place. */
+static dw_status measure(const char *folder, const char *const own[2], uint64_t *count,
+                         uint64_t *bytes, dw_error *err)
 {
     *count = *bytes = 0;
     DIR *list = open_list(folder);
@@ -325,43 +335,19 @@ static dw_status measure(const char *folder, const char *own, uint64_t *count, u
     for (const struct dirent *entry = readdir(list); entry != NULL; entry = readdir(list)) {
         char path[PATH_BYTES];
         struct stat info;
-        if (strncmp(entry->d_name, TEMPORARY, sizeof TEMPORARY - 1) == 0) {
-            remove_left_over(folder, entry->d_name);
-            continue;
-        }
-        if (!has_suffix(entry->d_name) || strcmp(entry->d_name, own) == 0) {
+        if (strcmp(entry->d_name, own[0]) == 0 || strcmp(entry->d_name, own[1]) == 0) {
             continue;
         }
         (void)snprintf(path, sizeof path, "%.3000s/%.255s", folder, entry->d_name);
-        if (stat(path, &info) == 0) {
+        if (strncmp(entry->d_name, TEMPORARY, sizeof TEMPORARY - 1) == 0) {
+            *bytes += measure_unfinished(path);
+        } else if (has_suffix(entry->d_name) && stat(path, &info) == 0) {
             (*count)++;
             *bytes += (uint64_t)info.st_size;
         }
     }
     (void)closedir(list);
     return DW_OK;
-}
-
-/* Whether there is room for a file of `more` bytes in the place of the one at `path`. */
-static dw_status check_room(const char *folder, const char *path, const dw_context_place *place,
-                            uint64_t more, dw_error *err)
-{
-    uint64_t count = 0;
-    uint64_t bytes = 0;
-    dw_status status = measure(folder, strrchr(path, '/') + 1, &count, &bytes, err);
-    if (status == DW_OK && count >= place->count_max) {
-        return dw_fail(err, DW_E_LIMIT,
-                       "context '%s': %" PRIu64 " others are saved, limit %" PRIu64
-                       " (saved_contexts)",
-                       place->name, count, place->count_max);
-    }
-    if (status == DW_OK && (bytes > place->bytes_max || more > place->bytes_max - bytes)) {
-        return dw_fail(err, DW_E_LIMIT,
-                       "context '%s': %" PRIu64 " bytes beside %" PRIu64
-                       " of others, limit %" PRIu64 " (saved_context_bytes)",
-                       place->name, more, bytes, place->bytes_max);
-    }
-    return status;
 }
 
 /* ---- saving ---------------------------------------------------------------------------------- */
@@ -371,14 +357,53 @@ typedef struct new_file {
     char folder[PATH_BYTES];
     char path[PATH_BYTES];      /* where it is to be */
     char temporary[PATH_BYTES]; /* where it is; "": it is not */
+    uint64_t bytes;             /* that it is to have */
     int fd;
     int lock; /* the folder's; -1: not held */
 } new_file;
 
-static dw_status begin_file(dw_contexts *contexts, const dw_context_place *place, uint64_t bytes,
-                            new_file *file, dw_error *err)
+/* Whether there is room for it in the place of the one that it replaces. */
+static dw_status check_room(const new_file *file, const dw_context_place *place, dw_error *err)
+{
+    uint64_t count = 0;
+    uint64_t bytes = 0;
+    const char *const own[2] = {strrchr(file->path, '/') + 1,
+                                file->temporary[0] != '\0' ? strrchr(file->temporary, '/') + 1
+                                                           : ""};
+    dw_status status = measure(file->folder, own, &count, &bytes, err);
+    if (status == DW_OK && count >= place->count_max) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "%" PRIu64 " others are saved, limit %" PRIu64 " (saved_contexts)", count,
+                       place->count_max);
+    }
+    if (status == DW_OK && (bytes > place->bytes_max || file->bytes > place->bytes_max - bytes)) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "%" PRIu64 " bytes beside %" PRIu64 " of others, limit %" PRIu64
+                       " (saved_context_bytes)",
+                       file->bytes, bytes, place->bytes_max);
+    }
+    return status;
+}
+
+/* Under another name, with all the bytes that it is to have: so others count them. */
+static dw_status make_temporary(new_file *file, dw_error *err)
 {
     uint64_t random;
+    dw_os_random(&random, sizeof random);
+    (void)snprintf(file->temporary, sizeof file->temporary, "%.3000s/" TEMPORARY "%016" PRIx64,
+                   file->folder, random);
+    file->fd = dw_os_open(file->temporary, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (file->fd >= 0 && flock(file->fd, LOCK_EX | LOCK_NB) == 0 &&
+        ftruncate(file->fd, (off_t)file->bytes) == 0) {
+        return DW_OK;
+    }
+    dw_status status = fail_path("writing", file->temporary, err);
+    return status == DW_E_NOT_FOUND ? DW_E_IO : status;
+}
+
+static dw_status begin_file(dw_contexts *contexts, const dw_context_place *place, new_file *file,
+                            dw_error *err)
+{
     tenant_path(contexts, place->tenant, file->folder);
     file_path(file->folder, place->name, file->path);
     dw_status status = dw_os_make_folder(file->folder, err);
@@ -386,30 +411,47 @@ static dw_status begin_file(dw_contexts *contexts, const dw_context_place *place
         status = lock_folder(file->folder, &file->lock, err);
     }
     if (status == DW_OK) {
-        status = check_room(file->folder, file->path, place, bytes, err);
+        status = check_room(file, place, err);
     }
-    if (status != DW_OK) {
-        return status;
-    }
-    dw_os_random(&random, sizeof random);
-    (void)snprintf(file->temporary, sizeof file->temporary, "%.3000s/" TEMPORARY "%016" PRIx64,
-                   file->folder, random);
-    file->fd = dw_os_open(file->temporary, O_RDWR | O_CREAT | O_EXCL, 0600);
-    if (file->fd < 0 || flock(file->fd, LOCK_EX | LOCK_NB) != 0) {
-        status = fail_path("writing", file->temporary, err);
-        status = status == DW_E_NOT_FOUND ? DW_E_IO : status;
+    if (status == DW_OK) {
+        status = make_temporary(file, err);
     }
     unlock_folder(&file->lock);
     return status;
 }
 
+/* The entries of a file in a tenant's folder, of that one and of the folder of all: the last two
+ * may be new. What is above them may be somebody's who lets nobody open it. */
+static dw_status sync_entries(const char *folder, dw_error *err)
+{
+    char path[PATH_BYTES];
+    int failure = 0;
+    (void)snprintf(path, sizeof path, "%s", folder);
+    for (unsigned level = 0; level < 3 && failure == 0; level++) {
+        int fd = dw_os_open(path, O_RDONLY | O_DIRECTORY, 0);
+        failure = fd >= 0 ? dw_os_sync(fd) : (level < 2 ? errno : 0);
+        if (fd >= 0) {
+            dw_os_close(fd);
+        }
+        char *slash = strrchr(path, '/');
+        if (slash != NULL) {
+            slash[slash == path] = '\0';
+        } else {
+            (void)snprintf(path, sizeof path, ".");
+        }
+    }
+    return failure == 0
+               ? DW_OK
+               : dw_fail(err, DW_E_IO, "it is in its place, but its folder could not be synced: %s",
+                         strerror(failure));
+}
+
 /* In the place of the one before. */
-static dw_status finish_file(const dw_context_place *place, uint64_t bytes, new_file *file,
-                             dw_error *err)
+static dw_status finish_file(const dw_context_place *place, new_file *file, dw_error *err)
 {
     dw_status status = lock_folder(file->folder, &file->lock, err);
     if (status == DW_OK) { /* others may have saved meanwhile */
-        status = check_room(file->folder, file->path, place, bytes, err);
+        status = check_room(file, place, err);
     }
     if (status == DW_OK && rename(file->temporary, file->path) != 0) {
         status = fail_path("renaming", file->temporary, err);
@@ -419,14 +461,7 @@ static dw_status finish_file(const dw_context_place *place, uint64_t bytes, new_
         return status;
     }
     file->temporary[0] = '\0';
-    int folder = dw_os_open(file->folder, O_RDONLY | O_DIRECTORY, 0);
-    int failure = folder >= 0 ? dw_os_sync(folder) : errno;
-    if (folder >= 0) {
-        dw_os_close(folder);
-    }
-    return failure == 0
-               ? DW_OK
-               : dw_fail(err, DW_E_IO, "writing %.160s: %s", file->path, strerror(failure));
+    return sync_entries(file->folder, err);
 }
 
 static void release_file(new_file *file)
@@ -444,28 +479,30 @@ dw_status dw_contexts_save(dw_contexts *contexts, const dw_context_place *place,
                            dw_context *context, dw_error *err)
 {
     dw__context_head head;
+    dw_error why = {.message = ""};
+    dw_status status = dw_context_name_check("context", place->name, err);
+    if (status != DW_OK) {
+        return status;
+    }
     new_file *file = dw_alloc(1, sizeof *file);
     if (file == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory to save a context");
+        return dw_fail(err, DW_E_MEMORY, "context '%s': no memory to save it", place->name);
     }
     file->fd = file->lock = -1;
-    dw_status status = dw_context_name_check("context", place->name, err);
+    status = dw__context_describe(&head, place, context, &why);
     if (status == DW_OK) {
-        status = dw__context_describe(&head, place, context, err);
-    }
-    const uint64_t bytes = status == DW_OK ? dw__context_file_bytes(&head) : 0;
-    if (status == DW_OK) {
-        status = begin_file(contexts, place, bytes, file, err);
+        file->bytes = dw__context_file_bytes(&head);
+        status = begin_file(contexts, place, file, &why);
     }
     if (status == DW_OK) {
-        status = dw__context_write(file->fd, &head, context, place->stop, err);
+        status = dw__context_write(file->fd, &head, context, place->stop, &why);
     }
     if (status == DW_OK) {
-        status = finish_file(place, bytes, file, err);
+        status = finish_file(place, file, &why);
     }
     release_file(file);
     dw_free(file);
-    return status;
+    return status == DW_OK ? DW_OK : fail_of(place->name, status, &why, err);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -487,9 +524,10 @@ dw_status dw_contexts_load(dw_contexts *contexts, const dw_context_place *place,
     file_path(folder, place->name, path);
     int fd = dw_os_open(path, O_RDONLY, 0);
     if (fd < 0) {
-        return errno == ENOENT
+        status = fail_path("opening", path, &why);
+        return status == DW_E_NOT_FOUND
                    ? dw_fail(err, DW_E_NOT_FOUND, "context '%s': none is saved", place->name)
-                   : fail_path("opening", path, err);
+                   : fail_of(place->name, status, &why, err);
     }
     status = dw__context_read(fd, &head, &rest, &why);
     if (status == DW_OK &&
@@ -501,8 +539,7 @@ dw_status dw_contexts_load(dw_contexts *contexts, const dw_context_place *place,
     }
     dw__context_rest_release(&rest);
     dw_os_close(fd);
-    return status == DW_OK ? DW_OK
-                           : dw_fail(err, status, "context '%s': %.170s", place->name, why.message);
+    return status == DW_OK ? DW_OK : fail_of(place->name, status, &why, err);
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */
@@ -590,6 +627,7 @@ dw_status dw_contexts_remove(dw_contexts *contexts, const char *tenant, const ch
     char folder[PATH_BYTES];
     char path[PATH_BYTES];
     int lock = -1;
+    dw_error why = {.message = ""};
     dw_status status = check_tenant(tenant != NULL ? tenant : "", err);
     if (status == DW_OK) {
         status = dw_context_name_check("context", name, err);
@@ -599,12 +637,13 @@ dw_status dw_contexts_remove(dw_contexts *contexts, const char *tenant, const ch
     }
     tenant_path(contexts, tenant != NULL ? tenant : "", folder);
     file_path(folder, name, path);
-    status = lock_folder(folder, &lock, err);
+    status = lock_folder(folder, &lock, &why);
     if (status == DW_OK && unlink(path) != 0) {
-        status = fail_path("removing", path, err);
+        status = fail_path("removing", path, &why);
     }
     unlock_folder(&lock);
-    return status == DW_E_NOT_FOUND
-               ? dw_fail(err, DW_E_NOT_FOUND, "context '%s': none is saved", name)
-               : status;
+    if (status == DW_E_NOT_FOUND) {
+        return dw_fail(err, DW_E_NOT_FOUND, "context '%s': none is saved", name);
+    }
+    return status == DW_OK ? DW_OK : fail_of(name, status, &why, err);
 }

@@ -1,12 +1,13 @@
 /* Contexts under names: saved by one guest and opened by another, within what was granted and the
- * limits, and whatever the process is killed in. This program with --work FOLDER is the one that is
- * killed. */
+ * limits, and whatever the process is killed in. This program with --work FOLDER KINDS AT is the
+ * one that is killed. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -16,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "contexts/context_file.h"
+#include "failing_disk.h"
 #include "support.h"
 #include "tiny_adapter.h"
 #include "tiny_model.h"
@@ -243,6 +245,14 @@ static void test_contexts_fit_their_model(void **state)
     assert_int_equal(load("a", &wanted, &error), DW_E_LIMIT);
     wanted.tokens_max = 16;
     assert_int_equal(load("a", &wanted, &error), DW_OK);
+    assert_int_equal(CALL("context_window", U(abi.context_handle), 4, 20), 0);
+    assert_int_equal(save(abi.context_handle, "a"), 0);
+    wanted.tokens_max = 23;
+    assert_int_equal(load("a", &wanted, &error), DW_E_LIMIT);
+    assert_non_null(strstr(error.message, "context 'a': it has a window of 20 tokens behind a sink "
+                                          "of 4, limit 23 (tokens_max)"));
+    wanted.tokens_max = 24;
+    assert_int_equal(load("a", &wanted, &error), DW_OK);
     dw_model_unref(model);
 }
 
@@ -326,6 +336,53 @@ static void test_contexts_limits(void **state)
     assert_int_equal(dw_contexts_save(contexts, &to, host_context(), &error), DW_OK);
 }
 
+static const char *file_of(const char *name)
+{
+    static char path[256];
+    int at = snprintf(path, sizeof path, "%s/-/", folder);
+    for (; *name != '\0'; name++) {
+        at += snprintf(path + at, sizeof path - (size_t)at, "%02x", *name);
+    }
+    (void)snprintf(path + at, sizeof path - (size_t)at, ".context");
+    return path;
+}
+
+static uint64_t bytes_of(const char *path)
+{
+    struct stat info;
+    assert_int_equal(stat(path, &info), 0);
+    return (uint64_t)info.st_size;
+}
+
+/* What others are writing counts as long as they do. */
+static void test_contexts_that_are_being_written(void **state)
+{
+    (void)state;
+    char other[64];
+    dw_error error;
+    fill(abi.context_handle, 16);
+    dw_context_place to = place("a");
+    assert_int_equal(dw_contexts_save(contexts, &to, host_context(), &error), DW_OK);
+    const uint64_t bytes = bytes_of(file_of("a"));
+    (void)snprintf(other, sizeof other, "%s/-/.tmp-0123", folder);
+    int fd = open(other, O_RDWR | O_CREAT, 0600);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_int_equal(ftruncate(fd, 1000000), 0);
+    to.name = "b";
+    to.bytes_max = 2 * bytes + 999999;
+    assert_int_equal(dw_contexts_save(contexts, &to, host_context(), &error), DW_E_LIMIT);
+    assert_non_null(strstr(error.message, "context 'b': "));
+    to.bytes_max++;
+    assert_int_equal(dw_contexts_save(contexts, &to, host_context(), &error), DW_OK);
+    to.count_max = 1; /* it may be in the place of another: no more of them than there are */
+    assert_int_equal(dw_contexts_remove(contexts, NULL, "a", &error), DW_OK);
+    assert_int_equal(dw_contexts_save(contexts, &to, host_context(), &error), DW_OK);
+    close(fd); /* nobody writes it any more */
+    to.bytes_max = bytes;
+    assert_int_equal(dw_contexts_save(contexts, &to, host_context(), &error), DW_OK);
+    assert_int_equal(access(other, F_OK), -1);
+}
+
 static void count_saved(void *user, const dw_saved_context *saved)
 {
     assert_true(saved->token_count == 16 && saved->kv_type == DW_KV_F16);
@@ -355,15 +412,39 @@ static void test_contexts_are_listed(void **state)
 
 /* ---- damage ---------------------------------------------------------------------------------- */
 
-static const char *file_of(const char *name)
+/* Each of the disk's operations fails in turn: what had the name has it still, or this one has, and
+ * that is said. */
+static void test_contexts_on_failing_disks(void **state)
 {
-    static char path[256];
-    int at = snprintf(path, sizeof path, "%s/-/", folder);
-    for (; *name != '\0'; name++) {
-        at += snprintf(path + at, sizeof path - (size_t)at, "%02x", *name);
+    (void)state;
+    dw_error error;
+    dw_status status = DW_E_IO;
+    unsigned in_place = 0;
+    const dw_context_wanted wanted = {.model = abi.model, .kv_type = DW_KV_F16};
+    const dw_context_place to = place("a");
+    disk_watch(folder);
+    for (uint64_t n = 0; status != DW_OK; n++) {
+        dw_context *context = NULL;
+        assert_int_equal(CALL("context_trim", U(abi.context_handle), 0), 0);
+        fill(abi.context_handle, 8);
+        assert_int_equal(dw_contexts_save(contexts, &to, host_context(), &error), DW_OK);
+        fill(abi.context_handle, 8);
+        disk_plan_set(&(disk_plan){.kinds = DISK_ALL, .after = n, .count = 1});
+        status = dw_contexts_save(contexts, &to, host_context(), &error);
+        const bool failed = disk_failed() != 0;
+        disk_plan_set(NULL);
+        assert_true(failed == (status != DW_OK) || status == DW_OK);
+        assert_true(status == DW_OK || strncmp(error.message, "context 'a': ", 13) == 0);
+        const bool replaced =
+            status != DW_OK && strstr(error.message, "it is in its place") != NULL;
+        in_place += replaced;
+        assert_int_equal(dw_contexts_load(contexts, &to, &wanted, &context, &error), DW_OK);
+        assert_int_equal(dw_context_length(context), status == DW_OK || replaced ? 16 : 8);
+        dw_context_destroy(context);
+        status = status == DW_OK && failed ? DW_E_IO : status; /* it did not matter */
     }
-    (void)snprintf(path + at, sizeof path - (size_t)at, ".context");
-    return path;
+    disk_watch(NULL);
+    assert_in_range(in_place, 2, 3); /* the tenant's folder, the one that it is in, and above */
 }
 
 static void test_contexts_that_are_damaged(void **state)
@@ -439,8 +520,11 @@ static void test_contexts_without_memory(void **state)
 
 /* ---- kills ----------------------------------------------------------------------------------- */
 
-static int work(const char *path)
+static int work(const char *path, const char *kinds, const char *after)
 {
+    const disk_plan plan = {.kinds = (unsigned)strtoul(kinds, NULL, 10),
+                            .after = strtoul(after, NULL, 10),
+                            .kills = true};
     void *none = NULL;
     dw_error error;
     if (abi_fixture_open(&none) != 0 || abi_set_up(&none) != 0 ||
@@ -448,6 +532,7 @@ static int work(const char *path)
         return 1;
     }
     const dw_context_place to = place("a");
+    disk_watch(path);
     for (unsigned i = 0;; i++) {
         const uint32_t length = i % 2 == 0 ? 16 : 8;
         (void)CALL("context_trim", U(abi.context_handle), 0);
@@ -456,18 +541,26 @@ static int work(const char *path)
             write(STDOUT_FILENO, "+", 1) != 1) {
             return 1;
         }
+        if (i == 0 && plan.kinds != 0) {
+            disk_plan_set(&plan);
+        }
     }
 }
 
-static unsigned left_overs(void)
+/* How many; *bytes: of them. */
+static unsigned left_overs(uint64_t *bytes)
 {
-    char path[64];
+    char path[512];
     unsigned count = 0;
     (void)snprintf(path, sizeof path, "%s/-", folder);
     DIR *list = opendir(path);
     for (const struct dirent *entry = list != NULL ? readdir(list) : NULL; entry != NULL;
          entry = readdir(list)) {
-        count += strncmp(entry->d_name, ".tmp-", 5) == 0;
+        if (strncmp(entry->d_name, ".tmp-", 5) == 0) {
+            (void)snprintf(path, sizeof path, "%s/-/%s", folder, entry->d_name);
+            *bytes += bytes_of(path);
+            count++;
+        }
     }
     if (list != NULL) {
         (void)closedir(list);
@@ -475,25 +568,32 @@ static unsigned left_overs(void)
     return count;
 }
 
-static void kill_once(uint32_t random)
+/* While it saves one after the other: at the operation `at` of these kinds behind the first; 0:
+ * after so many nanoseconds. */
+static void kill_once(disk_kind kinds, uint32_t at)
 {
+    char texts[2][16];
     char program[512];
     char byte;
     int ends[2];
     dw_error error;
     assert_int_equal(dw_os_executable_path(program, sizeof program, &error), DW_OK);
     assert_int_equal(pipe(ends), 0);
+    (void)snprintf(texts[0], sizeof texts[0], "%u", (unsigned)kinds);
+    (void)snprintf(texts[1], sizeof texts[1], "%u", at);
     pid_t process = fork();
     if (process == 0) {
         (void)dup2(ends[1], STDOUT_FILENO);
-        (void)execl(program, program, "--work", folder, (char *)NULL);
+        (void)execl(program, program, "--work", folder, texts[0], texts[1], (char *)NULL);
         _exit(126);
     }
     (void)close(ends[1]);
     assert_int_equal(read(ends[0], &byte, 1), 1);
-    const struct timespec wait = {.tv_nsec = (long)(random % 20000000)};
-    (void)nanosleep(&wait, NULL);
-    assert_int_equal(kill(process, SIGKILL), 0);
+    if (kinds == 0) {
+        const struct timespec wait = {.tv_nsec = (long)at};
+        (void)nanosleep(&wait, NULL);
+        assert_int_equal(kill(process, SIGKILL), 0);
+    }
     assert_int_equal(waitpid(process, NULL, 0), process);
     (void)close(ends[0]);
 }
@@ -505,25 +605,40 @@ static void test_contexts_outlast_kills(void **state)
     uint32_t random = 3;
     unsigned left = 0;
     unsigned lengths = 0;
+    uint64_t bytes = 0;
     const dw_context_wanted wanted = {.model = abi.model, .kv_type = DW_KV_F16};
     const dw_context_place to = place("a");
     for (unsigned i = 0; i < 25; i++) {
         dw_context *context = NULL;
         random = random * 1664525u + 1013904223u;
-        kill_once(random >> 4);
+        kill_once(i % 5 == 0 ? 0 : DISK_ALL, i % 5 == 0 ? (random >> 4) % 20000000 : i);
         if (dw_contexts_load(contexts, &to, &wanted, &context, &error) != DW_OK) {
             fail_msg("kill %u: %s", i, error.message);
         }
         lengths |= dw_context_length(context);
         assert_true(dw_context_length(context) == 16 || dw_context_length(context) == 8);
         dw_context_destroy(context);
-        left += left_overs();
+        left += left_overs(&bytes);
     }
     fill(abi.context_handle, 4);
     assert_int_equal(dw_contexts_save(contexts, &to, host_context(), &error), DW_OK);
-    assert_int_equal(left_overs(), 0);
+    assert_int_equal(left_overs(&bytes), 0);
     print_message("25 kills, %u in the middle of a file\n", left);
     assert_int_equal(lengths, 24);
+}
+
+/* Before anything of it is written a file has the bytes by which others count it. */
+static void test_contexts_are_counted_first(void **state)
+{
+    (void)state;
+    dw_error error;
+    uint64_t bytes = 0;
+    const dw_context_place to = place("a");
+    kill_once(DISK_WRITE, 0);
+    assert_int_equal(left_overs(&bytes), 1);
+    fill(abi.context_handle, 8); /* as the second that it saves */
+    assert_int_equal(dw_contexts_save(contexts, &to, host_context(), &error), DW_OK);
+    assert_int_equal(bytes, bytes_of(file_of("a")));
 }
 
 int main(int argc, char **argv)
@@ -535,6 +650,9 @@ int main(int argc, char **argv)
         TEST(test_contexts_are_removed),
         TEST(test_contexts_fit_their_model),
         TEST(test_contexts_limits),
+        TEST(test_contexts_that_are_being_written),
+        TEST(test_contexts_on_failing_disks),
+        TEST(test_contexts_are_counted_first),
         TEST(test_contexts_are_listed),
         TEST(test_contexts_that_are_damaged),
         TEST(test_contexts_without_memory),
@@ -542,8 +660,8 @@ int main(int argc, char **argv)
         TEST(test_contexts_with_adapters),
     };
     wasm_signals_save();
-    if (argc == 3 && strcmp(argv[1], "--work") == 0) {
-        return work(argv[2]);
+    if (argc == 5 && strcmp(argv[1], "--work") == 0) {
+        return work(argv[2], argv[3], argv[4]);
     }
     return cmocka_run_group_tests_name("contexts", tests, abi_fixture_open, abi_fixture_close);
 }
