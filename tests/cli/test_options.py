@@ -289,6 +289,21 @@ class Twice(Case):
             done = run("run", busy, "--timeout", options[0], "--timeout", options[1])
             self.assertEqual(done.returncode, code, done.stderr)
         self.assertEqual(run(*good, "--stats", "--stats=json").stderr[0], "{")
+        text = self.file("text", "word " * 20)
+        done = run("eval", "perplexity", "--model", "/nowhere", "--model", MODEL, "--text",
+                   "/nowhere", "--text", text, "--context", "512", "--context", "8", "--tokens",
+                   "4", "--tokens", "16", "--device", "Abacus0", "--device", "CPU", "--threads",
+                   "9", "--threads", "1", "--kv-type", "f16", "--kv-type", "f32", "--json",
+                   "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual((json.loads(done.stdout)["tokens"], json.loads(done.stdout)["context"]),
+                         (16, 8))
+        done = run("actor", "list", "--state", "/dev/null", "--state", self.state, "--json",
+                   "--json")
+        self.assertEqual((done.returncode, json.loads(done.stdout)), (0, []))
+        done = run("doctor", "--device", "CPU", "--device", "Abacus0")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("Abacus0", done.stderr)
 
     def test_adapters_make_a_list(self):
         """For the model before them; what is no adapter, or is one of another model, is told."""
@@ -317,21 +332,6 @@ class Twice(Case):
                      "a=" + MODEL)
         self.refused(["201", "limit 200"], "run", PRINT_ENV, "--model", "a" * 201 + "=" + MODEL)
         self.refused(["more than 16"], "run", PRINT_ENV, *["--model", MODEL] * 17)
-        text = self.file("text", "word " * 20)
-        done = run("eval", "perplexity", "--model", "/nowhere", "--model", MODEL, "--text",
-                   "/nowhere", "--text", text, "--context", "512", "--context", "8", "--tokens",
-                   "4", "--tokens", "16", "--device", "Abacus0", "--device", "CPU", "--threads",
-                   "9", "--threads", "1", "--kv-type", "f16", "--kv-type", "f32", "--json",
-                   "--json")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual((json.loads(done.stdout)["tokens"], json.loads(done.stdout)["context"]),
-                         (16, 8))
-        done = run("actor", "list", "--state", "/dev/null", "--state", self.state, "--json",
-                   "--json")
-        self.assertEqual((done.returncode, json.loads(done.stdout)), (0, []))
-        done = run("doctor", "--device", "CPU", "--device", "Abacus0")
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("Abacus0", done.stderr)
 
 
 class Contradictions(Case):
