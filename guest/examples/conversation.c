@@ -9,6 +9,8 @@
  *   sampler   dw_sampler_params by name; bias: [[token, bias]...]; grammar; schema
  *   logprobs  how many of the likeliest tokens are told with each; -1: none is
  *   past_end  true: end tokens do not end an answer
+ *   lora      [[adapter, scale]...]: those of the model that the context has from now on; what it
+ *             holds with others is given up. Without it the context keeps those that it has
  *   embed     in the place of all that: texts, or lists of tokens, whose embeddings are wanted
  * and its answer is JSON, an object a line:
  *   {"prompt": tokens, "cached": of them those that the context held}
@@ -20,6 +22,7 @@
  * Text is as the model wrote it, with its special tokens where a chat is asked for. Bytes are in
  * hexadecimal. */
 #include "chat_request.h"
+#include "lora_request.h"
 
 #define STOPS_MAX 64
 #define STOP_BYTES_MAX 255
@@ -905,6 +908,19 @@ static int32_t start_context(void)
     return 0;
 }
 
+/* The context has the adapters of the message: what it holds with others is given up. */
+static int32_t take_loras(const char *message)
+{
+    const meeting nothing = {0, 0, -1};
+    int32_t status = context_take_loras(own.context, message);
+    if (status > 0) {
+        own.held_count = 0;
+        own.meeting_count = 0;
+        forget_behind(&nothing);
+    }
+    return status < 0 ? refuse(status, NULL) : 0;
+}
+
 static int32_t work(const char *message)
 {
     asked asked = {.message = message, .logprobs = (int)number_of(message, "logprobs", -1)};
@@ -923,6 +939,7 @@ static int32_t work(const char *message)
         return embed_all(texts);
     }
     int32_t status = start_context();
+    status = status == 0 ? take_loras(message) : status;
     if (status != 0) {
         return status;
     }

@@ -108,9 +108,10 @@ static void fail(dw_reply *reply)
 {
     int status = dw_http_status(reply->status);
     const char *code = dw_reply_fault_code(reply);
-    const char *param = reply->status == DW_E_NOT_FOUND ? "model"
-                        : completion_of(reply)->is_chat ? "messages"
-                                                        : "prompt";
+    const char *param = reply->fault_param != NULL        ? reply->fault_param
+                        : reply->status == DW_E_NOT_FOUND ? "model"
+                        : completion_of(reply)->is_chat   ? "messages"
+                                                          : "prompt";
     json_t *error =
         dw_openai_error(status, status >= 500 ? NULL : param, code, reply->error.message);
     if (!reply->begun) {

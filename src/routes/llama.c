@@ -167,7 +167,8 @@ static void finish(dw_reply *reply)
 static void fail(dw_reply *reply)
 {
     int status = dw_http_status(reply->status);
-    json_t *error = dw_openai_error(status, status >= 500 ? NULL : "prompt",
+    const char *param = reply->fault_param != NULL ? reply->fault_param : "prompt";
+    json_t *error = dw_openai_error(status, status >= 500 ? NULL : param,
                                     dw_reply_fault_code(reply), reply->error.message);
     if (reply->begun) {
         dw_reply_put(reply, NULL, error);
@@ -279,7 +280,7 @@ void dw_llama_completion(dw_server *server, dw_exchange *exchange)
     json_decref(body);
 }
 
-/* ---- /props and /slots ----------------------------------------------------------------------- */
+/* ---- /props ---------------------------------------------------------------------------------- */
 
 static void fail_plainly(dw_exchange *exchange, int status, const char *what)
 {
@@ -322,6 +323,43 @@ void dw_llama_props(dw_server *server, dw_exchange *exchange)
 {
     dw_job_begin_telling(server, exchange, props, fail_plainly);
 }
+
+/* ---- /lora-adapters -------------------------------------------------------------------------- */
+
+/* Its files' paths are nobody's to know: the names that they were loaded under stand for them. */
+static dw_status list_adapters(dw_job *job, dw_error *err)
+{
+    const dw_model *model = job->waiter.model;
+    const size_t count = dw_model_adapter_count(model);
+    job->result = json_array();
+    for (size_t i = 0; i < count; i++) {
+        dw_adapter_info info = {.struct_bytes = sizeof info};
+        dw_status status = dw_model_get_adapter(model, i, &info, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        (void)json_array_append_new(job->result, json_pack("{s:I, s:s, s:s, s:f}", "id",
+                                                           (json_int_t)i, "name", info.name, "path",
+                                                           info.name, "scale", (double)info.scale));
+    }
+    return DW_OK;
+}
+
+void dw_llama_adapters(dw_server *server, dw_exchange *exchange)
+{
+    dw_job_begin(server, exchange, list_adapters, fail_plainly);
+}
+
+/* Scales of all requests are the operator's, who sets them by --lora. */
+void dw_llama_set_adapters(dw_server *server, dw_exchange *exchange)
+{
+    (void)server;
+    dw_openai_fail(exchange, 501, NULL, NULL,
+                   "scales for all requests are set by --lora when the server starts; a request "
+                   "chooses its own by its member lora");
+}
+
+/* ---- /slots ---------------------------------------------------------------------------------- */
 
 /* There is no number of slots: what is under way, and one that is free. */
 void dw_llama_slots(dw_server *server, dw_exchange *exchange)

@@ -22,6 +22,8 @@ void dw_conversations_one(dw_server *server, dw_exchange *exchange, const char *
 void dw_llama_completion(dw_server *server, dw_exchange *exchange);
 void dw_llama_props(dw_server *server, dw_exchange *exchange);
 void dw_llama_slots(dw_server *server, dw_exchange *exchange);
+void dw_llama_adapters(dw_server *server, dw_exchange *exchange);
+void dw_llama_set_adapters(dw_server *server, dw_exchange *exchange);
 /* A model begins to be loaded; is unloaded once nobody uses it. */
 void dw_models_load(dw_server *server, dw_exchange *exchange);
 void dw_models_unload(dw_server *server, dw_exchange *exchange);

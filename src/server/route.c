@@ -76,6 +76,8 @@ static const route routes[] = {
     {DW_HTTP_POST, "/completions", dw_llama_completion},
     {DW_HTTP_GET, "/props", dw_llama_props},
     {DW_HTTP_GET, "/slots", dw_llama_slots},
+    {DW_HTTP_GET, "/lora-adapters", dw_llama_adapters},
+    {DW_HTTP_POST, "/lora-adapters", dw_llama_set_adapters},
     {DW_HTTP_POST, "/api/chat", dw_ollama_chat_route},
     {DW_HTTP_POST, "/api/generate", dw_ollama_generate},
     {DW_HTTP_POST, "/api/embed", dw_ollama_embed},

@@ -8,6 +8,7 @@
 
 #include "base/json_bounds.h"
 #include "base/utf8.h"
+#include "model/adapter_set.h"
 
 #define STOPS_MAX 16
 #define STOP_BYTES_MAX 255
@@ -269,22 +270,64 @@ static void take_biases(const json_t *body, json_t *into, dw_fault *fault)
     (void)json_object_set_new(into, "bias", list);
 }
 
-/* llama.cpp's choice of adapters by number: what would be answered without them is refused. */
-static void refuse_adapters(const json_t *body, dw_fault *fault)
+/* llama.cpp's choice of adapters by number: items of `id` and `scale`. */
+static bool add_adapter(json_t *list, const json_t *item, size_t index, dw_fault *fault)
 {
-    const json_t *lora = json_object_get(body, "lora");
-    if (lora != NULL && !json_is_null(lora) &&
-        !(json_is_array(lora) && json_array_size(lora) == 0)) {
-        dw_fault_set(
-            fault, 501, "lora",
-            "lora: a request's own adapters are not served; a model that has them is asked "
-            "for by its name");
+    const json_t *id = json_object_get(item, "id");
+    const json_t *scale = json_object_get(item, "scale");
+    const double value = json_number_value(scale);
+    if (!json_is_integer(id) || !json_is_number(scale)) {
+        dw_fault_set(fault, 400, "lora",
+                     "lora: item %zu is not {\"id\": whole number, \"scale\": number}", index);
+        return false;
     }
+    if (!(fabs(value) <= (double)DW_ADAPTER_SCALE_MAX)) {
+        dw_fault_set(fault, 400, "lora",
+                     "lora: scale %g of adapter %lld, from -%g to %g is allowed", value,
+                     (long long)json_integer_value(id), (double)DW_ADAPTER_SCALE_MAX,
+                     (double)DW_ADAPTER_SCALE_MAX);
+        return false;
+    }
+    if (json_integer_value(id) < 0 || json_integer_value(id) > UINT32_MAX) {
+        dw_fault_set(fault, 400, "lora", "lora: there is no adapter %lld",
+                     (long long)json_integer_value(id));
+        return false;
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        if (json_integer_value(json_object_get(json_array_get(list, i), "id")) ==
+            json_integer_value(id)) {
+            dw_fault_set(fault, 400, "lora", "lora: adapter %lld stands twice",
+                         (long long)json_integer_value(id));
+            return false;
+        }
+    }
+    return json_array_append_new(
+               list, json_pack("{s:I, s:f}", "id", json_integer_value(id), "scale", value)) == 0;
+}
+
+static void take_adapters(const json_t *body, json_t *into, dw_fault *fault)
+{
+    const json_t *given = json_object_get(body, "lora");
+    if (given == NULL || json_is_null(given)) {
+        return;
+    }
+    if (!json_is_array(given) || json_array_size(given) > DW_ADAPTERS_MAX) {
+        dw_fault_set(fault, 400, "lora",
+                     "lora: a list of up to %u {\"id\": number, \"scale\": number} is wanted",
+                     DW_ADAPTERS_MAX);
+        return;
+    }
+    json_t *list = json_array();
+    bool good = list != NULL;
+    for (size_t i = 0; i < json_array_size(given) && good; i++) {
+        good = add_adapter(list, json_array_get(given, i), i, fault);
+    }
+    (void)json_object_set_new(into, "lora", list);
 }
 
 void dw_params_generation(const json_t *body, json_t *into, dw_fault *fault)
 {
-    refuse_adapters(body, fault);
+    take_adapters(body, into, fault);
     take_sampler(body, into, fault);
     take_stops(body, into, fault);
     take_biases(body, into, fault);

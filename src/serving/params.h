@@ -37,8 +37,8 @@ const char *dw_params_string(const json_t *body, const char *name, dw_fault *fau
 bool dw_params_has(const json_t *body, const char *name);
 
 /* How answers are generated, for the guest: `into` gets sampler, bias, stop, max, grammar, schema,
- * logprobs, past_end and n, of what OpenAI's and llama.cpp's requests call so. `most` is the name
- * of the member that bounds tokens, or NULL. */
+ * logprobs, past_end, n and lora ([{id, scale}...]) of what OpenAI's and llama.cpp's requests call
+ * so. `most` is the name of the member that bounds tokens, or NULL. */
 void dw_params_generation(const json_t *body, json_t *into, dw_fault *fault);
 /* The chat in the body, as dw_chat_render reads it; the caller's. NULL: `fault` says why. */
 json_t *dw_params_chat(const json_t *body, dw_fault *fault);

@@ -527,10 +527,19 @@ static void on_end(void *user, dw_status status, const dw_error *error)
     }
 }
 
+static void on_fault(void *user, const char *param)
+{
+    dw_reply *reply = ((dw_reply_part *)user)->reply;
+    if (reply->status == DW_OK) {
+        reply->fault_param = param;
+    }
+}
+
 static const dw_task_ops task_ops = {
     .on_begin = on_begin,
     .on_piece = on_piece,
     .on_choice_end = on_choice_end,
+    .on_fault = on_fault,
     .on_end = on_end,
 };
 
@@ -550,7 +559,9 @@ void dw_reply_ask(dw_reply *reply, const json_t *chat, const json_t *message)
     dw_error error;
     dw_reply_part *part = &reply->parts[reply->part_count];
     char *text = chat != NULL ? json_dumps(chat, JSON_COMPACT) : NULL;
-    char *rest = dw_members_of(message);
+    json_t *others = json_copy((json_t *)(uintptr_t)message);
+    (void)json_object_del(others, "lora"); /* the task says which the guest is to have */
+    char *rest = others != NULL ? dw_members_of(others) : NULL;
     const char *traceparent =
         reply->exchange != NULL ? dw_exchange_header(reply->exchange, "traceparent") : NULL;
     dw_task_request request = {.tenant = reply->tenant,
@@ -558,6 +569,7 @@ void dw_reply_ask(dw_reply *reply, const json_t *chat, const json_t *message)
                                .model = reply->model,
                                .chat = text,
                                .rest = rest,
+                               .lora = json_object_get(message, "lora"),
                                .n = reply->n,
                                .terms = &reply->terms,
                                .ops = &task_ops,
@@ -575,6 +587,7 @@ void dw_reply_ask(dw_reply *reply, const json_t *chat, const json_t *message)
         reply->open += status == DW_OK ? 1 : 0;
     }
     note_failure(reply, status, &error);
+    json_decref(others);
     free(text);
     free(rest);
 }

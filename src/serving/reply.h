@@ -88,6 +88,7 @@ struct dw_reply {
     uint64_t event_count; /* told so far */
     dw_status status;     /* the first failure */
     dw_error error;
+    const char *fault_param; /* what it is of, static; NULL: the model, or the prompt */
     dw_reply_part parts[DW_REPLY_PARTS_MAX]; /* [part_count] */
     uv_timer_t patience;                     /* while there is no client */
     uint32_t handles;                        /* that are not closed yet */

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "model/model.h"
 #include "serving/line.h"
 #include "serving/steady.h"
 
@@ -26,9 +27,12 @@ struct dw_task {
     void *user;
     char tenant[DW_TENANT_NAME_MAX + 1];
     char traceparent[64];
-    char scope[DW_SCOPE_BYTES + DW_TENANT_NAME_MAX + 1]; /* what its conversations are kept apart
-                                                             by */
-    char *chat;                                          /* with the time in it; NULL: it is none */
+    /* what its conversations are kept apart by */
+    char scope[DW_SCOPE_BYTES + DW_FINGERPRINT_BYTES + DW_TENANT_NAME_MAX + 2];
+    json_t *lora;            /* adapters that were asked for; NULL: the model's usual ones */
+    char *adapters;          /* those that its context has, JSON; NULL: the model has none */
+    const char *fault_param; /* what `error` is of; NULL: nothing in particular */
+    char *chat;              /* with the time in it; NULL: it is none */
     char *rest;
     uint32_t n;
     uv_work_t work;   /* looking for its conversation; keeping it */
@@ -100,6 +104,8 @@ static void destroy(dw_task *task)
     dw_models_give(&task->waiter);
     dw_free(task->message);
     json_decref(task->steady);
+    json_decref(task->lora);
+    free(task->adapters);
     dw_free(task->chat);
     dw_free(task->rest);
     dw_free(task);
@@ -150,6 +156,7 @@ dw_status dw_task_begin(dw_task **out, dw_server *server, const dw_task_request 
         request->terms != NULL ? *request->terms : (dw_terms){.priority = -1, .pinned = -1};
     task->chat = request->chat != NULL ? with_day(request->chat) : NULL;
     task->rest = dw_strdup(request->rest);
+    task->lora = json_incref((json_t *)(uintptr_t)request->lora);
     if (task->rest == NULL || (request->chat != NULL && task->chat == NULL)) {
         destroy(task);
         return dw_fail(err, DW_E_MEMORY, "no memory for a request");
@@ -171,9 +178,13 @@ static void finish(dw_task *task, dw_status status, const dw_error *error)
 {
     const dw_task_ops *ops = task->ops;
     void *user = task->user;
+    const char *param = task->fault_param;
     dw_error own = error != NULL ? *error : (dw_error){.code = status};
     unlink_task(task);
     destroy(task);
+    if (ops != NULL && status != DW_OK && param != NULL && ops->on_fault != NULL) {
+        ops->on_fault(user, param);
+    }
     if (ops != NULL) {
         ops->on_end(user, status, &own);
     }
@@ -248,7 +259,14 @@ static bool is_busy(const dw_task *own, const char *actor)
     return false;
 }
 
-/* What a session's actor is called: of one model, so that another's is another. */
+/* Of the scope, without the tenant behind it. */
+static size_t scope_bytes(const dw_task *task)
+{
+    return strlen(task->scope) - strlen(task->tenant) - 1;
+}
+
+/* What a session's actor is called: of one model with its adapters, so that another's is
+ * another. */
 static void session_name(const dw_task *task, const char *session, char name[DW_NAME_MAX + 1])
 {
     uint8_t digest[DW_HASH128_BYTES];
@@ -256,7 +274,7 @@ static void session_name(const dw_task *task, const char *session, char name[DW_
     dw_hash128 *hash = dw_hash128_create();
     digest[0] = 0;
     if (hash != NULL) {
-        dw_hash128_add(hash, task->waiter.scope, strlen(task->waiter.scope));
+        dw_hash128_add(hash, task->scope, scope_bytes(task));
         dw_hash128_finish(hash, digest);
         dw_hash128_destroy(hash);
     }
@@ -360,11 +378,15 @@ static void send_message(dw_task *task)
     dw_text message = {.bytes = NULL};
     dw_error error = {.code = DW_OK};
     static const char start[] = "{\"request\":";
+    static const char lora[] = ",\"lora\":";
     bool made = task->chat == NULL ? dw_text_add(&message, "{", 1)
                                    : dw_text_add(&message, start, sizeof start - 1) &&
                                          dw_text_add(&message, task->chat, strlen(task->chat)) &&
                                          dw_text_add(&message, ",", 1);
     made = made && dw_text_add(&message, task->rest, strlen(task->rest)) &&
+           (task->adapters == NULL ||
+            (dw_text_add(&message, lora, sizeof lora - 1) &&
+             dw_text_add(&message, task->adapters, strlen(task->adapters)))) &&
            dw_text_add(&message, "}", 1);
     dw_request request = {.struct_bytes = sizeof request,
                           .message = message.bytes,
@@ -461,11 +483,82 @@ static void fulfil(dw_task *task, const char *actor)
     }
 }
 
+/* The adapters that were asked for, or else the usual ones: what contexts were computed with others
+ * is none of its conversation's. */
+static dw_status get_adapters(const dw_task *task, dw_adapter_set **set, dw_error *err)
+{
+    dw_adapter_choice choices[DW_ADAPTERS_MAX];
+    dw_adapters *adapters = dw_model_adapters(task->waiter.model);
+    const size_t known = dw_adapters_count(adapters);
+    const size_t count = json_array_size(task->lora);
+    if (task->lora == NULL) {
+        return dw_adapter_set_usual(set, adapters, err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *one = json_array_get(task->lora, i);
+        const json_int_t id = json_integer_value(json_object_get(one, "id"));
+        if ((uint64_t)id >= known) {
+            return dw_fail(err, DW_E_RANGE, "lora: there is no adapter %lld, the model has %zu",
+                           (long long)id, known);
+        }
+        choices[i] = (dw_adapter_choice){(uint32_t)id,
+                                         (float)json_number_value(json_object_get(one, "scale"))};
+    }
+    return dw_adapter_set_get(set, adapters, choices, (uint32_t)count, err);
+}
+
+/* -> JSON for the guest; NULL: there is no memory. `set` NULL: none. */
+static char *adapters_text(const dw_adapter_set *set)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; set != NULL && i < set->count; i++) {
+        (void)json_array_append_new(list, json_pack("[I, f]", (json_int_t)set->choices[i].index,
+                                                    (double)set->choices[i].scale));
+    }
+    char *text = list != NULL ? json_dumps(list, JSON_COMPACT) : NULL;
+    json_decref(list);
+    return text;
+}
+
+/* What the guest is told of adapters, and the scope, which has those that are not the usual. */
+static dw_status choose_adapters(dw_task *task, dw_error *err)
+{
+    char fingerprint[DW_FINGERPRINT_BYTES];
+    dw_adapter_set *usual = NULL;
+    dw_adapter_set *set = NULL;
+    dw_model *model = task->waiter.model;
+    const char *scope = task->waiter.scope;
+    (void)snprintf(task->scope, sizeof task->scope, "%s/%s", scope, task->tenant);
+    task->fault_param = "lora";
+    dw_status status = dw_adapter_set_usual(&usual, dw_model_adapters(model), err);
+    if (status == DW_OK) {
+        status = get_adapters(task, &set, err);
+    }
+    if (status == DW_OK && set != usual) { /* equal ones are the same */
+        status = dw_model_fingerprint_with(model, set, fingerprint, err);
+        (void)snprintf(task->scope, sizeof task->scope, "%s+%s/%s", scope, fingerprint,
+                       task->tenant);
+    }
+    if (status == DW_OK && dw_adapters_count(dw_model_adapters(model)) > 0) {
+        task->adapters = adapters_text(set);
+        status = task->adapters != NULL
+                     ? DW_OK
+                     : dw_fail(err, DW_E_MEMORY, "no memory for a list of adapters");
+    }
+    dw_adapter_set_unref(set);
+    dw_adapter_set_unref(usual);
+    task->fault_param = status == DW_OK ? NULL : task->fault_param;
+    return status;
+}
+
 static void search(uv_work_t *work)
 {
     dw_task *task = work->data;
     dw_server *server = task->server;
-    (void)snprintf(task->scope, sizeof task->scope, "%s/%s", task->waiter.scope, task->tenant);
+    task->status = choose_adapters(task, &task->error);
+    if (task->status != DW_OK) {
+        return;
+    }
     find_session(task, task->terms.session, task->named);
     find_session(task, task->terms.parent, task->parent);
     if (task->named[0] != '\0') {

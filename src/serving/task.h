@@ -34,6 +34,8 @@ typedef struct dw_task_ops {
     void (*on_choice_end)(void *user, uint32_t choice, const dw_choice_end *end);
     /* A line of the guest's that is none of these; may be NULL. */
     void (*on_line)(void *user, const json_t *line);
+    /* What the failure that on_end tells is of: a parameter's name, static; may be NULL. */
+    void (*on_fault)(void *user, const char *param);
     /* The end of all, once; nothing is called afterwards. */
     void (*on_end)(void *user, dw_status status, const dw_error *error);
 } dw_task_ops;
@@ -43,6 +45,7 @@ typedef struct dw_task_request {
     const char *model;  /* NULL: the first */
     const char *chat;   /* a request as dw_chat_render reads it; NULL: it is none */
     const char *rest;   /* members of the guest's message behind it, "\"max\":5,\"n\":1" */
+    const json_t *lora; /* adapters of the model, [{id, scale}...]; NULL: its usual ones */
     uint32_t n;
     const dw_terms *terms;   /* NULL: none */
     const char *traceparent; /* as dw_request has it; NULL: none */

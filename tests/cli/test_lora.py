@@ -12,7 +12,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from serving import ENVIRONMENT, MODEL, PROGRAM, TOOLS, Server, cached, user  # noqa: E402
+from serving import ENVIRONMENT, MODEL, PROGRAM, TOOLS, Server, cached, user, write_model  # noqa: E402
 
 SAY = ["--model", MODEL, "--prompt", "Name a sea.", "--temp", "0", "--max-tokens", "12"]
 
@@ -101,14 +101,84 @@ class Adapters(unittest.TestCase):
                     "temperature": 0, "max_tokens": 4})
                 self.assertEqual(status, 200, answer)
                 self.assertEqual(cached(answer) > 40, found, answer)
-            status, answer = server.ask("/completion", {
-                "prompt": "a", "n_predict": 1, "lora": [{"id": 0, "scale": 0.5}]})
-            self.assertEqual(status, 501, answer)
-            self.assertIn("lora", json.dumps(answer))
-            status, answer = server.ask("/completion", {"prompt": "a", "n_predict": 1, "lora": []})
-            self.assertEqual(status, 200, answer)
+            # Without its adapter the one says what the other does.
+            status, answer = server.ask("/v1/chat/completions", {
+                "model": "pirate", "messages": turns, "temperature": 0, "max_tokens": 12, "lora": []})
+            self.assertEqual((status, answer["choices"][0]["message"]), (200, said["plain"]), answer)
         finally:
             self.assertEqual(server.end(), 0, server.errors)
+
+    def test_requests_choose(self):
+        """Against models that have the same adapters for all requests; no conversation goes on with others."""
+        small, template, *files = (os.path.join(self.folder.name, name) for name in ("tiny", "template", "a", "b"))
+        write_model(small)
+        with open(template, "w", encoding="utf-8") as file:
+            file.write("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+                       "{% if add_generation_prompt %}<assistant>{% endif %}")
+        for path, seed in zip(files, "34"):
+            subprocess.run([os.path.join(TOOLS, "write_model"), "--adapter", path, small, seed], check=True)
+        choices = [[], [(0, 1)], [(1, 0.5)], [(1, 2), (0, -0.25)]]
+        options = ["--lora", files[0] + ":0", "--lora", "b=" + files[1], "--chat-template", template]
+        for number, lora in enumerate(choices):
+            options += ["--model", f"m{number}={small}"]
+            options += [word for i, scale in lora for word in ("--lora", f"{files[i]}:{scale}")]
+        server = Server(*options, model="one=" + small)
+        try:
+            self.assertEqual(server.ask("/lora-adapters"), (200, [
+                {"id": 0, "name": "a", "path": "a", "scale": 0.0}, {"id": 1, "name": "b", "path": "b", "scale": 1.0}]))
+            self.assertEqual(server.ask("/lora-adapters?model=none")[0], 404)
+            self.assertEqual(server.ask("/lora-adapters", [{"id": 0, "scale": 1}])[0], 501)
+
+            def asked(path, lora, **body):
+                if lora is not None:
+                    body["lora"] = [{"id": i, "scale": scale} for i, scale in lora]
+                status, answer = server.ask(path, {"temperature": 0, "max_tokens": 4, **body})
+                self.assertEqual(status, 200, answer)
+                return answer
+
+            def text(lora, model="one"):
+                return asked("/v1/completions", lora, model=model, prompt="sea", logprobs=4)["choices"][0]["logprobs"]
+
+            def chat(lora, turns, **more):
+                return asked("/v1/chat/completions", lora, messages=turns, **more)
+
+            expected = [text(None, f"m{number}") for number in range(len(choices))]
+            self.assertEqual(len({json.dumps(one) for one in expected}), len(choices), expected)
+            for _ in range(2):  # the second time with actors that held another's
+                self.assertEqual([text(lora) for lora in choices], expected)
+            self.assertEqual(text(None), text([(1, 1), (0, 0)]))
+            raw = asked("/completion", [(0, 1)], prompt="sea", n_predict=4)["content"]
+            self.assertEqual(raw, asked("/completion", None, model="m1", prompt="sea", n_predict=4)["content"])
+            turns = [user("Name a sea. " * 12)]
+            turns += [{"role": "assistant", "content": chat([(0, 1)], turns)["choices"][0]["message"]["content"]},
+                      user("Why?")]
+            for lora, found in (([(0, 0.5)], False), (None, False), ([(1, 0), (0, 1)], True)):
+                self.assertEqual(cached(chat(lora, turns)) > 100, found, lora)
+            # Of a session's name there is one conversation for each choice.
+            turns = [user("Name a river. " * 12)]
+            for lora in ([(0, 1)], [(0, 2)], None):
+                self.assertEqual(cached(chat(lora, turns, driftwood={"session": "s"})), 0)
+                self.assertGreater(cached(chat(lora, turns, driftwood={"session": "s"})), 100)
+            self.refused(server)
+        finally:
+            self.assertEqual(server.end(), 0, server.errors)
+
+    def refused(self, server):
+        one = {"id": 0, "scale": 1}
+        for wrong, words in ((7, "a list of up to 64"), ([7], "item 0"), ([one, {"id": 0}], "item 1"),
+                             ([{"id": "0", "scale": 1}], "item 0"), ([{"id": 0, "scale": "1"}], "item 0"),
+                             ([{"id": 0, "scale": 1000.5}], "scale 1000.5"), ([one, one], "stands twice"),
+                             ([{"id": 2, "scale": 1}], "no adapter 2, the model has 2"),
+                             ([{"id": -1, "scale": 1}], "no adapter -1"), ([one] * 65, "a list of up to 64"),
+                             ([{"id": 1 << 40, "scale": 1}], "no adapter 1099511627776")):
+            for path, body in (("/completion", {"prompt": "a", "n_predict": 1}),
+                               ("/v1/completions", {"prompt": "a", "max_tokens": 1}),
+                               ("/v1/chat/completions", {"messages": [user("a")], "max_tokens": 1})):
+                status, answer = server.ask(path, dict(body, lora=wrong))
+                self.assertEqual((status, answer["error"]["param"]), (400, "lora"), (path, answer))
+                self.assertIn(words, answer["error"]["message"], path)
+        status, _, data = server.request("POST", "/completion", '{"prompt": "a", "lora": [{"id": 0, "scale": 1e999}]}')
+        self.assertEqual(status, 400, data)
 
 
 if __name__ == "__main__":
