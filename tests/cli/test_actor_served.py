@@ -48,6 +48,24 @@ class Served(local.Actors):
         self.assertEqual(done.returncode, 0)
         self.assertIn(b"a server works in the state folder", done.stderr)
 
+    def test_texts_do_not_depend_on_company(self):
+        """Actors that answer at once say what `driftwood run` says to each alone, token for token."""
+        options = ["--model", local.MODEL, "--max-tokens", "24", "--temp", "0.8", "--seed", "7"]
+        sea = "The tide took the old pier plank by plank, and the gulls kept count. "
+        prompts = ["Name a sea.", "Tell me why wood floats, in one sentence.",
+                   8 * sea + "What took the pier?", 30 * sea + "Who kept count?"]
+        alone = [subprocess.run([local.PROGRAM, "run", "--prompt", prompt, *options],
+                                capture_output=True, timeout=120, check=True).stdout.strip()
+                 for prompt in prompts]
+        self.assertEqual(len(set(alone)), len(prompts))
+        actors = [self.run_good("spawn", "--guest", "chat", *options).decode().strip()
+                  for _ in prompts]
+        running = [subprocess.Popen([local.PROGRAM, "actor", "send", actor, prompt, "--state",
+                                     self.state], stdout=subprocess.PIPE)
+                   for actor, prompt in zip(actors, prompts)]
+        told = [one.communicate(timeout=120)[0].strip() for one in running]
+        self.assertEqual(told, alone)
+
 
 for name in list(vars(local.Actors)):
     if name.startswith("test_") and name not in SAME:
