@@ -123,7 +123,7 @@ typedef struct dw__platform {
     void (*fire_timers)(void *user, void *body, uint64_t now_ms);
     size_t (*waiting)(void *user, void *body);
     /* `body` was taken back to what it was: chance has other numbers for it than it had then. NULL:
-     * it has none. */
+     * it has none. With the lock or without. */
     void (*renews)(void *user, void *body);
     /* `body` takes the place of `before`: what it asks for is numbered behind what that did. */
     void (*replaces)(void *user, void *body, void *before);

@@ -261,6 +261,7 @@ static void load_finish(dw__operation *operation)
     dw__record *record = operation->record;
     const dw__platform *platform = &runtime->platform;
     record->body = operation->body;
+    record->renewed = false;
     operation->body = NULL;
     take_seed(runtime, record, operation);
     if (operation->ancestors != NULL) {
@@ -268,6 +269,7 @@ static void load_finish(dw__operation *operation)
         operation->ancestors = NULL;
     }
     if (record->stopping) {
+        record->renews = record->renews && record->undone == 0; /* else it has those to do again */
         forget_mail(runtime, operation);
         dw__rest(runtime, record);
         return;

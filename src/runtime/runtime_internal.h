@@ -358,6 +358,9 @@ typedef struct dw__record {
     dw_durability durability;
     uint32_t durability_s;
     dw__alarm keep_alarm;
+    bool renews;       /* it broke off: it is to draw other numbers than it did then */
+    bool renewed;      /* renews: its body does, and is to be written */
+    uint64_t redo_row; /* renews: first messages up to this are done again, as they were */
     /* parking.c */
     bool pinned;      /* it stays in memory */
     bool at_rest;     /* it is in the lists of those that may leave */
@@ -735,6 +738,9 @@ void dw__stay(dw_runtime *runtime, dw__record *record);
 void dw__write(dw_runtime *runtime, dw__record *record);
 /* Whether it is to be written before anything else. */
 bool dw__wants_write(const dw_runtime *runtime, const dw__record *record);
+/* record->renews: as soon as what is done again is done, it draws other numbers, and is written, so
+ * that a message in which the process ends has the same again. */
+void dw__renew(dw_runtime *runtime, dw__record *record);
 /* It ends, by itself or by who looks after it: the folder is told first. */
 void dw__end_actor(dw_runtime *runtime, dw__record *record, const dw_watch_event *how);
 void dw__ring_keep(dw_runtime *runtime, dw__alarm *alarm);

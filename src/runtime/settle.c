@@ -213,6 +213,7 @@ void dw__turn_written(dw_runtime *runtime, dw__record *record)
     record->kept = turn->kept;
     record->kept.pending = false;
     record->dirty = record->keep_due = record->unkept = false;
+    record->renews = record->renews && !record->renewed;
     record->undone = record->undone_bytes = 0;
     record->done_row = turn->row > record->done_row ? turn->row : record->done_row;
     dw__alarm_clear(runtime, &record->keep_alarm);
@@ -421,6 +422,33 @@ static void end_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail)
     }
 }
 
+void dw__renew(dw_runtime *runtime, dw__record *record)
+{
+    const dw__platform *platform = &runtime->platform;
+    const dw__mail *mail = record->stopping ? NULL : record->mail.first;
+    bool again = record->done_row < record->redo_row && record->stopping;
+    for (; mail != NULL && record->done_row < record->redo_row; mail = mail->next) {
+        again = again || (mail->row != 0 && mail->row <= record->redo_row);
+    }
+    if (record->body == NULL || platform->is_broken(platform->user, record->body) ||
+        record->removes || record->ends_in_folder || record->renewed || again) {
+        return;
+    }
+    if (platform->renews != NULL) {
+        platform->renews(platform->user, record->body);
+    }
+    record->renewed = true;
+    record->dirty = record->keep_due = true;
+}
+
+/* What it drew may be known: its answer's beginning was told. */
+static void renew_later(dw__record *record)
+{
+    uint64_t row = record->undone > 0 ? record->done_row : 0;
+    record->redo_row = record->renews && record->redo_row > row ? record->redo_row : row;
+    record->renews = true;
+}
+
 /* It is read again, and does again what it had done since; at once, or where nobody is told and the
  * disk fails, later. */
 void dw__go_back(dw_runtime *runtime, dw__record *record, bool later)
@@ -500,6 +528,7 @@ static void failure_finish(dw__operation *operation)
         dw__stay(runtime, record);
     } else if (turn->broken && !turn->undone && !record->stopping) {
         record->dirty = record->keep_due = false;
+        renew_later(record);
         dw__supervise(runtime, record);
     } else {
         dw__go_back(runtime, record, turn->undone && !told);

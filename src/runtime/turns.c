@@ -185,6 +185,9 @@ static bool has_work(const dw_runtime *runtime, const dw__record *record)
 void dw__rest(dw_runtime *runtime, dw__record *record)
 {
     DW_ASSERT(record->state != DW__RESTING && record->state != DW__LEAVING);
+    if (record->renews) {
+        dw__renew(runtime, record);
+    }
     if (dw__wants_write(runtime, record)) {
         dw__set_state(runtime, record, DW__BUSY);
         dw__write(runtime, record);

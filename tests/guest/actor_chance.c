@@ -56,6 +56,14 @@ static void look(void)
              ns_of(CLOCK_REALTIME), ns_of(CLOCK_MONOTONIC), dw_clock_ns());
 }
 
+static void tell(void)
+{
+    look();
+    fprintf(stderr, "%s\n", kept);
+    printf("%s\n", kept);
+    fflush(stdout);
+}
+
 /* The last 16 of so many drawn at once. */
 static void draw_many(size_t count)
 {
@@ -111,12 +119,12 @@ DW_ACTOR_RECEIVE
         look();
         break;
     case 'k': /* tell, then work for a while */
-        look();
-        fprintf(stderr, "%s\n", kept);
-        printf("%s\n", kept);
-        fflush(stdout);
+        tell();
         sleep_ms(number);
         return 0;
+    case 'x': /* tell, then break off */
+        tell();
+        __builtin_trap();
     case 's': {
         uint64_t before = ns_of(CLOCK_REALTIME);
         sleep_ms(number);

@@ -383,6 +383,54 @@ static void test_folder_durability(void **state)
     close_folder(f);
 }
 
+/* ---- what is drawn, after a failure ---------------------------------------------------------- */
+
+/* What it drew for the message, which ends so. */
+static void drawn(runtime_fixture *f, const runtime_id *id, const char *text, dw_status status,
+                  char to[33])
+{
+    runtime_answer answer;
+    dw_error error;
+    assert_int_equal(runtime_tell(f, id, text, &answer, &error), status);
+    assert_int_equal(sscanf((const char *)answer.bytes, "%*s %32s", to), 1);
+    assert_int_equal(strlen(to), 32);
+}
+
+/* An actor that told what it drew and broke off draws other numbers for whoever comes next, in this
+ * process and in the next; what it had done before, in memory alone, is done again as it was. */
+static void test_folder_draws_others_after_a_failure(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_module *chance = actor_module(f->actors, "actor_chance.wasm");
+    static const dw_durability durabilities[] = {DW_DURABLE_EACH, DW_DURABLE_PARK};
+    for (size_t i = 0; i < 2; i++) {
+        char seen[7][33];
+        f->durability = durabilities[i];
+        open_folder(f);
+        runtime_id a = runtime_spawned(f, chance, NULL);
+        drawn(f, &a, "x", DW_E_TRAP, seen[0]);
+        drawn(f, &a, "x", DW_E_TRAP, seen[1]);
+        drawn(f, &a, "l", DW_OK, seen[2]);
+        drawn(f, &a, "x", DW_E_TRAP, seen[3]);
+        drawn(f, &a, "q", DW_OK, seen[6]); /* what it kept */
+        assert_string_equal(seen[6], seen[2]);
+        drawn(f, &a, "l", DW_OK, seen[4]);
+        drawn(f, &a, "x", DW_E_TRAP, seen[5]);
+        runtime_await(f);
+        open_again(f);
+        drawn(f, &a, "q", DW_OK, seen[6]);
+        assert_string_equal(seen[6], seen[4]);
+        drawn(f, &a, "l", DW_OK, seen[6]);
+        for (size_t k = 0; k < 7; k++) {
+            for (size_t n = k + 1; n < 7; n++) {
+                assert_string_not_equal(seen[k], seen[n]);
+            }
+        }
+        close_folder(f);
+    }
+    dw_module_unref(chance);
+}
+
 /* Freezes are files: they are there when the folder is opened again. */
 static void test_folder_freezes(void **state)
 {
@@ -473,6 +521,7 @@ int main(void)
         runtime_test(test_folder_has_one_owner),
         runtime_test(test_folder_freezes),
         runtime_test(test_folder_durability),
+        runtime_test(test_folder_draws_others_after_a_failure),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_group, runtime_fixture_close);
