@@ -9,6 +9,18 @@
 
 /* ---- in a folder ----------------------------------------------------------------------------- */
 
+void dw__aside_more(dw__record *record)
+{
+    record->aside_count++;
+    record->aside_change++;
+}
+
+static void aside_less(dw__record *record)
+{
+    record->aside_count -= record->aside_count > 0;
+    record->aside_change++;
+}
+
 /* An actor's messages in the folder, for one call. */
 typedef struct kept_mail {
     char id[DW_ACTOR_ID_CHARS + 1];
@@ -116,7 +128,7 @@ static dw_status wait_again(dw_runtime *runtime, const kept_mail *all, const dw_
     if (record != NULL && !record->loaded) { /* what is being read may have it set aside */
         record->aside_stale = true;
     } else if (record != NULL && fresh > record->seen_row) { /* else it was read since */
-        record->aside_count -= record->aside_count > 0;
+        aside_less(record);
     }
     if (status == DW_E_NOT_FOUND) { /* it was done, or dropped, already */
         return DW_OK;
@@ -199,16 +211,27 @@ static dw_status drop_waiting(dw_runtime *runtime, const kept_mail *all, uint64_
     return status;
 }
 
-/* It was read while one was dropped: what there is now. */
+/* It was read while one was dropped: what there is now. Where the count changes while the folder is
+ * looked at, or is about to, nobody knows whether what is read has that: it is looked at again. */
 static void count_again(dw_runtime *runtime, const kept_mail *all)
 {
     dw_actor_row row;
-    dw__lock_scope scope = dw__unlock(runtime);
-    dw_status status = runtime->keeper->look(runtime->keeper->user, all->id, &row, NULL);
-    dw__lock_again(runtime, scope);
+    dw_status status = DW_OK;
     dw__record *record = dw__find(runtime, all->number);
-    if (status == DW_OK && record != NULL && record->loaded) {
+    bool changed = true;
+    while (changed && status == DW_OK && record != NULL && record->loaded) {
+        const uint64_t before = record->aside_change;
+        const uint64_t load = record->load_number;
+        dw__lock_scope scope = dw__unlock(runtime);
+        status = runtime->keeper->look(runtime->keeper->user, all->id, &row, NULL);
+        dw__lock_again(runtime, scope);
+        record = dw__find(runtime, all->number);
+        changed = record == NULL || record->aside_change != before || record->load_number != load ||
+                  record->sets_aside;
+    }
+    if (!changed && status == DW_OK) {
         record->aside_count = row.set_aside;
+        record->aside_change++;
     }
 }
 
@@ -227,7 +250,7 @@ static dw_status drop_set_aside(dw_runtime *runtime, const kept_mail *all, uint6
     if (!record->loaded) { /* what is being read may have it */
         record->aside_stale = true;
     } else if (record->load_number == before) {
-        record->aside_count -= record->aside_count > 0;
+        aside_less(record);
     } else {
         count_again(runtime, all);
     }

@@ -456,6 +456,15 @@ static void leave_table(dw_runtime *runtime, dw__record *record)
     record->tabled = false;
 }
 
+void dw__record_unmade(dw_runtime *runtime, dw__record *record)
+{
+    record->in_folder = false;
+    record->ends_in_folder = true;
+    if (record->tabled && !record->listed) {
+        leave_table(runtime, record);
+    }
+}
+
 void dw__unlist(dw_runtime *runtime, dw__record *record, bool ends)
 {
     DW_ASSERT(record->listed && !record->queued);

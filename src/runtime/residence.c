@@ -187,6 +187,7 @@ static void take_mail(dw_runtime *runtime, dw__record *record, dw__operation *op
     record->load_number = ++runtime->load_number;
     record->seen_row = operation->row.numbered;
     record->aside_count = operation->aside_count;
+    record->aside_change++;
     operation->aside_count = 0;
 }
 

@@ -351,6 +351,8 @@ typedef struct dw__record {
     size_t undone_capacity;
     uint64_t undone_bytes;
     uint64_t aside_count;  /* messages that were set aside in the folder */
+    uint64_t aside_change; /* changes of it since the record came */
+    bool sets_aside;       /* the folder may have one more already */
     bool aside_stale;      /* fewer have been, since they are being read */
     uint64_t load_number;  /* of runtime->load_number, when they were; 0: they were not */
     uint32_t own_attempts; /* at what waits inside */
@@ -624,6 +626,8 @@ dw_status dw__record_bring(dw_runtime *runtime, const dw_actor_row *row, dw__rec
 dw_status dw__check_made(const dw__record *record, dw_error *err);
 /* One without a record is gone from the folder. */
 void dw__forget_dormant(dw_runtime *runtime, const dw_actor_row *row);
+/* It is in no folder after all, and its id is free once it is stopped. */
+void dw__record_unmade(dw_runtime *runtime, dw__record *record);
 /* Nobody finds it any more; its children are its parent's. `ends`: there is no such actor any
  * more; else it is in the folder. */
 void dw__unlist(dw_runtime *runtime, dw__record *record, bool ends);
@@ -741,6 +745,8 @@ bool dw__wants_write(const dw_runtime *runtime, const dw__record *record);
 /* record->renews: as soon as what is done again is done, it draws other numbers, and is written, so
  * that a message in which the process ends has the same again. */
 void dw__renew(dw_runtime *runtime, dw__record *record);
+/* One more message was set aside in the folder. */
+void dw__aside_more(dw__record *record);
 /* It ends, by itself or by who looks after it: the folder is told first. */
 void dw__end_actor(dw_runtime *runtime, dw__record *record, const dw_watch_event *how);
 void dw__ring_keep(dw_runtime *runtime, dw__alarm *alarm);

@@ -62,9 +62,9 @@ dw_status dw__turn_try(dw_runtime *runtime, dw__record *record, dw_error *err)
     } else {
         turn->work.kind = DW_ATTEMPTED_OWN_MESSAGE;
         turn->work.at_ms = record->tried_ms;
-        record->tried_ms = 0;
         platform->worked_on(platform->user, record->body, &turn->work.number, &turn->work.inside);
     }
+    record->tried_ms = 0; /* what rings later has a time of its own, also behind mail */
     return runtime->keeper->try(runtime->keeper->user, turn->folder.id, &turn->work, err);
 }
 
@@ -188,7 +188,7 @@ static void tell_given_up(dw_runtime *runtime, dw__record *record)
     dw_error problem;
     (void)dw_fail(&problem, DW_E_STATE, "message %" PRIu64 ": set aside after %u attempts: %s",
                   turn->own_aside.number, turn->why.count, turn->why.reason);
-    record->aside_count++;
+    dw__aside_more(record);
     record->own_attempts = 0;
     dw__problem(runtime, record->id, &problem);
     dw__happened(runtime, record,
@@ -224,6 +224,7 @@ static void succeed(dw_runtime *runtime, dw__record *record)
     dw__turn *turn = record->turn;
     dw__turn_written(runtime, record);
     carry_out(runtime, record);
+    record->sets_aside = false;
     if (turn->folder.aside != NULL) {
         tell_given_up(runtime, record);
         record->inside = runtime->platform.waiting(runtime->platform.user, record->body);
@@ -410,7 +411,7 @@ static void end_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail)
         dw__trace_queued(runtime, record, mail);
         runtime->counts.waiting++;
     } else {
-        record->aside_count++;
+        dw__aside_more(record);
         runtime->counts.ended++;
         runtime->counts.failed++;
         dw__happened(runtime, record,
@@ -521,6 +522,7 @@ static void failure_finish(dw__operation *operation)
         record->own_attempts += turn->has_message && !turn->transient;
         dw__problem(runtime, record->id, &turn->own);
     }
+    record->sets_aside = false;
     bool wrote = turn->undone && !turn->has_message && !turn->gives_up && !turn->folder.repeats;
     if (turn->refused) {
         end_refused(runtime, record, unheard && !turn->aside);
@@ -539,6 +541,7 @@ static void begin_failure(dw_runtime *runtime, dw__record *record)
 {
     dw__turn *turn = record->turn;
     bool failed = turn->broken && !turn->undone && !record->stopping;
+    record->sets_aside = true;
     dw__turn_count(runtime, record, record->failures + failed);
     turn->leaves = runtime->closing;
     dw__begin_own(runtime, record, failure_work, failure_finish);
@@ -717,7 +720,7 @@ void dw__give_up_message(dw_runtime *runtime, dw__record *record)
 void dw__give_up_inside(dw_runtime *runtime, dw__record *record)
 {
     dw__turn *turn = record->turn;
-    turn->gives_up = true;
+    turn->gives_up = record->sets_aside = true;
     turn->has_message = false;
     dw__set_state(runtime, record, DW__BUSY);
     dw__turn_take_done(record);

@@ -364,7 +364,7 @@ static bool fire_timers(dw_runtime *runtime, dw__record *record)
     record->inside = inside;
     record->timer_ms = timer_ms;
     bool any = !record->stopping && choose(runtime, record);
-    record->tried_ms = any && runtime->keeper != NULL ? now_ms : 0; /* until it is tried */
+    record->tried_ms = any && record->current == NULL && runtime->keeper != NULL ? now_ms : 0;
     if (!any) {
         dw__rest(runtime, record);
     }

@@ -128,7 +128,7 @@ void dw__unmake(dw_runtime *runtime, dw__ask *asked)
         return;
     }
     dw__enter(runtime);
-    asked->child->ends_in_folder = true;
+    dw__record_unmade(runtime, asked->child);
     if (!asked->child->stopping) {
         dw__stop(runtime, asked->child);
     }

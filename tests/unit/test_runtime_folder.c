@@ -1,5 +1,6 @@
 /* A runtime with a path: actors live in a state folder, and what they did is there when the folder
  * is opened again. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -271,6 +272,54 @@ static void test_folder_read_meanwhile(void **state)
     close_folder(f);
 }
 
+static atomic_bool sets_aside;
+static runtime_id sender;
+
+/* Another is set aside between what is read and its use. */
+static dw_status look_and_set_aside(void *user, const char *id, dw_actor_row *row, dw_error *err)
+{
+    dw_status status = well.look(user, id, row, err);
+    if (strcmp(id, of.text) == 0 && atomic_exchange(&sets_aside, false)) {
+        (void)runtime_told(intruded, &sender, "D!");
+        runtime_await(intruded);
+    }
+    return status;
+}
+
+static dw_status drop_and_set_aside(void *user, const char *id, uint64_t number, dw_error *err)
+{
+    dw_status status = drop_and_come_in(user, id, number, err);
+    sets_aside = true;
+    return status;
+}
+
+static void test_folder_set_aside_meanwhile(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error;
+    char text[32];
+    uint64_t count = 0;
+    open_folder(f);
+    runtime_id a = runtime_spawned(f, f->hostile, NULL);
+    sender = runtime_spawned(f, f->hostile, NULL);
+    (void)snprintf(text, sizeof text, "I%s", a.text);
+    (void)runtime_told(f, &sender, text);
+    (void)runtime_told(f, &sender, "D!");
+    (void)runtime_told(f, &sender, "D!");
+    runtime_await(f);
+    open_again(f);
+    intrude(f, &a);
+    kept.drop_aside = drop_and_set_aside;
+    kept.look = look_and_set_aside;
+    intrude_now(f);
+    assert_int_equal(dw_runtime_drop_mail(f->runtime, a.text, first_aside(f, &a), &count, &error),
+                     DW_OK);
+    runtime_await(f);
+    assert_false(sets_aside);
+    assert_int_equal(runtime_info(f, &a).set_aside, 2);
+    close_folder(f);
+}
+
 static dw_status cancelled_as;
 static uint64_t to_cancel;
 static char cancelled_why[248];
@@ -431,6 +480,105 @@ static void test_folder_draws_others_after_a_failure(void **state)
     dw_module_unref(chance);
 }
 
+/* ---- timers beside mail ---------------------------------------------------------------------- */
+
+/* A timer rings between messages, also where the time at which timers rang before is a former. */
+static void test_folder_timers_ring_amid_mail(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_module *chance = actor_module(f->actors, "actor_chance.wasm");
+    runtime_answer answers[40];
+    dw_error error;
+    char first[16] = "";
+    open_folder(f);
+    runtime_id a = runtime_spawned(f, chance, NULL);
+    assert_int_equal(runtime_tell(f, &a, "q", &answers[0], &error), DW_OK);
+    dw__enter(f->runtime);
+    uint64_t id = 0;
+    assert_true(dw__id_parse(a.text, &id));
+    dw__find(f->runtime, id)->tried_ms = 1;
+    dw__leave(f->runtime, false);
+    for (size_t i = 0; i < 40; i++) {
+        const char *text = i == 0   ? "s30"
+                           : i == 1 ? "t0 r"
+                           : i == 2 ? "S100 3600000" /* while it sleeps, that is due */
+                                    : "q";
+        const dw_request request = {.struct_bytes = sizeof request,
+                                    .message = text,
+                                    .message_bytes = strlen(text),
+                                    .on_answer = runtime_keep,
+                                    .user = &answers[i]};
+        answers[i].count = 0;
+        assert_int_equal(dw_runtime_send(f->runtime, a.text, &request, NULL, &error), DW_OK);
+    }
+    runtime_await(f);
+    (void)snprintf(first, sizeof first, "%.15s", (const char *)answers[0].bytes);
+    assert_string_not_equal(first, "100");
+    assert_memory_equal(answers[39].bytes, "100", 3); /* what the timer brought */
+    close_folder(f);
+    dw_module_unref(chance);
+}
+
+/* ---- children that come to nothing ----------------------------------------------------------- */
+
+static void (*destroy_in_earnest)(void *user, void *body);
+static dw_status (*commit_in_earnest)(void *user, dw__turn *turn, dw_error *err);
+static atomic_bool disk_fails;
+
+/* Nothing of it: who is buried has no body. */
+static void destroy_slowly(void *user, void *body)
+{
+    if (body == NULL) {
+        (void)usleep(300000);
+    }
+    destroy_in_earnest(user, body);
+}
+
+static dw_status commit_on_worker(void *user, dw__turn *turn, dw_error *err)
+{
+    return disk_fails ? dw_fail(err, DW_E_BUSY, "the journal has no room")
+                      : commit_in_earnest(user, turn, err);
+}
+
+static dw_status fail_to_commit(void *user, dw__turn *turn, dw_error *err)
+{
+    if (disk_fails && turn->has_message) {
+        return dw_fail(err, DW_E_IO, "the disk fails");
+    }
+    return well.commit_waiting(user, turn, err);
+}
+
+/* A message whose turn could not be committed is sent again: its child has the same id, also while
+ * the first one is on its way out. */
+static void test_folder_unmade_children_free_their_ids(void **state)
+{
+    runtime_fixture *f = *state;
+    runtime_answer answer;
+    char problem[256];
+    dw_error error;
+    open_folder(f);
+    runtime_id a = runtime_spawned(f, f->hostile, NULL);
+    assert_int_equal(runtime_told(f, &a, "+1"), 1);
+    intrude(f, &a);
+    commit_in_earnest = well.commit;
+    kept.commit = commit_on_worker;
+    kept.commit_waiting = fail_to_commit;
+    intrude_now(f);
+    dw__enter(f->runtime);
+    destroy_in_earnest = f->runtime->platform.destroy;
+    f->runtime->platform.destroy = destroy_slowly;
+    dw__leave(f->runtime, false);
+    disk_fails = true;
+    assert_int_equal(runtime_tell(f, &a, "G+7", &answer, &error), DW_E_IO);
+    disk_fails = false;
+    assert_int_equal(runtime_tell(f, &a, "G+7", &answer, &error), DW_OK);
+    runtime_await(f);
+    assert_int_equal(runtime_ids(f, (runtime_id[8]){{""}}, 8), 2);
+    (void)runtime_problems(f, problem);
+    assert_null(strstr(problem, "there is an actor"));
+    close_folder(f);
+}
+
 /* Freezes are files: they are there when the folder is opened again. */
 static void test_folder_freezes(void **state)
 {
@@ -516,12 +664,15 @@ int main(void)
         runtime_test(test_folder_effects),
         runtime_test(test_folder_failures),
         runtime_test(test_folder_read_meanwhile),
+        runtime_test(test_folder_set_aside_meanwhile),
         runtime_test(test_folder_cancel_while_it_is_written),
         runtime_test(test_folder_does_again),
         runtime_test(test_folder_has_one_owner),
         runtime_test(test_folder_freezes),
         runtime_test(test_folder_durability),
         runtime_test(test_folder_draws_others_after_a_failure),
+        runtime_test(test_folder_timers_ring_amid_mail),
+        runtime_test(test_folder_unmade_children_free_their_ids),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_group, runtime_fixture_close);
