@@ -255,14 +255,16 @@ static dw_status open_models(dw__op *op, dw__spawning *plan, dw_model **models, 
     if (!plan->has_models && dw_module_uses_models(op->module)) {
         const dw_named_model *first = dw_models_find(server, op->tenant, NULL);
         if (first == NULL) {
-            return dw_fail(err, DW_E_NOT_FOUND, "%s", dw_models_missing(NULL, what));
+            return dw_fail(err, DW_E_NOT_FOUND, "%s",
+                           dw_models_refusal(server, op->own_user, NULL, what));
         }
         plan->models[plan->model_count++] = first->name;
     }
     for (size_t i = 0; i < plan->model_count && status == DW_OK; i++) {
         const dw_named_model *named = dw_models_find(server, op->tenant, plan->models[i]);
         if (named == NULL && !is_file(op, plan->models[i])) {
-            return dw_fail(err, DW_E_NOT_FOUND, "%s", dw_models_missing(plan->models[i], what));
+            return dw_fail(err, DW_E_NOT_FOUND, "%s",
+                           dw_models_refusal(server, op->own_user, plan->models[i], what));
         }
         status = dw_model_pool_take(server->pool, named != NULL ? named->name : plan->models[i],
                                     &models[i], err);
@@ -332,7 +334,8 @@ static void check_models(dw_server *server, const dw__op *op, const dw__spawning
         if (!is_file(op, plan->models[i]) &&
             (plan->models[i][0] == '\0' ||
              dw_models_find(server, op->tenant, plan->models[i]) == NULL)) {
-            dw_fault_set(fault, 404, "model", "%s", dw_models_missing(plan->models[i], what));
+            dw_fault_set(fault, 404, "model", "%s",
+                         dw_models_refusal(server, op->own_user, plan->models[i], what));
         }
     }
 }

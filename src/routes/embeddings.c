@@ -204,7 +204,8 @@ static void answer_request(dw_server *server, dw_exchange *exchange, shape of)
     dw_named_model *named = dw_models_find(server, dw_tenant_of(server, exchange), model);
     if (named == NULL) {
         fault.code = "model_not_found";
-        dw_fault_set(&fault, 404, "model", "%s", dw_models_missing(model, what));
+        dw_fault_set(&fault, 404, "model", "%s",
+                     dw_models_refusal(server, dw_exchange_is_own_user(exchange), model, what));
     }
     if (format != NULL && strcmp(format, "float") != 0 && strcmp(format, "base64") != 0) {
         dw_fault_set(&fault, 400, "encoding_format", "encoding_format: float or base64");

@@ -89,7 +89,8 @@ static dw_job *create(dw_server *server, dw_exchange *exchange, const char *tena
     const char *name = body != NULL ? dw_params_string(body, "model", &fault) : NULL;
     dw_named_model *model = dw_models_find(server, tenant, name);
     if (model == NULL) {
-        dw_fault_set(&fault, 404, "model", "%s", dw_models_missing(name, what));
+        dw_fault_set(&fault, 404, "model", "%s",
+                     dw_models_refusal(server, dw_exchange_is_own_user(exchange), name, what));
     }
     dw_job *job = dw_fault_is_set(&fault) ? NULL : dw_alloc(1, sizeof *job);
     if (job == NULL) {

@@ -93,6 +93,18 @@ const char *dw_models_missing(const char *name, char what[DW_MODELS_MISSING_BYTE
     return what;
 }
 
+const char *dw_models_refusal(dw_server *server, bool own_user, const char *name,
+                              char what[DW_MODELS_MISSING_BYTES])
+{
+    const dw_named_model *named = own_user ? dw_models_find(server, NULL, name) : NULL;
+    if (named == NULL) {
+        return dw_models_missing(name, what);
+    }
+    (void)snprintf(what, DW_MODELS_MISSING_BYTES,
+                   "The manifest does not grant the tenant \"\" the model '%.80s'", named->name);
+    return what;
+}
+
 void dw_models_info(const dw_named_model *named, dw_model_pool_info *info)
 {
     *info = (dw_model_pool_info){.struct_bytes = sizeof *info};

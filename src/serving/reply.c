@@ -173,7 +173,9 @@ void dw_reply_read(dw_reply *reply, const json_t *body, uint32_t n, bool streams
     dw_terms_read(&reply->terms, reply->exchange, body, fault);
     if (named == NULL) {
         fault->code = dw_fault_is_set(fault) ? fault->code : "model_not_found";
-        dw_fault_set(fault, 404, "model", "%s", dw_models_missing(model, what));
+        dw_fault_set(fault, 404, "model", "%s",
+                     dw_models_refusal(reply->server, dw_exchange_is_own_user(reply->exchange),
+                                       model, what));
         return;
     }
     reply->model = dw_strdup(named->name);

@@ -129,6 +129,10 @@ dw_named_model *dw_models_next(dw_server *server, const char *tenant, size_t *at
 /* What clients are told where there is none of that name (NULL or "": none at all) -> what, which
  * is returned. */
 const char *dw_models_missing(const char *name, char what[DW_MODELS_MISSING_BYTES]);
+/* The same for who may be the user himself: he sees all, but is served as the tenant "", and told
+ * of one that there is what its manifest lacks. */
+const char *dw_models_refusal(dw_server *server, bool own_user, const char *name,
+                              char what[DW_MODELS_MISSING_BYTES]);
 /* What the pool tells of it. */
 void dw_models_info(const dw_named_model *named, dw_model_pool_info *info);
 /* Of its load: 0 unloaded, 1 loaded. */

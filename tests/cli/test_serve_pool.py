@@ -284,7 +284,7 @@ class Pool(unittest.TestCase):
         with open(keys, "w", encoding="utf-8") as file:
             file.write("".join(line + "\n" for _, line in lines))
         with open(manifest, "w", encoding="utf-8") as file:
-            json.dump({"tenants": {"some": {"models": ["tiny"]}, "none": {"models": []}}}, file)
+            json.dump({"tenants": {"": {"models": []}, "some": {"models": ["tiny"]}, "none": {"models": []}}}, file)
         server = self.serve("--keys", keys, "--manifest", manifest, model="served=" + self.tiny)
         asked = [("/v1/completions", {"model": "served", "prompt": "sea", "max_tokens": 2}),
                  ("/v1/completions", {"prompt": "sea", "max_tokens": 2}),
@@ -298,6 +298,10 @@ class Pool(unittest.TestCase):
             self.assertEqual(status, 404, (path, answer))
             self.assertIn("The model 'served' does not exist" if "model" in body else "There is no model",
                           json.dumps(answer), path)
+        for path, body in asked:  # the user himself sees it, and is told why he is not served
+            status, answer = server.ask(path, body, connection=server.own())
+            self.assertEqual(status, 404, (path, answer))
+            self.assertIn("does not grant the tenant \\\"\\\" the model 'served'", json.dumps(answer), path)
         state = server.ask("/v1/models/served", connection=server.own())[1]["status"]
         self.assertEqual(state, {"value": "unloaded", "fraction": 0})
         for path, body in asked:
