@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "base/public_struct.h"
+#include "base/utf8.h"
 #include "device/device_run.h"
 #include "device/device_view.h"
 #include "wasm/guest_instance.h"
@@ -48,6 +49,7 @@ static void broken(doctor *d, dw_doctor_check *check, const char *goal, const dw
 {
     settle(d, check, false, -1, "", goal);
     (void)snprintf(check->note, sizeof check->note, "%.120s", error->message);
+    dw_text_mend(check->note);
 }
 
 static double megabytes(double bytes)
