@@ -6,7 +6,8 @@
  *
  * An input that begins with ACTOR is of an actor under a runtime: its turns, and those of actors
  * that it makes, ask the import "fuzz" "next" which function to call until the input ends, so that
- * what an actor may do within a turn alone is reached, and what the host makes of it afterwards. */
+ * what an actor may do within a turn alone is reached, and what the host makes of it afterwards.
+ * With ACTOR_KEPT the runtime has a state folder. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -25,7 +26,8 @@
 #define ARGS_MAX 16
 #define ARGS_OFFSET 65024u /* 8 bytes an argument, at the end of the first page */
 #define CALLS_MAX 40
-#define ACTOR 0xff           /* an input's first byte; no other begins with growing memory */
+#define ACTOR 0xff           /* an input's first byte; no seed of others begins so */
+#define ACTOR_KEPT 0xfe      /* likewise */
 #define TURNS_MAX 4          /* of the first actor, from outside */
 #define TICKET_OFFSET 65016u /* the last result of type i64: 8 bytes */
 #define ACTOR_OFFSET 6144u   /* 64 bytes each: actor_data */
@@ -502,11 +504,16 @@ static void nn_data(unsigned char *memory)
 
 static char saved[64]; /* the folder */
 
-static void remove_saved(void)
+static void remove_folder(const char *path)
 {
     char command[96];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", saved);
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", path);
     (void)!system(command);
+}
+
+static void remove_saved(void)
+{
+    remove_folder(saved);
 }
 
 static dw_contexts *contexts_folder(void)
@@ -654,12 +661,26 @@ static bool goes_on(void)
     return more;
 }
 
-static void run_actor(const guest *who, const dw_instance_options *instance)
+static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err)
+{
+    (void)user;
+    (void)name;
+    (void)fingerprint;
+    (void)err;
+    *model = dw_model_ref(the_guest()->model);
+    return DW_OK;
+}
+
+/* `path` NULL: in memory alone. */
+static void run_actor(const guest *who, const dw_instance_options *instance, const char *path)
 {
     char id[DW_ACTOR_ID_CHARS + 1];
     dw_error err;
     contexts_folder();
     const dw_runtime_options options = {.struct_bytes = sizeof options,
+                                        .path = path,
+                                        .find_model = find_model,
                                         .contexts_path = saved,
                                         .on_stderr = drop,
                                         .worker_threads = 1};
@@ -700,13 +721,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                    .context_count_max = 4};
     dw_error err;
     session in_use = {0};
-    if (size > 0 && data[0] == ACTOR) {
+    if (size > 0 && data[0] >= ACTOR_KEPT) {
+        char folder[] = "/tmp/dw-fuzz-actors-XXXXXX";
         turns.in = (reader){data + 1, size - 1};
         turns.in_use = in_use;
         turns.calls = 0;
         options.on_input = NULL;
         options.on_stderr = drop;
-        run_actor(who, &options);
+        if (data[0] == ACTOR) {
+            run_actor(who, &options, NULL);
+        } else if (mkdtemp(folder) != NULL) {
+            run_actor(who, &options, folder);
+            remove_folder(folder);
+        }
         return 0;
     }
     if (dw_instance_create(&in_use.instance, who->module, &options, &err) != DW_OK) {

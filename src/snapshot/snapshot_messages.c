@@ -81,6 +81,12 @@ typedef struct messages {
     size_t used;
 } messages;
 
+/* No bytes at all are no memory, in which there is no place either. */
+static const unsigned char *next_bytes(const messages *from)
+{
+    return from->bytes != NULL ? from->bytes + from->used : NULL;
+}
+
 /* What it came of; earlier programs did not say. */
 static dw_status read_cause(const json_t *entry, uint64_t *cause, uint64_t *caused, dw_error *err)
 {
@@ -165,7 +171,7 @@ static dw_status read_message(const json_t *entry, messages *from, size_t bytes_
     if (status != DW_OK) {
         return status;
     }
-    status = dw_message_create(message, actor, from->bytes + from->used, (size_t)bytes, err);
+    status = dw_message_create(message, actor, next_bytes(from), (size_t)bytes, err);
     if (status != DW_OK) {
         return status;
     }

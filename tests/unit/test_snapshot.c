@@ -305,6 +305,23 @@ static void test_snapshot_keeps_messages_and_wishes(void **state)
 }
 
 /* A guest finds a model by the name that it was granted under wherever it goes. */
+/* They are the only ones, so that the file has no bytes of messages. */
+static void test_snapshot_keeps_empty_messages(void **state)
+{
+    actor_fixture *fixture = *state;
+    dw_error error;
+    chain files = {.count = 0};
+    dw_actor *actor = actor_spawned(fixture, NULL);
+    assert_int_equal(dw_actor_send(actor, NULL, "", 0, &error), DW_OK);
+    assert_int_equal(dw_actor_send(actor, "0123456789abcdef", NULL, 0, &error), DW_OK);
+    (void)freeze(actor, &files, "empty", false);
+    dw_actor *thawed = thaw(fixture, &files, false, NULL);
+    assert_int_equal(dw_actor_waiting(thawed), 2);
+    dw_actor_destroy(thawed);
+    dw_actor_destroy(actor);
+    forget(&files);
+}
+
 static void test_snapshot_keeps_names_of_models(void **state)
 {
     actor_fixture *fixture = *state;
@@ -488,6 +505,7 @@ int main(void)
         cmocka_unit_test(test_snapshot_keeps_windows),
         cmocka_unit_test(test_snapshot_of_forks),
         cmocka_unit_test(test_snapshot_keeps_messages_and_wishes),
+        cmocka_unit_test(test_snapshot_keeps_empty_messages),
         cmocka_unit_test(test_snapshot_keeps_names_of_models),
         cmocka_unit_test(test_snapshot_refuses_what_does_not_fit),
         cmocka_unit_test(test_snapshot_prompts),
