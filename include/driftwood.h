@@ -356,7 +356,9 @@ typedef enum dw_limit_unit {
       "actors that an actor watches, and actors that watch one")                                   \
     X(saved_contexts, COUNT, 256, 1, 65536, "", "contexts that a tenant has saved under names")    \
     X(saved_context_bytes, BYTES, UINT64_C(16) << 30, 65536, UINT64_C(1) << 60, "",                \
-      "files of contexts that a tenant has saved under names")
+      "files of contexts that a tenant has saved under names")                                     \
+    X(adapter_sets, COUNT, 8, 1, 256, "",                                                          \
+      "sets of adapters, with their scales, that a guest's contexts have together")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {

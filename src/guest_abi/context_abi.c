@@ -309,6 +309,9 @@ static dw_status open_saved(dw_instance *instance, const dw_context_place *place
         status = dw_contexts_load(dw_context_grants_folder(dw_instance_contexts(instance)), place,
                                   wanted, context, err);
     }
+    if (status == DW_OK) {
+        status = dw__may_have_adapters(instance, *context, dw_context_adapters(*context), err);
+    }
     return status == DW_OK ? dw_instance_share_prefixes_of(instance, *context, err) : status;
 }
 

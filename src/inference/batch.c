@@ -210,6 +210,24 @@ dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_e
     return other == NULL ? DW_OK : check_alike(context, other->context, err);
 }
 
+void dw_batch_each_share(const dw_batch *batch, void (*fn)(void *user, dw_batch_share *share),
+                         void *user)
+{
+    const dw_batch_queue *queues[] = {&batch->decoding, &batch->prompts, &batch->parked,
+                                      &batch->following};
+    for (size_t i = 0; i < 4; i++) {
+        for (const dw_batch_item *item = queues[i]->first; item != NULL; item = item->next) {
+            fn(user, item->share);
+        }
+    }
+    for (uint32_t i = 0; dw_batch_is_amid(batch) && i < batch->long_run.count; i++) {
+        if (batch->long_run.owners[i] != NULL) {
+            fn(user, batch->long_run.owners[i]->share);
+        }
+    }
+    dw__ahead_each_share(batch, fn, user);
+}
+
 void dw_batch_add(dw_batch *batch, dw_batch_item *item)
 {
     DW_ASSERT(item->step.view != NULL || item->step.logits_rows == 0);

@@ -122,6 +122,7 @@ typedef struct dw_batch {
     bool by_deadline;        /* such places are given by deadlines next */
     bool prompts_turn;       /* where a run has room for one: prompts' or decoding's */
     bool to_end;             /* the last run was left: nobody leaves the next */
+    uint64_t run_number;     /* the owner's: of its last run among those of all batches */
     uint64_t token_ns;       /* what a prompt's token took in the last runs; 0: not known yet */
     const dw_stop_others *others; /* the owner's: who else wants runs to be over; NULL: nobody */
     dw_batch_part_fn on_part;     /* the owner's; NULL: nobody looks */
@@ -151,8 +152,14 @@ bool dw_batch_flies(const dw_batch *batch);
 /* Whether anything waits, is under way, or is to be taken. */
 bool dw_batch_is_busy(const dw_batch *batch);
 
+/* Call `fn` for whoever waits in it or takes part in what is under way: a share as often as it has
+ * items there. Items have shares. */
+void dw_batch_each_share(const dw_batch *batch, void (*fn)(void *user, dw_batch_share *share),
+                         void *user);
+
 /* Whether a step of `context` can go with those that wait: it has their model, their type of keys
- * and values, and their rope factors. Anything goes with none. Errors: DW_E_ARG (what differs). */
+ * and values, their adapters, and their rope factors. Anything goes with none. Errors: DW_E_ARG
+ * (what differs). */
 dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_error *err);
 /* Let the item's step wait, which dw_batch_admits has admitted: context and step are set. One that
  * cannot be run is finished at once; one that lacks memory while others wait begins when some of
@@ -184,9 +191,10 @@ dw_batch_item *dw_batch_take_left(dw_batch *batch);
  * has them: also one alone. No context is there twice; items' `user` becomes whatever. Each item
  * has its own status, those of dw_context_forward. */
 void dw_batch_forward_all(dw_batch_item *items, uint32_t count);
-/* Run all items' steps to their ends. Contexts must be of one model and one kv_type. An item that
- * fails leaves the others alone. Errors: DW_E_ARG (no items, another model or kv_type, a context
- * twice); else DW_OK, and each item has its own status, those of dw_context_forward. */
+/* Run all items' steps to their ends. Contexts must be of one model, one kv_type and one set of
+ * adapters. An item that fails leaves the others alone. Errors: DW_E_ARG (no items, another model,
+ * kv_type or set, a context twice); else DW_OK, and each item has its own status, those of
+ * dw_context_forward. */
 dw_status dw_batch_forward(dw_batch_item *items, uint32_t count, dw_error *err);
 
 #endif

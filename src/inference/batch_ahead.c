@@ -59,6 +59,17 @@ const dw_batch_item *dw__ahead_any(const dw_batch *batch)
     return NULL;
 }
 
+void dw__ahead_each_share(const dw_batch *batch, void (*fn)(void *user, dw_batch_share *share),
+                          void *user)
+{
+    const flight *up = dw_batch_flies(batch) ? batch->flights->up : NULL;
+    for (uint32_t i = 0; up != NULL && i < up->run.count; i++) {
+        if (up->owners[i] != NULL) {
+            fn(user, up->owners[i]->share);
+        }
+    }
+}
+
 /* ---- who can fly ---- */
 
 static bool is_asked(const dw_batch_item *item)

@@ -31,5 +31,8 @@ void dw__ahead_go_on(dw_batch *batch);
 void dw__ahead_add(dw_batch *batch, dw_batch_item *item);
 /* Whose step is under way; NULL: nobody's. */
 const dw_batch_item *dw__ahead_any(const dw_batch *batch);
+/* Of those whose steps are under way, as dw_batch_each_share. */
+void dw__ahead_each_share(const dw_batch *batch, void (*fn)(void *user, dw_batch_share *share),
+                          void *user);
 
 #endif

@@ -25,6 +25,11 @@ typedef struct dw_batch_share {
     struct dw_batch_share *next; /* of these */
     uint64_t pass;               /* of tokens had, by weight */
     uint64_t class_pass;         /* of the priority that was next last */
+    /* The batches' owner's, which chooses whose batch runs next. */
+    uint64_t run_pass;            /* of time in runs, by weight */
+    uint64_t seen;                /* the choice at which it waited last */
+    bool rides;                   /* it waits in the batch that runs */
+    struct dw_batch_share *rider; /* the next of these */
     struct {
         dw_batch_queue items;
         uint64_t pass; /* of tokens had, by its part */

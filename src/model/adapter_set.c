@@ -344,13 +344,7 @@ dw_status dw_adapter_set_get(dw_adapter_set **out, dw_adapters *adapters,
     if (count > DW_ADAPTERS_MAX) {
         return dw_fail(err, DW_E_LIMIT, "adapters: %u, limit %u", count, DW_ADAPTERS_MAX);
     }
-    if (count == 0) {
-        return DW_OK;
-    }
-    dw_account_scope payer = dw_account_pause(); /* what many share */
-    dw_status status = get_set(out, adapters, choices, count, err);
-    dw_account_leave(payer);
-    return status;
+    return count == 0 ? DW_OK : get_set(out, adapters, choices, count, err);
 }
 
 dw_status dw_adapter_set_usual(dw_adapter_set **out, dw_adapters *adapters, dw_error *err)
@@ -364,7 +358,10 @@ dw_status dw_adapter_set_usual(dw_adapter_set **out, dw_adapters *adapters, dw_e
         *out = NULL;
         return DW_OK;
     }
-    return dw_adapter_set_get(out, adapters, choices, count, err);
+    dw_account_scope payer = dw_account_pause(); /* nobody's choice */
+    dw_status status = dw_adapter_set_get(out, adapters, choices, count, err);
+    dw_account_leave(payer);
+    return status;
 }
 
 dw_status dw_adapter_set_fingerprint(const dw_adapter_set *set, char text[DW_FINGERPRINT_BYTES],

@@ -61,7 +61,8 @@ const dw_adapter *dw_adapters_at(const dw_adapters *adapters, size_t index);
 dw_status dw_adapters_find(const dw_adapters *adapters, const char *name, uint32_t *index,
                            dw_error *err);
 
-/* The set of these, counted; *out NULL: none, as where all scales are 0.
+/* The set of these, counted; *out NULL: none, as where all scales are 0. Whoever asks for it first
+ * pays for it (base/account.h), until nobody has it.
  * Errors: DW_E_RANGE (an index), DW_E_ARG (one twice, a scale), DW_E_MEMORY. */
 dw_status dw_adapter_set_get(dw_adapter_set **out, dw_adapters *adapters,
                              const dw_adapter_choice *choices, uint32_t count, dw_error *err);

@@ -9,6 +9,8 @@
  * long. Where steps follow one another without guests, less is lost by going on. */
 #define GATHER_PART 4u
 #define GATHER_PART_OF_ITS_OWN 16u
+/* Batches kept in which nothing waits. */
+#define EMPTY_MAX 4u
 
 /* Without a thread there is nobody to be kept out. */
 static void lock(dw__device_side *side)
@@ -74,8 +76,23 @@ static dw_status add_batch(dw_scheduler *scheduler, dw_batch **out, dw_error *er
     return DW_OK;
 }
 
+/* Batches in which nothing waits go, but for a few: steps of most kinds come again. */
+static void drop_empty(dw_scheduler *scheduler)
+{
+    size_t empty = 0;
+    for (size_t i = scheduler->batch_count; i-- > 0;) {
+        dw_batch *batch = scheduler->batches[i];
+        if (!dw_batch_is_busy(batch) && ++empty > EMPTY_MAX) {
+            dw_batch_release(batch);
+            dw_free(batch);
+            scheduler->batches[i] = scheduler->batches[--scheduler->batch_count];
+        }
+    }
+}
+
 /* The batch in which steps of `context` wait: one where others of its kind wait, an empty one, or a
- * new one. There are as many batches as kinds of steps have waited at once: few. */
+ * new one. A kind is a model, a type of keys and values, a set of adapters and rope factors: since
+ * guests choose sets, there may be as many kinds as contexts. */
 static dw_status batch_for(dw_scheduler *scheduler, const dw_context *context, dw_batch **out,
                            dw_error *err)
 {
@@ -293,27 +310,29 @@ static void slide(dw_scheduler *scheduler)
     }
 }
 
-/* One run for each kind of step that waits, or a part of one. */
+/* One run, or a part of one, of the kind of step whose turn it is. */
 static void run_batches(dw_scheduler *scheduler)
 {
     dw__device_side *side = &scheduler->device;
     bool amid = false;
     slide(scheduler);
     side->feeds_itself = side->sliding.first != NULL;
-    for (size_t i = 0; i < scheduler->batch_count; i++) {
-        dw_batch *batch = scheduler->batches[i];
-        dw_batch_stats before = batch->counts;
-        if (batch->waiting_count > 0 || dw_batch_flies(batch)) {
-            uint64_t started = dw_os_clock_ns();
-            dw_batch_run(batch);
-            uint64_t ended = dw_os_clock_ns();
-            count_time(scheduler, batch, started, ended);
-            count_run(&scheduler->counts, &before, &batch->counts);
-            tell_run(scheduler, &before, &batch->counts, ended);
-        }
-        amid = amid || dw_batch_is_amid(batch);
-        settle(scheduler, batch);
+    dw_batch *next = dw__turns_next(&side->turns, scheduler->batches, scheduler->batch_count);
+    if (next != NULL) {
+        dw_batch_stats before = next->counts;
+        uint64_t started = dw_os_clock_ns();
+        dw_batch_run(next);
+        uint64_t ended = dw_os_clock_ns();
+        dw__turns_charge(&side->turns, ended - started);
+        count_time(scheduler, next, started, ended);
+        count_run(&scheduler->counts, &before, &next->counts);
+        tell_run(scheduler, &before, &next->counts, ended);
     }
+    for (size_t i = 0; i < scheduler->batch_count; i++) {
+        amid = amid || dw_batch_is_amid(scheduler->batches[i]);
+        settle(scheduler, scheduler->batches[i]);
+    }
+    drop_empty(scheduler);
     side->parts_ns = amid ? side->parts_ns + side->last_run_ns : 0;
     side->amid = amid;
 }
@@ -383,7 +402,8 @@ static void *run_thread(void *arg)
             side->rests = false;
             continue;
         }
-        if (!side->amid && !side->flies) { /* else the device has something to do meanwhile */
+        /* Else the device has something to do meanwhile. */
+        if (!side->amid && !side->flies && !side->turns.several) {
             gather(side);
         }
         if (!side->paused) {

@@ -8,6 +8,7 @@
 
 #include "actor/actor.h"
 #include "inference/batch.h"
+#include "scheduler/batch_turns.h"
 #include "scheduler/scheduler.h"
 #include "wasm/instance_fiber.h"
 
@@ -184,6 +185,7 @@ typedef struct dw__device_side {
     _Atomic uint64_t naps;   /* times when there was nothing to do for anybody */
 
     /* The device's thread alone. */
+    dw__batch_turns turns;  /* of the batches */
     dw_batch_queue sliding; /* generations' steps, which wait for their contexts' windows */
     bool feeds_itself;      /* steps wait that no guest has asked for */
     bool flies;             /* a run did when the last one was looked at (dw_batch_flies) */
@@ -210,7 +212,7 @@ struct dw_scheduler {
     bool closing;
 
     /* The device's side. */
-    dw_batch **batches; /* [batch_count], made as kinds of steps come up */
+    dw_batch **batches; /* [batch_count], one for each kind of step that waits, and few others */
     size_t batch_count;
     size_t batch_capacity;
     dw__device_side device;

@@ -134,7 +134,9 @@ int abi_set_up(void **state)
     dw_error err;
     (void)state;
     wasm_signals_restore();
+    const dw_limits limits = {.struct_bytes = sizeof limits, .adapter_sets = ADAPTER_SETS_MAX};
     dw_instance_options options = {.struct_bytes = sizeof options,
+                                   .limits = &limits,
                                    .models = &abi.model,
                                    .model_count = 1,
                                    .model_names = (const char *const[]){"given"},

@@ -9,6 +9,7 @@
 #define ABI_MEMORY_PAGES 64
 #define MEMORY_BYTES (ABI_MEMORY_PAGES * 65536u)
 #define CONTEXTS_MAX 2
+#define ADAPTER_SETS_MAX 1
 #define CONTEXT_TOKENS_MAX 48
 
 /* Places in guest memory. */

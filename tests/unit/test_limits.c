@@ -324,6 +324,7 @@ static const struct {
     {"watches", "test_runtime_watch.c"},
     {"saved_contexts", "test_contexts.c"},
     {"saved_context_bytes", "test_contexts.c"},
+    {"adapter_sets", "test_lora_abi.c"},
 };
 
 /* A module of many functions, 4 MiB of code or so. */

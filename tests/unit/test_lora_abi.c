@@ -157,12 +157,40 @@ static void test_lora_abi_refuses(void **state)
     abi_expect_message("holds 3 tokens");
 }
 
+/* Scales are numbers: of the kinds of steps that they make, a guest's contexts may have so many. */
+static void test_lora_abi_limits_sets(void **state)
+{
+    (void)state;
+    const uint32_t first = U(abi.context_handle);
+    const int32_t made = CALL("context_create", U(abi.model_handle), 0);
+    const uint32_t second = U(made);
+    assert_true(made > 0);
+    assert_int_equal(dw_instance_limits(abi.instance)->adapter_sets, ADAPTER_SETS_MAX);
+    loras()[0] = 1;
+    scales()[0] = 1.25F;
+    assert_int_equal(CALL("context_set_loras", first, AT_LORAS, AT_SCALES, 1), DW_E_LIMIT);
+    abi_expect_message("contexts have 1 sets");
+    abi_expect_message("limit 1 (adapter_sets)");
+    assert_int_equal(CALL("context_loras", first, AT_LORAS, AT_SCALES, 1), 1);
+    assert_int_equal(loras()[0], 0); /* as it was */
+    assert_int_equal(CALL("context_set_loras", first, AT_LORAS, AT_SCALES, 0), DW_OK);
+    loras()[0] = 1;
+    scales()[0] = 1.25F; /* none does not count, and the one that goes does not */
+    assert_int_equal(CALL("context_set_loras", second, AT_LORAS, AT_SCALES, 1), DW_OK);
+    assert_int_equal(CALL("context_set_loras", first, AT_LORAS, AT_SCALES, 1), DW_OK);
+    scales()[0] = 1.5F;
+    assert_int_equal(CALL("context_set_loras", second, AT_LORAS, AT_SCALES, 1), DW_E_LIMIT);
+    assert_int_equal(CALL("context_close", first), DW_OK);
+    assert_int_equal(CALL("context_set_loras", second, AT_LORAS, AT_SCALES, 1), DW_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_lora_abi_names, abi_set_up, abi_tear_down),
         cmocka_unit_test_setup_teardown(test_lora_abi_changes_steps, abi_set_up, abi_tear_down),
         cmocka_unit_test_setup_teardown(test_lora_abi_refuses, abi_set_up, abi_tear_down),
+        cmocka_unit_test_setup_teardown(test_lora_abi_limits_sets, abi_set_up, abi_tear_down),
     };
     return cmocka_run_group_tests(tests, open_all, abi_fixture_close);
 }

@@ -491,7 +491,7 @@ static void test_scheduler_several_models(void **state)
         drop_guest(&alone[k]);
         drop_guest(&together[k]);
     }
-    assert_true(scheduler->batch_count >= 2 && scheduler->batch_count <= 6);
+    assert_true(scheduler->batch_count >= 2 && scheduler->batch_count <= 4); /* the rest went */
     dw_scheduler_destroy(scheduler);
 }
 
