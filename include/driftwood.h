@@ -2710,7 +2710,8 @@ typedef struct dw_model_pool_options {
     void (*on_change)(void *user, const char *name, dw_model_state state, const dw_error *error);
     void *user;
     /* A model's weights are there, and nobody has it yet: adapters may be added (`name` as it was
-     * added, NULL: it is none of those). An error fails the load. On the pool's thread. May be
+     * added, NULL: it is none of those). They count for bytes_max. An error fails the load; after
+     * DW_E_MEMORY another model goes, and the load begins anew. On the pool's thread. May be
      * NULL. */
     dw_status (*on_load)(void *user, const char *name, dw_model *model, dw_error *err);
 } dw_model_pool_options;

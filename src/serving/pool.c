@@ -12,7 +12,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "base/public_struct.h"
-#include "model/model.h"
+#include "serving/pool_bytes.h"
 
 #define MS UINT64_C(1000000)
 #define SECOND (1000 * MS)
@@ -43,6 +43,7 @@ typedef struct entry {
     uint64_t done;  /* of `total` */
     uint64_t total;
     uint64_t bytes;
+    uint64_t adapter_bytes; /* beside those; the thread's own */
     bool known;
     char fingerprint[DW_FINGERPRINT_BYTES];
     dw_model_info info;
@@ -91,22 +92,6 @@ static uint64_t default_keep(const dw_model_pool *pool)
 {
     uint64_t ms = pool->options.idle_ms;
     return ms != 0 && ms < UINT64_MAX / MS ? ms * MS : UINT64_MAX;
-}
-
-/* What the head of a file says of its weights; 0: nothing. `name` (NULL: it is not wanted): the
- * model's, for dw_free. */
-static uint64_t weights_of(const char *path, char **name, dw_error *err)
-{
-    dw_gguf *gguf = NULL;
-    dw_gguf_info info = {.struct_bytes = sizeof info};
-    if (dw_gguf_open(&gguf, path, err) == DW_OK) {
-        (void)dw_gguf_get_info(gguf, &info);
-        if (name != NULL) {
-            *name = dw_model_name_of(gguf, path);
-        }
-    }
-    dw_gguf_close(gguf);
-    return info.weights_bytes;
 }
 
 /* What it is called to those who asked for another: where a file lies is not theirs to know. */
@@ -285,7 +270,8 @@ static uint64_t loaded_bytes(const dw_model_pool *pool)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < pool->count; i++) {
-        bytes += pool->entries[i]->model != NULL ? pool->entries[i]->bytes : 0;
+        const entry *e = pool->entries[i];
+        bytes += e->model != NULL ? e->bytes + e->adapter_bytes : 0;
     }
     return bytes;
 }
@@ -298,10 +284,12 @@ static dw_status make_room(entry *e, dw_error *err)
     if (limit == 0) {
         return DW_OK;
     }
-    if (e->bytes > limit) {
+    const uint64_t own = e->bytes + e->adapter_bytes;
+    if (own > limit) {
         return dw_fail(err, DW_E_MEMORY,
-                       "model '%.80s': %llu bytes of weights, the limit of all models is %llu",
-                       called(e), (unsigned long long)e->bytes, (unsigned long long)limit);
+                       "model '%.80s': %llu bytes of weights%s, the limit of all models is %llu",
+                       called(e), (unsigned long long)own,
+                       e->adapter_bytes > 0 ? " and adapters" : "", (unsigned long long)limit);
     }
     for (;;) {
         char loaded[120];
@@ -309,14 +297,14 @@ static dw_status make_room(entry *e, dw_error *err)
         uint64_t bytes = loaded_bytes(pool);
         list_loaded(pool, loaded, sizeof loaded);
         unlock(pool);
-        if (bytes + e->bytes <= limit) {
+        if (bytes + own <= limit) {
             return DW_OK;
         }
         if (!unload_oldest(pool)) {
             return dw_fail(err, DW_E_BUSY,
                            "model '%.60s' has no room: it has %llu bytes, %llu of at most %llu are "
                            "loaded and in use (%s)",
-                           called(e), (unsigned long long)e->bytes, (unsigned long long)bytes,
+                           called(e), (unsigned long long)own, (unsigned long long)bytes,
                            (unsigned long long)limit, loaded);
         }
     }
@@ -343,6 +331,18 @@ static bool on_fingerprint(void *user, uint64_t done, uint64_t total)
     return go_on(user, 1, done, total);
 }
 
+/* With what its owner adds to it, in the place of what a try before has left. */
+static dw_status open_model(entry *e, const dw_model_options *how, dw_model **model, dw_error *err)
+{
+    const dw_model_pool_options *options = &e->pool->options;
+    dw_model_unref(*model);
+    *model = NULL;
+    dw_status status = dw_model_open_with(model, e->pool->engine, e->path, how, err);
+    return status == DW_OK && options->on_load != NULL
+               ? options->on_load(options->user, e->named ? e->name : NULL, *model, err)
+               : status;
+}
+
 static dw_status load_model(entry *e, dw_model **model, char fingerprint[DW_FINGERPRINT_BYTES],
                             dw_error *err)
 {
@@ -354,23 +354,24 @@ static dw_status load_model(entry *e, dw_model **model, char fingerprint[DW_FING
                                   .on_fingerprint = on_fingerprint,
                                   .fingerprint_user = e,
                                   .chat_template = options->chat_template};
-    uint64_t bytes = weights_of(e->path, NULL, err);
+    uint64_t bytes = dw__pool_weight_bytes(e->path, NULL, err);
     e->pool->round++;
     lock(e->pool);
     e->bytes = bytes;
+    e->adapter_bytes = 0;
     unlock(e->pool);
     dw_status status = bytes > 0 ? make_room(e, err) : DW_OK; /* else opening it says why */
     lock(e->pool);
     e->total = 2 * (bytes > 0 ? bytes : 1);
     unlock(e->pool);
     if (status == DW_OK) {
-        status = dw_model_open_with(model, e->pool->engine, e->path, &how, err);
-        while (status == DW_E_MEMORY && unload_oldest(e->pool)) {
-            status = dw_model_open_with(model, e->pool->engine, e->path, &how, err);
-        }
+        do {
+            status = open_model(e, &how, model, err);
+        } while (status == DW_E_MEMORY && unload_oldest(e->pool));
     }
-    if (status == DW_OK && options->on_load != NULL) {
-        status = options->on_load(options->user, e->named ? e->name : NULL, *model, err);
+    if (status == DW_OK) {
+        e->adapter_bytes = dw__pool_adapter_bytes(*model);
+        status = make_room(e, err); /* again, now that it is known how large these are */
     }
     if (status == DW_OK) {
         (void)go_on(e, 1, 0, 1);
@@ -682,7 +683,7 @@ static bool read_own_name(entry *e, char name[DW_POOL_NAME_BYTES])
     if (e->own_name == NULL && (e->read_ns == 0 || dw_os_clock_ns() - e->read_ns >= AGAIN_NS)) {
         e->reading = true;
         unlock(pool);
-        (void)weights_of(e->path, &read, NULL);
+        (void)dw__pool_weight_bytes(e->path, &read, NULL);
         lock(pool);
         e->reading = false;
         e->read_ns = dw_os_clock_ns();
@@ -794,7 +795,7 @@ dw_status dw_model_pool_add(dw_model_pool *pool, const char *name, const char *p
                            : dw_fail(err, DW_E_STATE, "two models are called '%.80s'", name);
     if (status == DW_OK) {
         e->named = true;
-        e->bytes = weights_of(path, &e->own_name, NULL);
+        e->bytes = dw__pool_weight_bytes(path, &e->own_name, NULL);
         e->read_ns = dw_os_clock_ns();
     }
     unlock(pool);

@@ -13,6 +13,7 @@
 #include "base/os.h"
 #include "serving/pool.h"
 #include "support.h"
+#include "tiny_adapter.h"
 #include "tiny_model.h"
 
 #define MODELS 3
@@ -31,6 +32,8 @@ typedef struct pond {
     _Atomic unsigned busy;
     _Atomic unsigned taken;
     _Atomic unsigned changes;
+    bool adapts;                   /* each model that is loaded has an adapter */
+    _Atomic unsigned memory_lacks; /* so often from now on, when that is loaded */
 } pond;
 
 static const char *const names[MODELS] = {"one", "two", "three"};
@@ -43,6 +46,29 @@ static void on_change(void *user, const char *name, dw_model_state state, const 
     (void)atomic_fetch_add(&((pond *)user)->changes, 1);
 }
 
+static void adapter_path(const pond *p, char path[80])
+{
+    (void)snprintf(path, 80, "%s/adapter.gguf", p->folder);
+}
+
+static dw_status on_load(void *user, const char *name, dw_model *model, dw_error *err)
+{
+    pond *p = user;
+    char path[80];
+    (void)name;
+    if (!p->adapts) {
+        return DW_OK;
+    }
+    if (atomic_load(&p->memory_lacks) > 0) {
+        (void)atomic_fetch_sub(&p->memory_lacks, 1);
+        return dw_fail(err, DW_E_MEMORY, "no memory for an adapter");
+    }
+    adapter_path(p, path);
+    const dw_adapter_options how = {
+        .struct_bytes = sizeof how, .name = "pirate", .path = path, .scale = 1.0F};
+    return dw_model_add_adapter(model, &how, err);
+}
+
 static void open_pool(pond *p, uint64_t bytes_max, uint64_t idle_ms)
 {
     dw_error error = {.message = ""};
@@ -50,6 +76,7 @@ static void open_pool(pond *p, uint64_t bytes_max, uint64_t idle_ms)
                                        .bytes_max = bytes_max,
                                        .idle_ms = idle_ms,
                                        .on_change = on_change,
+                                       .on_load = on_load,
                                        .user = p};
     assert_int_equal(dw_model_pool_create(&p->pool, p->engine, &how, &error), DW_OK);
     for (unsigned i = 0; i < MODELS; i++) {
@@ -200,6 +227,50 @@ static void test_model_pool_refuses(void **state)
     dw_model_pool_destroy(p->pool);
     open_pool(p, p->bytes / 2, 0);
     assert_int_equal(dw_model_pool_take(p->pool, "one", &first, &error), DW_E_MEMORY);
+}
+
+/* ---- adapters ------------------------------------------------------------------------------- */
+
+/* What models have of adapters counts as their weights do, and memory that these lack is made. */
+static void test_model_pool_adapters(void **state)
+{
+    pond *p = *state;
+    dw_error error = {.message = ""};
+    dw_model *first = NULL;
+    dw_model *second = NULL;
+    dw_adapter_info info = {.struct_bytes = sizeof info};
+    char path[80];
+    adapter_path(p, path);
+    tiny_adapter_write(path, p->paths[0],
+                       &(tiny_adapter){.rank = 4, .seed = 1, .alpha = 8, .type = GGML_TYPE_F32});
+    p->adapts = true;
+    open_pool(p, 2 * p->bytes + 1, 0); /* two, but for their adapters */
+    assert_int_equal(dw_model_pool_take(p->pool, "one", &first, &error), DW_OK);
+    assert_int_equal(dw_model_get_adapter(first, 0, &info, &error), DW_OK);
+    assert_int_equal(dw_model_pool_take(p->pool, "two", &second, &error), DW_E_BUSY);
+    assert_non_null(strstr(error.message, "'two' has no room"));
+    dw_model_pool_give(p->pool, first);
+    assert_int_equal(dw_model_pool_take(p->pool, "two", &second, &error), DW_OK);
+    assert_int_equal(info_of(p, 0).state, DW_MODEL_UNLOADED);
+    dw_model_pool_give(p->pool, second);
+    dw_model_pool_stop(p->pool);
+    dw_model_pool_destroy(p->pool);
+    open_pool(p, p->bytes + info.bytes - 1, 0);
+    assert_int_equal(dw_model_pool_take(p->pool, "one", &first, &error), DW_E_MEMORY);
+    assert_non_null(strstr(error.message, "of weights and adapters, the limit"));
+    dw_model_pool_stop(p->pool);
+    dw_model_pool_destroy(p->pool);
+    open_pool(p, 0, 0);
+    assert_int_equal(dw_model_pool_take(p->pool, "one", &first, &error), DW_OK);
+    dw_model_pool_give(p->pool, first);
+    atomic_store(&p->memory_lacks, 1);
+    assert_int_equal(dw_model_pool_take(p->pool, "two", &second, &error), DW_OK);
+    assert_int_equal(info_of(p, 0).state, DW_MODEL_UNLOADED);
+    assert_int_equal(info_of(p, 1).failures, 0);
+    atomic_store(&p->memory_lacks, 1); /* and nobody can go */
+    assert_int_equal(dw_model_pool_take(p->pool, "three", &first, &error), DW_E_MEMORY);
+    assert_non_null(strstr(error.message, "no memory for an adapter"));
+    dw_model_pool_give(p->pool, second);
 }
 
 /* ---- idle ----------------------------------------------------------------------------------- */
@@ -424,6 +495,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_model_pool_under_use, open_pond, close_pond),
         cmocka_unit_test_setup_teardown(test_model_pool_refuses, open_pond, close_pond),
+        cmocka_unit_test_setup_teardown(test_model_pool_adapters, open_pond, close_pond),
         cmocka_unit_test_setup_teardown(test_model_pool_found_and_left, open_pond, close_pond),
         cmocka_unit_test_setup_teardown(test_model_pool_actors_go_on, open_pond, close_pond),
         cmocka_unit_test_setup_teardown(test_model_pool_names_read_together, open_pond, close_pond),
