@@ -42,7 +42,10 @@ dw_status dw__context_describe(dw__context_head *head, const dw_context_place *p
     }
     const dw_adapter_set *set = dw_context_adapters(context);
     const uint32_t adapter_count = set != NULL ? set->count : 0;
-    dw_status status = dw_model_fingerprint_with(model, set, fingerprint, err);
+    dw_status status = dw_model_await_fingerprint(model, place->stop, err);
+    if (status == DW_OK) {
+        status = dw_model_fingerprint_with(model, set, fingerprint, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -256,7 +259,13 @@ static dw_status check_fit(const dw__context_head *head, const dw_context_wanted
                            const dw_adapter_set *set, dw_error *err)
 {
     char fingerprint[DW_FINGERPRINT_BYTES];
-    dw_status status = dw_model_fingerprint_with(wanted->model, set, fingerprint, err);
+    dw_status status = dw_model_await_fingerprint(wanted->model, wanted->stop, err);
+    if (status == DW_OK) {
+        status = dw_model_fingerprint_with(wanted->model, set, fingerprint, err);
+    }
+    if (status == DW_OK && dw_stop_asked(wanted->stop)) {
+        status = dw_fail(err, DW_E_CANCELLED, "asked to stop");
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -291,13 +300,15 @@ dw_status dw__context_thaw(int fd, const dw__context_head *head, const dw__conte
     }
     const dw_kv_segment segment = {
         .fd = fd, .file_offset = head->head_bytes, .bytes = head->length * head->record_bytes};
-    const dw_context_thaw_options options = {
-        .tokens_max = wanted->tokens_max,
-        .kv_type = wanted->kv_type,
-        .stored_kv_type = wanted->kv_type,
-        .adapters = set,
-        .tokens = rest->tokens,
-        .frozen = {.segments = &segment, .segment_count = 1, .length = head->length}};
+    const dw_context_thaw_options options = {.tokens_max = wanted->tokens_max,
+                                             .kv_type = wanted->kv_type,
+                                             .stored_kv_type = wanted->kv_type,
+                                             .adapters = set,
+                                             .tokens = rest->tokens,
+                                             .frozen = {.segments = &segment,
+                                                        .segment_count = 1,
+                                                        .length = head->length,
+                                                        .stop = wanted->stop}};
     status = dw_context_thaw(out, wanted->model, &options, NULL, err);
     dw_adapter_set_unref(set);
     if (status == DW_OK && head->window != 0 &&

@@ -535,7 +535,9 @@ dw_status dw_contexts_load(dw_contexts *contexts, const dw_context_place *place,
         status = dw_fail(&why, DW_E_FORMAT, "it is another one's");
     }
     if (status == DW_OK) {
-        status = dw__context_thaw(fd, &head, &rest, wanted, out, &why);
+        dw_context_wanted own = *wanted;
+        own.stop = place->stop;
+        status = dw__context_thaw(fd, &head, &rest, &own, out, &why);
     }
     dw__context_rest_release(&rest);
     dw_os_close(fd);

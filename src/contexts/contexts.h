@@ -25,8 +25,9 @@ typedef struct dw_context_place {
 /* Save what the context holds, in the place of what has the name. For bytes_max what others are
  * writing counts as if it were saved. Errors, which name the context: DW_E_ARG (the name),
  * DW_E_STATE (it holds nothing), DW_E_LIMIT, DW_E_IO, DW_E_CANCELLED, DW_E_MEMORY, DW_E_DEVICE,
- * dw_model_fingerprint's: what had the name has it still, but where a DW_E_IO says that this one is
- * in its place, and that the folder could not be synced: after a failure of power either may be. */
+ * dw_model_await_fingerprint's: what had the name has it still, but where a DW_E_IO says that this
+ * one is in its place, and that the folder could not be synced: after a failure of power either
+ * may be. */
 dw_status dw_contexts_save(dw_contexts *contexts, const dw_context_place *place,
                            dw_context *context, dw_error *err);
 
@@ -34,11 +35,13 @@ typedef struct dw_context_wanted {
     dw_model *model;
     dw_kv_type kv_type;
     uint32_t tokens_max;
+    dw_stop *stop; /* the place's, where there is one */
 } dw_context_wanted;
 /* A context with what was saved: in host memory its records are mapped, shared with whoever else
  * has opened the same. Errors: DW_E_ARG (the name), DW_E_NOT_FOUND, DW_E_UNSUPPORTED (of another
  * model, of another type of keys and values), DW_E_LIMIT (it or its window is longer than
- * tokens_max), DW_E_FORMAT (the file is damaged), DW_E_IO, DW_E_MEMORY, DW_E_DEVICE. */
+ * tokens_max), DW_E_FORMAT (the file is damaged), DW_E_CANCELLED (its stop asks), DW_E_IO,
+ * DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_contexts_load(dw_contexts *contexts, const dw_context_place *place,
                            const dw_context_wanted *wanted, dw_context **out, dw_error *err);
 

@@ -3,6 +3,7 @@
 #ifndef DW_GGUF_FINGERPRINT_H
 #define DW_GGUF_FINGERPRINT_H
 
+#include "base/stop.h"
 #include "gguf/gguf.h"
 
 typedef struct dw_fingerprint_job dw_fingerprint_job;
@@ -22,6 +23,9 @@ void dw_fingerprint_job_begin(dw_fingerprint_job *job);
  * begins where this one ended. Thread: any. */
 dw_status dw_fingerprint_job_finish(dw_fingerprint_job *job, char text[DW_FINGERPRINT_BYTES],
                                     dw_error *err);
+/* The same, for a guest that may be asked to stop: then DW_E_CANCELLED, after a piece at most. */
+dw_status dw_fingerprint_job_await(dw_fingerprint_job *job, dw_stop *stop,
+                                   char text[DW_FINGERPRINT_BYTES], dw_error *err);
 /* Whether the files are as they were when it was created. Thread: any. */
 bool dw_fingerprint_job_is_current(const dw_fingerprint_job *job);
 /* dw_model_matches, for the job's files. Errors: finish's. */

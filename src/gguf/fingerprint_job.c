@@ -17,6 +17,8 @@
 #define HELPERS_MAX 7
 /* A helper is worth its start only for more than this. */
 #define HELPER_PIECES 16u
+/* How often who waits for another looks whether it is to stop. */
+#define LOOK_NS UINT64_C(10000000)
 
 enum piece_state {
     PIECE_FREE = 0,
@@ -110,28 +112,44 @@ static dw_status hash_piece(dw_fingerprint_job *job, size_t piece, unsigned char
     return status;
 }
 
-/* Whether the caller who waits wants to go on. */
-static dw_status report_to(const dw_fingerprint_job *job, dw_error *err)
+/* Who waits for the whole. */
+typedef struct asker {
+    dw_fingerprint_job *job;
+    dw_stop *stop;     /* NULL: nobody asks it to stop */
+    _Atomic bool left; /* it has given up, and so do those who help it */
+} asker;
+
+static dw_status check_stop(dw_stop *stop, dw_error *err)
 {
+    return dw_stop_asked(stop) ? dw_fail(err, DW_E_CANCELLED, "fingerprint: asked to stop") : DW_OK;
+}
+
+/* Whether it wants to go on. */
+static dw_status report_to(const asker *by, dw_error *err)
+{
+    const dw_fingerprint_job *job = by->job;
     const dw_fingerprint_options *options = &job->options;
     bool goes_on = options->on_progress == NULL ||
                    options->on_progress(options->user, hashed_bytes(job), job->bytes);
-    return goes_on ? DW_OK : dw_fail(err, DW_E_CANCELLED, "fingerprint: given up");
+    return goes_on ? check_stop(by->stop, err)
+                   : dw_fail(err, DW_E_CANCELLED, "fingerprint: given up");
 }
 
-/* Take pieces until there are none; with `report` the caller is told after each, and may end it. */
-static dw_status hash_some(dw_fingerprint_job *job, bool report, dw_error *err)
+/* Take pieces until there are none, or until who asked, if anybody did, has given up; with `report`
+ * that one is told after each. */
+static dw_status hash_some(dw_fingerprint_job *job, const asker *by, bool report, dw_error *err)
 {
     unsigned char *room = dw_alloc(1, DW__FINGERPRINT_PIECE);
     dw_status status = room != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "fingerprint: no memory");
-    while (status == DW_OK && !atomic_load(&job->cancelled)) {
+    while (status == DW_OK && !atomic_load(&job->cancelled) &&
+           (by == NULL || !atomic_load(&by->left))) {
         size_t piece = atomic_fetch_add(&job->next, 1);
         if (piece >= job->piece_count) {
             break;
         }
         status = hash_piece(job, piece, room, err);
         if (status == DW_OK && report) {
-            status = report_to(job, err);
+            status = report_to(by, err);
         }
     }
     dw_free(room);
@@ -140,7 +158,8 @@ static dw_status hash_some(dw_fingerprint_job *job, bool report, dw_error *err)
 
 static void *beside(void *user)
 {
-    (void)hash_some(user, false, NULL);
+    const asker *by = user;
+    (void)hash_some(by->job, by, false, NULL);
     return NULL;
 }
 
@@ -207,7 +226,7 @@ dw_status dw_fingerprint_job_create(dw_fingerprint_job **out, const dw_gguf *ggu
     job->options = *options;
     DW_ASSERT(pthread_mutex_init(&job->lock, NULL) == 0);
     DW_ASSERT(pthread_mutex_init(&job->prepare_lock, NULL) == 0);
-    DW_ASSERT(pthread_cond_init(&job->finished, NULL) == 0);
+    dw_os_cond_init(&job->finished);
     job->folder = options->folder != NULL ? dw_strdup(options->folder) : NULL;
     job->files = dw_alloc(gguf->part_count, sizeof *job->files);
     job->first = dw_alloc(gguf->tensor_count + 1, sizeof *job->first);
@@ -286,8 +305,8 @@ static void *in_background(void *user)
     dw_fingerprint_job *job = user;
     char text[DW_FINGERPRINT_BYTES];
     dw_os_yield_cores();
-    if (prepare(job, NULL) == DW_OK && !is_known(job) && hash_some(job, false, NULL) == DW_OK &&
-        !atomic_load(&job->cancelled)) {
+    if (prepare(job, NULL) == DW_OK && !is_known(job) &&
+        hash_some(job, NULL, false, NULL) == DW_OK && !atomic_load(&job->cancelled)) {
         (void)dw_fingerprint_job_finish(job, text, NULL);
     }
     return NULL;
@@ -312,23 +331,25 @@ void dw_fingerprint_job_begin(dw_fingerprint_job *job)
 }
 
 /* Hash what is left, with others. */
-static dw_status hash_rest(dw_fingerprint_job *job, dw_error *err)
+static dw_status hash_rest(asker *by, dw_error *err)
 {
+    dw_fingerprint_job *job = by->job;
     pthread_t helpers[HELPERS_MAX];
     uint32_t count = 0;
     size_t next = atomic_load(&job->next);
     size_t left = next < job->piece_count ? job->piece_count - next : 0;
     int spare = dw_os_core_count() - 1;
-    dw_status status = report_to(job, err); /* others may leave nothing to report afterwards */
+    dw_status status = report_to(by, err); /* others may leave nothing to report afterwards */
     if (status != DW_OK) {
         return status;
     }
     size_t wanted = left / HELPER_PIECES;
     while (count < HELPERS_MAX && count < wanted && (int)count < spare &&
-           dw_os_start_thread(&helpers[count], beside, job) == 0) {
+           dw_os_start_thread(&helpers[count], beside, by) == 0) {
         count++;
     }
-    status = hash_some(job, true, err);
+    status = hash_some(job, by, true, err);
+    atomic_store(&by->left, status != DW_OK);
     for (uint32_t i = 0; i < count; i++) {
         (void)pthread_join(helpers[i], NULL);
     }
@@ -340,13 +361,15 @@ static dw_status hash_rest(dw_fingerprint_job *job, dw_error *err)
 
 /* Those that failed or were passed over by a caller that gave up, and those that are in the hands
  * of the thread in the background. */
-static dw_status hash_missing(dw_fingerprint_job *job, dw_error *err)
+static dw_status hash_missing(const asker *by, dw_error *err)
 {
+    dw_fingerprint_job *job = by->job;
     static const struct timespec pause = {.tv_nsec = 200000};
     unsigned char *room = dw_alloc(1, DW__FINGERPRINT_PIECE);
     dw_status status = room != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "fingerprint: no memory");
     for (size_t i = 0; i < job->piece_count && status == DW_OK;) {
         status = hash_piece(job, i, room, err);
+        status = status == DW_OK ? check_stop(by->stop, err) : status;
         if (atomic_load(&job->states[i]) == PIECE_TAKEN) {
             (void)nanosleep(&pause, NULL);
         } else {
@@ -357,11 +380,12 @@ static dw_status hash_missing(dw_fingerprint_job *job, dw_error *err)
     return status;
 }
 
-static dw_status finish(dw_fingerprint_job *job, char text[DW_FINGERPRINT_BYTES], dw_error *err)
+static dw_status finish(asker *by, char text[DW_FINGERPRINT_BYTES], dw_error *err)
 {
-    dw_status status = hash_rest(job, err);
+    const dw_fingerprint_job *job = by->job;
+    dw_status status = hash_rest(by, err);
     if (status == DW_OK) {
-        status = hash_missing(job, err);
+        status = hash_missing(by, err);
     }
     if (status == DW_OK && !dw_fingerprint_job_is_current(job)) {
         status =
@@ -377,8 +401,29 @@ static dw_status finish(dw_fingerprint_job *job, char text[DW_FINGERPRINT_BYTES]
     return status;
 }
 
+/* With the lock: until nobody is at it. */
+static dw_status await_finisher(dw_fingerprint_job *job, dw_stop *stop, dw_error *err)
+{
+    dw_status status = DW_OK;
+    while (job->finishing && status == DW_OK) {
+        if (stop == NULL) {
+            (void)pthread_cond_wait(&job->finished, &job->lock);
+        } else {
+            (void)dw_os_cond_wait_until(&job->finished, &job->lock, dw_os_clock_ns() + LOOK_NS);
+            status = job->finishing ? check_stop(stop, err) : DW_OK;
+        }
+    }
+    return status;
+}
+
 dw_status dw_fingerprint_job_finish(dw_fingerprint_job *job, char text[DW_FINGERPRINT_BYTES],
                                     dw_error *err)
+{
+    return dw_fingerprint_job_await(job, NULL, text, err);
+}
+
+dw_status dw_fingerprint_job_await(dw_fingerprint_job *job, dw_stop *stop,
+                                   char text[DW_FINGERPRINT_BYTES], dw_error *err)
 {
     uint64_t asked_ns = dw_os_clock_ns();
     text[0] = '\0';
@@ -394,16 +439,15 @@ dw_status dw_fingerprint_job_finish(dw_fingerprint_job *job, char text[DW_FINGER
         (void)pthread_mutex_unlock(&job->lock);
         return dw_fail(err, DW_E_STATE, "fingerprint: not from the callback that reports on it");
     }
-    while (job->finishing) {
-        (void)pthread_cond_wait(&job->finished, &job->lock);
-    }
-    if (job->text[0] == '\0') {
+    status = await_finisher(job, stop, err);
+    if (status == DW_OK && job->text[0] == '\0') {
+        asker by = {.job = job, .stop = stop};
         char made[DW_FINGERPRINT_BYTES];
         job->finishing = true;
         job->finisher = pthread_self();
         note_start(job);
         (void)pthread_mutex_unlock(&job->lock);
-        status = finish(job, made, err);
+        status = finish(&by, made, err);
         (void)pthread_mutex_lock(&job->lock);
         job->finishing = false;
         (void)pthread_cond_broadcast(&job->finished);

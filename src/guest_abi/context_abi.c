@@ -290,11 +290,24 @@ static int32_t context_remove(dw_instance *instance, const wasmtime_val_raw_t *a
 }
 DW__GUEST_CALL(i32, context_remove)
 
-/* It may not be known yet, which takes as long as reading the model. */
-static dw_status await_fingerprint(void *arg, dw_error *err)
+typedef struct open_work {
+    dw_contexts *contexts;
+    const dw_context_place *place;
+    const dw_context_wanted *wanted;
+    dw_context **context;
+    dw_account *account;
+} open_work;
+
+/* It may take as long as reading the model, whose fingerprint may not be known yet, and as sending
+ * what was saved to the device. */
+static dw_status do_open(void *arg, dw_error *err)
 {
-    char fingerprint[DW_FINGERPRINT_BYTES];
-    return dw_model_fingerprint(arg, fingerprint, err);
+    const open_work *work = arg;
+    dw_account_scope before = dw_account_enter(work->account, DW_PART_KV);
+    dw_status status =
+        dw_contexts_load(work->contexts, work->place, work->wanted, work->context, err);
+    dw_account_leave(before);
+    return status;
 }
 
 static dw_status open_saved(dw_instance *instance, const dw_context_place *place,
@@ -306,8 +319,12 @@ static dw_status open_saved(dw_instance *instance, const dw_context_place *place
         status = context_size(instance, wanted->model, &wanted->tokens_max, err);
     }
     if (status == DW_OK) {
-        status = dw_contexts_load(dw_context_grants_folder(dw_instance_contexts(instance)), place,
-                                  wanted, context, err);
+        open_work work = {.contexts = dw_context_grants_folder(dw_instance_contexts(instance)),
+                          .place = place,
+                          .wanted = wanted,
+                          .context = context,
+                          .account = dw_instance_account(instance)};
+        status = dw_instance_work_apart(instance, do_open, &work, err);
     }
     if (status == DW_OK) {
         status = dw__may_have_adapters(instance, *context, dw_context_adapters(*context), err);
@@ -329,9 +346,6 @@ static int32_t context_open(dw_instance *instance, const wasmtime_val_raw_t *arg
         return err->code;
     }
     dw_status status = granted_place(instance, &args[1], false, name, &place);
-    if (status == DW_OK) {
-        status = dw_instance_work_apart(instance, await_fingerprint, wanted.model, err);
-    }
     if (status != DW_OK) {
         return status;
     }

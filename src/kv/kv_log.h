@@ -57,8 +57,8 @@ uint64_t dw_kv_log_common_bytes(const dw_kv_log *a, const dw_kv_log *b);
  * page of their file; others are read. What was mapped must stay as it is in the file, which may be
  * renamed or removed, while the log or a fork of it lives. In host memory pages that frozen->like
  * has mapped, of its first bytes, are shared with it and charged once, as in a fork.
- * Errors: DW_E_FORMAT (segments not so), DW_E_LIMIT (longer than the capacity), DW_E_IO,
- * DW_E_MEMORY, DW_E_DEVICE. */
+ * Errors: DW_E_CANCELLED (frozen->stop, looked at between parts that go to a device), DW_E_FORMAT
+ * (segments not so), DW_E_LIMIT (longer than the capacity), DW_E_IO, DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_kv_log_thaw(dw_kv_log **out, dw_device *device, const dw_kv_log_options *options,
                          const dw_kv_frozen *frozen, dw_error *err);
 void dw_kv_log_destroy(dw_kv_log *log);

@@ -250,6 +250,10 @@ static dw_status fill_from_segments(void *user, uint64_t offset, size_t bytes, v
                                     dw_error *err)
 {
     const dw_kv_frozen *frozen = user;
+    if (dw_stop_asked(frozen->stop)) {
+        return dw_fail(err, DW_E_CANCELLED, "kv log: asked to stop at byte %llu",
+                       (unsigned long long)offset);
+    }
     return dw_kv_segments_read(frozen->segments, frozen->segment_count, offset, to, bytes, err);
 }
 

@@ -3,6 +3,7 @@
 #ifndef DW_KV_KV_SEGMENTS_H
 #define DW_KV_KV_SEGMENTS_H
 
+#include "base/stop.h"
 #include "device/device.h"
 #include "memory/file_extents.h"
 
@@ -25,6 +26,7 @@ typedef struct dw_kv_frozen {
      * the log on (0: none). */
     uint64_t mapped_min;
     uint64_t mapped_end;
+    dw_stop *stop; /* of who waits until it is there again; may be NULL */
 } dw_kv_frozen;
 
 /* Whether segments follow one another from byte 0 on, hold `bytes`, and lie within their files.

@@ -483,10 +483,16 @@ void dw_model_begin_fingerprint(dw_model *model)
     dw__model_fingerprint_begin(&model->fingerprint);
 }
 
+dw_status dw_model_await_fingerprint(dw_model *model, dw_stop *stop, dw_error *err)
+{
+    char text[DW_FINGERPRINT_BYTES];
+    return dw__model_fingerprint_get(&model->fingerprint, stop, text, err);
+}
+
 dw_status dw_model_fingerprint_with(dw_model *model, const dw_adapter_set *set,
                                     char text[DW_FINGERPRINT_BYTES], dw_error *err)
 {
-    dw_status status = dw__model_fingerprint_get(&model->fingerprint, text, err);
+    dw_status status = dw__model_fingerprint_get(&model->fingerprint, NULL, text, err);
     if (status == DW_OK && set != NULL) {
         status = dw_adapter_set_fingerprint(set, text, err);
     }

@@ -43,6 +43,9 @@ dw_chats *dw_model_chats(const dw_model *model);
 dw_device *dw_model_device(const dw_model *model);
 const dw_model_shape *dw_model_shape_of(const dw_model *model);
 const dw_model_weights *dw_model_weights_of(const dw_model *model);
+/* Wait until it is known, unless `stop` (may be NULL) asks: then DW_E_CANCELLED, and it is computed
+ * in the background. Other errors: dw_model_fingerprint's. Thread: any. */
+dw_status dw_model_await_fingerprint(dw_model *model, dw_stop *stop, dw_error *err);
 /* What adapters are checked against; without a folder of fingerprints. */
 dw_adapter_base dw_model_adapter_base(const dw_model *model);
 /* Those that were added to it, and their sets. */

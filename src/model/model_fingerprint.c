@@ -70,8 +70,8 @@ void dw__model_fingerprint_begin(dw__model_fingerprint *own)
     }
 }
 
-dw_status dw__model_fingerprint_get(dw__model_fingerprint *own, char text[DW_FINGERPRINT_BYTES],
-                                    dw_error *err)
+dw_status dw__model_fingerprint_get(dw__model_fingerprint *own, dw_stop *stop,
+                                    char text[DW_FINGERPRINT_BYTES], dw_error *err)
 {
     dw_fingerprint_job *job;
     text[0] = '\0';
@@ -79,7 +79,10 @@ dw_status dw__model_fingerprint_get(dw__model_fingerprint *own, char text[DW_FIN
     if (status != DW_OK) {
         return status;
     }
-    status = dw_fingerprint_job_finish(job, text, err);
+    status = dw_fingerprint_job_await(job, stop, text, err);
+    if (dw_stop_asked(stop)) {
+        dw_fingerprint_job_begin(job);
+    }
     release_job(own);
     return status;
 }

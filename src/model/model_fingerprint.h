@@ -23,8 +23,9 @@ dw_status dw__model_fingerprint_init(dw__model_fingerprint *own, const dw_gguf *
 void dw__model_fingerprint_release(dw__model_fingerprint *own);
 /* A failure shows again when somebody waits. */
 void dw__model_fingerprint_begin(dw__model_fingerprint *own);
-dw_status dw__model_fingerprint_get(dw__model_fingerprint *own, char text[DW_FINGERPRINT_BYTES],
-                                    dw_error *err);
+/* `stop` may be NULL; where it asks, DW_E_CANCELLED, and what is left goes on in the background. */
+dw_status dw__model_fingerprint_get(dw__model_fingerprint *own, dw_stop *stop,
+                                    char text[DW_FINGERPRINT_BYTES], dw_error *err);
 dw_status dw__model_fingerprint_matches(dw__model_fingerprint *own, const char *fingerprint,
                                         bool *matches, dw_error *err);
 void dw__model_fingerprint_stats(dw__model_fingerprint *own, dw_fingerprint_stats *stats);

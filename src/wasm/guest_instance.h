@@ -168,8 +168,9 @@ const char *dw_instance_prefix_scope(const dw_instance *instance);
 /* Which contexts it may save and open under names; counted. NULL: none. Not while it runs. */
 void dw_instance_set_contexts(dw_instance *instance, dw_context_grants *grants);
 dw_context_grants *dw_instance_contexts(const dw_instance *instance);
-/* What `work` returns, on a thread of its own, which looks at dw_instance_stop by itself; meanwhile
- * others run. What it allocates is not charged to the guest. Errors: also DW_E_MEMORY. */
+/* What `work` returns, on a thread of its own, which is to look at dw_instance_stop by itself: the
+ * guest does not end before it does. Meanwhile others run. What it allocates is not charged to the
+ * guest, unless it enters the account there. Errors: also DW_E_MEMORY. */
 dw_status dw_instance_work_apart(dw_instance *instance, dw_work_fn work, void *arg, dw_error *err);
 
 /* For schedulers, under their locks: how many of the guest's calls they have, and on which of their

@@ -218,6 +218,29 @@ static dw_status load(const char *name, const dw_context_wanted *wanted, dw_erro
     return status;
 }
 
+/* Who is asked to stop opens nothing, and saves nothing. */
+static void test_contexts_stopped(void **state)
+{
+    (void)state;
+    dw_error error = {.message = ""};
+    dw_stop stop = {.cancelled = true};
+    fill(abi.context_handle, 8);
+    dw_context *context = host_context();
+    dw_context *opened = NULL;
+    const dw_context_wanted wanted = {
+        .model = abi.model, .kv_type = dw_context_kv_type(context), .tokens_max = 0};
+    dw_context_place at = place("kept");
+    assert_int_equal(dw_contexts_save(contexts, &at, context, &error), DW_OK);
+    at.stop = &stop;
+    assert_int_equal(dw_contexts_load(contexts, &at, &wanted, &opened, &error), DW_E_CANCELLED);
+    assert_non_null(strstr(error.message, "context 'kept': "));
+    assert_null(opened);
+    assert_int_equal(dw_contexts_save(contexts, &at, context, &error), DW_E_CANCELLED);
+    at.stop = NULL;
+    assert_int_equal(dw_contexts_load(contexts, &at, &wanted, &opened, &error), DW_OK);
+    dw_context_destroy(opened);
+}
+
 static void test_contexts_fit_their_model(void **state)
 {
     (void)state;
@@ -649,6 +672,7 @@ int main(int argc, char **argv)
         TEST(test_contexts_as_granted),
         TEST(test_contexts_are_removed),
         TEST(test_contexts_fit_their_model),
+        TEST(test_contexts_stopped),
         TEST(test_contexts_limits),
         TEST(test_contexts_that_are_being_written),
         TEST(test_contexts_on_failing_disks),

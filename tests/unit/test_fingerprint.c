@@ -312,6 +312,39 @@ static void test_fingerprint_given_up_and_cut(void **state)
     dw_gguf_close(gguf);
 }
 
+/* Who is asked to stop leaves at once, and the next takes up what is left. */
+static bool ask_to_stop(void *user, uint64_t done, uint64_t total)
+{
+    (void)done;
+    (void)total;
+    dw_stop_cancel(user);
+    return true;
+}
+
+static void test_fingerprint_stopped(void **state)
+{
+    (void)state;
+    char text[DW_FINGERPRINT_BYTES];
+    dw_error error = {.message = ""};
+    dw_stop stop = {.cancelled = false};
+    dw_fingerprint_stats stats = {.struct_bytes = sizeof stats};
+    dw_fingerprint_job *job = NULL;
+    write_model();
+    dw_gguf *gguf = open_gguf();
+    dw_fingerprint_options options = {
+        .struct_bytes = sizeof options, .on_progress = ask_to_stop, .user = &stop};
+    assert_int_equal(dw_fingerprint_job_create(&job, gguf, &options, &error), DW_OK);
+    assert_int_equal(dw_fingerprint_job_await(job, &stop, text, &error), DW_E_CANCELLED);
+    assert_non_null(strstr(error.message, "asked to stop"));
+    assert_string_equal(text, "");
+    dw_fingerprint_job_get_stats(job, &stats);
+    assert_true(!stats.known && stats.hashed_bytes < stats.bytes);
+    assert_int_equal(dw_fingerprint_job_finish(job, text, &error), DW_OK);
+    assert_int_equal(dw_fingerprint_job_await(job, &stop, text, &error), DW_OK); /* no more work */
+    dw_fingerprint_job_destroy(job);
+    dw_gguf_close(gguf);
+}
+
 /* A snapshot is not taken up by a model of which an eighth of a tensor is another. */
 static void test_fingerprint_in_snapshots(void **state)
 {
@@ -376,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_fingerprint_folder_read_only),
         cmocka_unit_test(test_fingerprint_asked_by_many),
         cmocka_unit_test(test_fingerprint_given_up_and_cut),
+        cmocka_unit_test(test_fingerprint_stopped),
         cmocka_unit_test(test_fingerprint_in_snapshots),
     };
     return cmocka_run_group_tests_name("fingerprint", tests, open_fixture, close_fixture);
