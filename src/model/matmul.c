@@ -35,6 +35,7 @@ typedef struct product {
     const struct ggml_tensor *node;
     _Atomic uint32_t next; /* unit to be taken */
     uint32_t end;          /* of the units that a run of the node takes */
+    _Atomic int through;   /* threads of the run */
 } product;
 
 struct dw_matmul {
@@ -100,10 +101,6 @@ void dw_matmul_destroy(dw_matmul *matmul)
 
 void dw_matmul_set_stops(dw_matmul *matmul, const dw_stops *stops)
 {
-    for (uint32_t i = 0; matmul != NULL && i < matmul->product_count; i++) {
-        atomic_store_explicit(&matmul->products[i].next, 0, memory_order_relaxed);
-        matmul->products[i].end = UINT32_MAX;
-    }
     if (matmul != NULL) {
         matmul->stops = stops;
     }
@@ -309,11 +306,21 @@ static void multiply_panel(const product *of, const panel *at, dw_matmul_tile *t
     }
 }
 
+/* All units are there again for the next run, once no thread of this one looks at them. */
+static void begin_anew(product *of, int threads)
+{
+    if (atomic_fetch_add_explicit(&of->through, 1, memory_order_acq_rel) + 1 < threads) {
+        return;
+    }
+    atomic_store_explicit(&of->next, 0, memory_order_relaxed);
+    of->end = UINT32_MAX;
+    atomic_store_explicit(&of->through, 0, memory_order_relaxed);
+}
+
 /* Units are taken one after the other. */
 static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
     dw_graph_work_take();
-    (void)nth;
     product *of = user;
     const uint32_t n = (uint32_t)dst->src[0]->ne[1];
     const grid cut = grid_of(of, n);
@@ -340,6 +347,7 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
             put(of, dst, &at, first_column, &tile);
         }
     }
+    begin_anew(of, nth);
     dw_graph_work_give();
 }
 
@@ -448,6 +456,7 @@ static product *add_product(dw_matmul *matmul, const dw_linear *with, uint32_t c
     made->dot = way.dot;
     made->count = count;
     made->own = x->ne[1] <= OWN_COLUMNS;
+    made->end = UINT32_MAX;
     for (uint32_t i = 0; i < count; i++) {
         made->with[i] = with[i];
         int64_t rows = matmul->kernel->rows;
