@@ -621,6 +621,7 @@ void dw__write(dw_runtime *runtime, dw__record *record)
         dw__rest(runtime, record);
         return;
     }
+    record->turn->folder.keeps_attempts = true;
     dw__turn_take_done(record);
     dw__turn_count(runtime, record, record->failures);
     dw__begin_own(runtime, record, dw__write_work, settle_finish);

@@ -602,8 +602,9 @@ typedef struct dw_turn {
     dw_snapshot_row *gone; /* [gone_count]: snapshots that hold nothing of it any more, by their
                               `sequence`; freed when the turn is committed or taken back */
     size_t gone_count;
-    bool repeats;     /* its effects may have been carried out in part (dw_snapshot_row.pending) */
-    uint64_t message; /* that is done; 0: none */
+    bool repeats; /* its effects may have been carried out in part (dw_snapshot_row.pending) */
+    bool keeps_attempts;  /* what is being tried is not done by it, and its attempts count on */
+    uint64_t message;     /* that is done; 0: none */
     const uint64_t *done; /* [done_count]: others that are, too */
     size_t done_count;
     uint64_t inside;      /* messages in the actor itself */

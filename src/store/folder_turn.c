@@ -53,7 +53,7 @@ static dw_status write_state(dw_journal_tx *tx, const dw_turn *turn, dw_error *e
     if (status == DW_OK && turn->repeats) {
         status = run_for(tx, DW__SQL_DROP_SEEN, turn->id, err);
     }
-    return status == DW_OK ? dw__attempts_drop(tx, turn->id, err) : status;
+    return status == DW_OK && !turn->keeps_attempts ? dw__attempts_drop(tx, turn->id, err) : status;
 }
 
 static dw_status put_aside(dw_journal_tx *tx, const dw_turn *turn, dw_error *err)
