@@ -28,7 +28,7 @@ WITH_MODEL = ["--model", MODEL, "--threads", "1"]
 STATS_KEYS = ["load_ms", "prompt_tokens", "prompt_tokens_per_s", "generated_tokens",
               "generated_tokens_per_s", "device_staged_bytes", "rss_bytes", "modules_compiled",
               "modules_found", "run_ms", "device_ms", "guest_ms", "host_calls", "graph_runs",
-              "account"]
+              "adapters", "account"]
 
 
 # ---- modules, written byte by byte (WebAssembly core specification, chapter 5) ----------------
