@@ -702,7 +702,7 @@ static void run_pending(sim *s)
 /* `killed`: the disk has taken nothing since, and nobody was told of anything. */
 static void close_process(sim *s, bool killed)
 {
-    bool before[SIM_MESSAGES_MAX];
+    bool before[SIM_MESSAGES_MAX] = {false}; /* also of what comes while it closes */
     for (uint64_t i = 1; i <= s->message_count; i++) {
         before[i] = s->messages[i].ends > 0;
     }
