@@ -3,6 +3,7 @@
 #define DW_BASE_UTF8_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Of the character of UTF-8 (RFC 3629) that bytes [left] begin with; 0: they begin with none. */
 static inline size_t dw_utf8_bytes(const unsigned char *bytes, size_t left)
@@ -24,6 +25,20 @@ static inline size_t dw_utf8_bytes(const unsigned char *bytes, size_t left)
         }
     }
     return count;
+}
+
+/* A number of 21 bits at most as the bytes of its character, to [4]; returns how many. */
+static inline size_t dw_utf8_put(void *to, uint32_t code)
+{
+    static const unsigned char firsts[] = {0, 0xc0, 0xe0, 0xf0};
+    unsigned char *out = to;
+    size_t more = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+    for (size_t i = more; i > 0; i--) {
+        out[i] = (unsigned char)(0x80 | (code & 0x3f));
+        code >>= 6;
+    }
+    out[0] = (unsigned char)(firsts[more] | code);
+    return more + 1;
 }
 
 /* A message that quotes input, which may have been cut within a character, in place: one line of

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/session.h"
+
 void dw_cli_loras_release(dw_cli_loras *loras)
 {
     free(loras->list);
@@ -30,17 +32,6 @@ static float take_scale(const char *from, size_t *length)
     return scale;
 }
 
-/* NAME ends at the first '=', before which nothing of a path or an address stands; a file that is
- * called so is a file. */
-static size_t name_bytes(const char *text)
-{
-    const size_t bytes = strcspn(text, "=");
-    return bytes > 0 && text[bytes] == '=' && strcspn(text, "/:\\") > bytes &&
-                   access(text, F_OK) != 0
-               ? bytes
-               : 0;
-}
-
 /* "pirate" of "adapters/pirate.gguf" */
 static void take_usual_name(dw_cli_lora *lora)
 {
@@ -56,7 +47,7 @@ static void take_usual_name(dw_cli_lora *lora)
 
 static dw_status parse(dw_cli_lora *lora, const char *text, dw_error *err)
 {
-    const size_t named = name_bytes(text);
+    const size_t named = dw_cli_name_bytes(text);
     const char *from = named > 0 ? text + named + 1 : text;
     size_t from_bytes;
     lora->scale = take_scale(from, &from_bytes);

@@ -275,6 +275,9 @@ dw_status dw_cli_session_check(dw_cli_session *session, dw_error *err);
  * `guest`, or beside others. */
 void dw_cli_session_tell_idle(const dw_cli_session *session, const dw_module *module,
                               const char *guest);
+/* Of NAME in [NAME=]FILE, which ends at the first '=', before which nothing of a path or an address
+ * stands; 0: there is none. A file that is called so is a file. */
+size_t dw_cli_name_bytes(const char *text);
 /* [NAME=]MODEL */
 dw_status dw_cli_session_model(dw_cli_session *session, const char *text, dw_error *err);
 /* NAME:GGML:DEVICE:MODEL, as WasmEdge has it: the device stays --device's. */

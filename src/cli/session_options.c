@@ -116,15 +116,18 @@ static dw_status add_model(dw_cli_session *session, const char *option, const ch
     return DW_OK;
 }
 
-/* NAME ends at the first '=', before which nothing of a path or an address stands; a file that is
- * called so is a file. */
-dw_status dw_cli_session_model(dw_cli_session *session, const char *text, dw_error *err)
+size_t dw_cli_name_bytes(const char *text)
 {
     size_t bytes = strcspn(text, "=");
     bool named =
         bytes > 0 && text[bytes] == '=' && strcspn(text, "/:\\") > bytes && access(text, F_OK) != 0;
-    return add_model(session, "--model", text, named ? bytes : 0, named ? text + bytes + 1 : text,
-                     err);
+    return named ? bytes : 0;
+}
+
+dw_status dw_cli_session_model(dw_cli_session *session, const char *text, dw_error *err)
+{
+    size_t bytes = dw_cli_name_bytes(text);
+    return add_model(session, "--model", text, bytes, bytes > 0 ? text + bytes + 1 : text, err);
 }
 
 dw_status dw_cli_session_preload(dw_cli_session *session, const char *text, dw_error *err)

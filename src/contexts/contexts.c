@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "base/name.h"
 #include "base/os.h"
 #include "base/public_struct.h"
 #include "contexts/context_file.h"
@@ -29,32 +30,11 @@ struct dw_contexts {
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-static bool is_name(const char *text, size_t bytes)
-{
-    bool good = bytes <= DW_NAME_MAX;
-    for (size_t i = 0; i < bytes && good; i++) {
-        char c = text[i];
-        good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               c == '.' || c == '_' || c == '-';
-    }
-    return good;
-}
-
-dw_status dw_context_name_check(const char *what, const char *name, dw_error *err)
-{
-    size_t bytes = name != NULL ? strnlen(name, DW_NAME_MAX + 1) : 0;
-    return bytes > 0 && is_name(name, bytes)
-               ? DW_OK
-               : dw_fail(err, DW_E_ARG,
-                         "%s: '%.80s': 1 to %d letters, digits, '.', '_' or '-' are needed", what,
-                         name != NULL ? name : "(NULL)", DW_NAME_MAX);
-}
-
 dw_status dw_context_pattern_check(const char *pattern, dw_error *err)
 {
     size_t bytes = pattern != NULL ? strnlen(pattern, DW_NAME_MAX + 2) : 0;
     const bool open = bytes > 0 && pattern[bytes - 1] == '*';
-    return bytes > 0 && is_name(pattern, bytes - open)
+    return bytes > 0 && bytes - open <= DW_NAME_MAX && dw_name_letters(pattern, bytes - open)
                ? DW_OK
                : dw_fail(err, DW_E_ARG,
                          "contexts: '%.80s': a name, or the beginning of one and '*' are needed",
@@ -480,7 +460,7 @@ dw_status dw_contexts_save(dw_contexts *contexts, const dw_context_place *place,
 {
     dw__context_head head;
     dw_error why = {.message = ""};
-    dw_status status = dw_context_name_check("context", place->name, err);
+    dw_status status = dw_name_check("context", place->name, err);
     if (status != DW_OK) {
         return status;
     }
@@ -516,7 +496,7 @@ dw_status dw_contexts_load(dw_contexts *contexts, const dw_context_place *place,
     dw__context_rest rest = {.tokens = NULL};
     dw_error why = {.message = ""};
     *out = NULL;
-    dw_status status = dw_context_name_check("context", place->name, err);
+    dw_status status = dw_name_check("context", place->name, err);
     if (status != DW_OK) {
         return status;
     }
@@ -632,7 +612,7 @@ dw_status dw_contexts_remove(dw_contexts *contexts, const char *tenant, const ch
     dw_error why = {.message = ""};
     dw_status status = check_tenant(tenant != NULL ? tenant : "", err);
     if (status == DW_OK) {
-        status = dw_context_name_check("context", name, err);
+        status = dw_name_check("context", name, err);
     }
     if (status != DW_OK) {
         return status;

@@ -72,9 +72,7 @@ const char *dw_context_grants_tenant(const dw_context_grants *grants); /* of NUL
 /* Whether a pattern, a name or the beginning of one and '*', is one of a name: `patterns` [count],
  * NULL: any name is. */
 bool dw_context_name_granted(const char *const *patterns, size_t count, const char *name);
-/* 1 to 63 letters, digits, '.', '_' or '-'; `what` says of what. Errors: DW_E_ARG. */
-dw_status dw_context_name_check(const char *what, const char *name, dw_error *err);
-/* The same with a '*' at its end. */
+/* A name, as base/name.h has it, or the beginning of one and '*'. Errors: DW_E_ARG. */
 dw_status dw_context_pattern_check(const char *pattern, dw_error *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "driftwood_abi.h"
+#include "base/name.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
 #include "guest_abi/guest_steps.h"
@@ -212,7 +213,7 @@ static dw_status name_of(dw_instance *instance, uint32_t pointer, uint32_t bytes
     }
     memcpy(name, text, bytes);
     name[bytes] = '\0';
-    return strlen(name) == bytes ? dw_context_name_check("context", name, err)
+    return strlen(name) == bytes ? dw_name_check("context", name, err)
                                  : dw_fail(err, DW_E_ARG, "context: a zero byte in its name");
 }
 
@@ -250,22 +251,26 @@ static dw_status granted_place(dw_instance *instance, const wasmtime_val_raw_t *
                : status;
 }
 
-/* context, name, name_bytes */
-static int32_t context_save(dw_instance *instance, const wasmtime_val_raw_t *args)
+/* What the name at `pointer` stands for becomes another. */
+static dw_status change_saved(dw_instance *instance, const wasmtime_val_raw_t *pointer,
+                              dw_context *context, dw_status (*change)(void *arg, dw_error *err))
 {
-    dw_error *err = dw_instance_error(instance);
     char name[DW_NAME_MAX + 1];
-    dw_context *context = dw__context_of(instance, args[0].i32);
-    if (context == NULL) {
-        return err->code;
-    }
     save_work work = {.context = context};
-    dw_status status = granted_place(instance, &args[1], true, name, &work.place);
+    dw_status status = granted_place(instance, pointer, true, name, &work.place);
     if (status != DW_OK) {
         return status;
     }
     work.contexts = dw_context_grants_folder(dw_instance_contexts(instance));
-    return dw_instance_work_apart(instance, do_save, &work, err);
+    return dw_instance_work_apart(instance, change, &work, dw_instance_error(instance));
+}
+
+/* context, name, name_bytes */
+static int32_t context_save(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_context *context = dw__context_of(instance, args[0].i32);
+    return context != NULL ? change_saved(instance, &args[1], context, do_save)
+                           : dw_instance_error(instance)->code;
 }
 DW__GUEST_CALL(i32, context_save)
 
@@ -278,15 +283,7 @@ static dw_status do_remove(void *arg, dw_error *err)
 /* name, name_bytes */
 static int32_t context_remove(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    dw_error *err = dw_instance_error(instance);
-    char name[DW_NAME_MAX + 1];
-    save_work work = {.context = NULL};
-    dw_status status = granted_place(instance, &args[0], true, name, &work.place);
-    if (status != DW_OK) {
-        return status;
-    }
-    work.contexts = dw_context_grants_folder(dw_instance_contexts(instance));
-    return dw_instance_work_apart(instance, do_remove, &work, err);
+    return change_saved(instance, &args[0], NULL, do_remove);
 }
 DW__GUEST_CALL(i32, context_remove)
 

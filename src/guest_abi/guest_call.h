@@ -3,6 +3,8 @@
 #ifndef DW_GUEST_ABI_GUEST_CALL_H
 #define DW_GUEST_ABI_GUEST_CALL_H
 
+#include <string.h>
+
 #include "inference/context.h"
 #include "model/model.h"
 #include "wasm/guest_instance.h"
@@ -100,6 +102,20 @@ static inline dw_status dw__check_bytes(const char *what, uint64_t bytes, uint64
     return bytes <= limit ? DW_OK
                           : dw_fail(err, DW_E_LIMIT, "%s: %llu bytes, limit %llu (%s)", what,
                                     (unsigned long long)bytes, (unsigned long long)limit, name);
+}
+
+/* A name into [capacity] of the guest's memory: its bytes, or a negative status.
+ * Errors: DW_E_SPACE. */
+static inline int32_t dw__put_name(void *place, uint32_t capacity, const char *name, dw_error *err)
+{
+    const size_t bytes = strlen(name);
+    if (bytes > capacity) {
+        return dw_fail(err, DW_E_SPACE, "name: %zu bytes, room for %u", bytes, capacity);
+    }
+    if (bytes > 0) {
+        memcpy(place, name, bytes);
+    }
+    return (int32_t)bytes;
 }
 
 /* `count` floats of a guest. Errors: those of dw_instance_range. */

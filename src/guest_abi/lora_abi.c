@@ -1,6 +1,5 @@
 /* LoRA adapters for guests: those of a model, and which of them a context's steps have. */
 #include <assert.h>
-#include <string.h>
 
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
@@ -41,13 +40,8 @@ static int32_t lora_name(dw_instance *instance, const wasmtime_val_raw_t *args)
     if (index >= count) {
         return dw_fail(err, DW_E_RANGE, "index: %u, the model has %zu adapters", index, count);
     }
-    const char *name = dw_adapters_at(dw_model_adapters(model), index)->name;
-    const size_t bytes = strlen(name);
-    if (bytes > capacity) {
-        return dw_fail(err, DW_E_SPACE, "name: %zu bytes, room for %u", bytes, capacity);
-    }
-    memcpy(place, name, bytes);
-    return (int32_t)bytes;
+    return dw__put_name(place, capacity, dw_adapters_at(dw_model_adapters(model), index)->name,
+                        err);
 }
 DW__GUEST_CALL(i32, lora_name)
 

@@ -104,15 +104,7 @@ static int32_t model_name(dw_instance *instance, const wasmtime_val_raw_t *args)
         return dw_fail(err, DW_E_RANGE, "index: %u, this guest was granted %zu models", index,
                        count);
     }
-    const char *name = dw_instance_model_name(instance, index);
-    size_t bytes = strlen(name);
-    if (bytes > capacity) {
-        return dw_fail(err, DW_E_SPACE, "name: %zu bytes, room for %u", bytes, capacity);
-    }
-    if (bytes > 0) {
-        memcpy(place, name, bytes);
-    }
-    return (int32_t)bytes;
+    return dw__put_name(place, capacity, dw_instance_model_name(instance, index), err);
 }
 DW__GUEST_CALL(i32, model_name)
 

@@ -12,10 +12,6 @@
 #define FLOAT_COLUMNS 3
 #define SLOW_ALONE (1ull << GGML_TYPE_Q4_0 | 1ull << GGML_TYPE_Q5_0 | 1ull << GGML_TYPE_Q8_0)
 
-/* What IQ4_NL's four bits mean, as the format has it. */
-static const int8_t iq4_nl[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                  1,    13,   25,  38,  53,  69,  89,  113};
-
 typedef float VF __attribute__((vector_size(32)));
 typedef int32_t VI __attribute__((vector_size(32)));
 typedef uint32_t VU __attribute__((vector_size(32)));

@@ -11,13 +11,17 @@
  *   COLUMNS SUPER_COLUMNS at a time, what fits the registers
  *   V_LOAD V_LOAD_F16 V_LOAD_BF16 (of bytes) V_HSUM, FLOAT_COLUMNS; multiplies_pairs and
  *   multiply_pairs       BF16 with BF16, if the machine has that
- *   V_LOOK_UP(v)         the numbers that IQ4_NL means by the low four bits of bytes
+ *   V_LOOK_UP(v)         of iq4_nl, by the low four bits of bytes
  *   SLOW_ALONE           types whose unpacking costs more than one column saves, and whose sums
  *                        are vec_dot's
  *   KERNEL KERNEL_NAME
  * Element i of a row lies in byte i % 4 of vector i % 32 / 4, which is where ggml's kernels have
  * it: in 32-bit lane i % 32 / 4. */
 #include <string.h>
+
+/* What IQ4_NL's four bits mean, as the format has it. */
+static const int8_t iq4_nl[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                  1,    13,   25,  38,  53,  69,  89,  113};
 
 #define INLINE static inline __attribute__((always_inline))
 #define CHUNK 1024u /* elements that are unpacked at once: they stay in the first cache */

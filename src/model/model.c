@@ -540,27 +540,33 @@ dw_status dw_model_get_fingerprint_stats(dw_model *model, dw_fingerprint_stats *
     return dw_struct_fill(stats, &own, sizeof own, "dw_fingerprint_stats");
 }
 
+dw_model_info dw_model_info_of(const dw_model_shape *shape)
+{
+    return (dw_model_info){
+        .struct_bytes = sizeof(dw_model_info),
+        .architecture = shape->architecture->name,
+        .vocab_count = shape->vocab_count,
+        .layer_count = shape->layer_count,
+        .embedding_length = shape->embedding_length,
+        .context_length = shape->context_length,
+        .encoder = shape->architecture->encoder,
+        .head_count = shape->head_count,
+        .kv_head_count = shape->kv_head_count,
+        .head_length = shape->head_dim,
+        .window = shape->window,
+        .expert_count = shape->expert_count,
+        .expert_used_count = shape->expert_used_count,
+    };
+}
+
 dw_status dw_model_get_info(const dw_model *model, dw_model_info *info)
 {
-    const dw_model_info own = {
-        .name = model->name,
-        .architecture = model->shape.architecture->name,
-        .parameter_count = model->parameter_count,
-        .weights_bytes = model->weights_bytes,
-        .vocab_count = model->shape.vocab_count,
-        .layer_count = model->shape.layer_count,
-        .embedding_length = model->shape.embedding_length,
-        .context_length = model->shape.context_length,
-        .kv_bytes_per_token = dw_model_record_bytes(model),
-        .weights_mapped = model->uploaded_count == 0,
-        .encoder = model->shape.architecture->encoder,
-        .head_count = model->shape.head_count,
-        .kv_head_count = model->shape.kv_head_count,
-        .head_length = model->shape.head_dim,
-        .window = model->shape.window,
-        .expert_count = model->shape.expert_count,
-        .expert_used_count = model->shape.expert_used_count,
-    };
+    dw_model_info own = dw_model_info_of(&model->shape);
+    own.name = model->name;
+    own.parameter_count = model->parameter_count;
+    own.weights_bytes = model->weights_bytes;
+    own.kv_bytes_per_token = dw_model_record_bytes(model);
+    own.weights_mapped = model->uploaded_count == 0;
     return dw_struct_fill(info, &own, sizeof own, "dw_model_info");
 }
 

@@ -46,6 +46,8 @@ const dw_model_weights *dw_model_weights_of(const dw_model *model);
 /* Wait until it is known, unless `stop` (may be NULL) asks: then DW_E_CANCELLED, and it is computed
  * in the background. Other errors: dw_model_fingerprint's. Thread: any. */
 dw_status dw_model_await_fingerprint(dw_model *model, dw_stop *stop, dw_error *err);
+/* What a shape alone says of a model; the rest is 0. */
+dw_model_info dw_model_info_of(const dw_model_shape *shape);
 /* What adapters are checked against; without a folder of fingerprints. */
 dw_adapter_base dw_model_adapter_base(const dw_model *model);
 /* Those that were added to it, and their sets. */

@@ -2,6 +2,7 @@
  * works on a message. */
 #include <inttypes.h>
 
+#include "base/name.h"
 #include "runtime/runtime_internal.h"
 
 /* A timer that waits so long begins anew: what one message from outside has caused is bounded by
@@ -139,7 +140,7 @@ static dw_status admit_change_kept(dw_runtime *runtime, const dw__record *record
                                    const dw__wish *wish, bool joins, dw_error *err)
 {
     dw_group_look look = {.members = 0};
-    dw_status status = dw__name_text("group", wish->to, err);
+    dw_status status = dw_name_check("group", wish->to, err);
     if (status == DW_OK) {
         status = dw__group_look_kept(runtime, record, wish->to, &look, err);
     }

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "base/name.h"
 #include "base/public_struct.h"
 #include "runtime/runtime_internal.h"
 
@@ -31,28 +32,6 @@ struct dw__named {
     size_t count;
     char text[DW_NAME_MAX + 1];
 };
-
-/* ---- texts ----------------------------------------------------------------------------------- */
-
-static bool is_name(const char *text, size_t bytes)
-{
-    bool good = bytes > 0 && bytes <= DW_NAME_MAX;
-    for (size_t i = 0; i < bytes && good; i++) {
-        char c = text[i];
-        good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               c == '.' || c == '_' || c == '-';
-    }
-    return good;
-}
-
-dw_status dw__name_text(const char *what, const char *text, dw_error *err)
-{
-    return text != NULL && is_name(text, strnlen(text, DW_NAME_MAX + 1))
-               ? DW_OK
-               : dw_fail(err, DW_E_ARG,
-                         "%s: '%.80s': 1 to %d letters, digits, '.', '_' or '-' are needed", what,
-                         text != NULL ? text : "(NULL)", DW_NAME_MAX);
-}
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
@@ -151,7 +130,7 @@ void dw__names_release(dw__names *names)
 static dw_status check_here(const dw_runtime *runtime, const dw__tenant *tenant, const char *name,
                             dw_error *err)
 {
-    dw_status status = dw__name_text("name", name, err);
+    dw_status status = dw_name_check("name", name, err);
     const dw__named *there = status == DW_OK ? find(runtime, tenant, name, false) : NULL;
     return there == NULL ? status
                          : dw_fail(err, DW_E_STATE, "name: '%s' is actor %016" PRIx64 "'s", name,
@@ -231,7 +210,7 @@ const dw__tenant *dw__tenant_before(const dw_runtime *runtime, const char *text,
 dw_status dw__find_named(dw_runtime *runtime, const char *text, uint64_t *id, dw_error *err)
 {
     const char *at = strrchr(text, '@');
-    dw_status status = dw__name_text("name", at + 1, err);
+    dw_status status = dw_name_check("name", at + 1, err);
     if (status != DW_OK) {
         return status;
     }
@@ -278,7 +257,7 @@ dw_group_change dw__group_change_of(const dw_runtime *runtime, const char *text,
 dw_status dw__group_check(const dw_runtime *runtime, dw__record *record, const char *text,
                           bool joins, dw_error *err)
 {
-    dw_status status = dw__name_text("group", text, err);
+    dw_status status = dw_name_check("group", text, err);
     if (status != DW_OK) {
         return status;
     }
@@ -415,7 +394,7 @@ dw_status dw_runtime_find(dw_runtime *runtime, const char *tenant, const char *n
 {
     uint64_t number = 0;
     id[0] = '\0';
-    dw_status status = dw__name_text("name", name, err);
+    dw_status status = dw_name_check("name", name, err);
     if (status == DW_OK) {
         status = dw__enter_open(runtime, err);
     }
@@ -473,7 +452,7 @@ dw_status dw__group_text(const dw_runtime *runtime, const char *text, const dw__
                        text != NULL ? text : "(NULL)");
     }
     *group = at + 1;
-    dw_status status = dw__name_text("group", at + 1, err);
+    dw_status status = dw_name_check("group", at + 1, err);
     if (status == DW_OK) {
         *tenant = dw__tenant_before(runtime, text, at);
         status = *tenant != NULL ? DW_OK : dw_fail(err, DW_E_NOT_FOUND, "no group '%.140s'", text);

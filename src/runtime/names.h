@@ -8,8 +8,6 @@
 
 /* ---- names.c: of all in memory alone, and those in memory of a folder's ---- */
 
-/* Whether it is a name; `what` says of what. Errors: DW_E_ARG. */
-dw_status dw__name_text(const char *what, const char *text, dw_error *err);
 /* Whether a new actor of the tenant may get it. In a folder the lock is given back meanwhile.
  * Errors: DW_E_ARG, DW_E_STATE (another has it; the runtime closes), DW_E_IO. */
 dw_status dw__name_check(dw_runtime *runtime, const dw__tenant *tenant, const char *name,

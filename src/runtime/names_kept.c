@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/name.h"
 #include "runtime/runtime_internal.h"
 
 static dw_status check_open(const dw_runtime *runtime, dw_status status, dw_error *err)
@@ -99,7 +100,7 @@ static dw_status look(dw_runtime *runtime, const char *id, dw_actor_row *row, dw
 dw_status dw__name_set_kept(dw_runtime *runtime, const char *id, const char *name, dw_error *err)
 {
     dw_actor_row row;
-    dw_status status = name != NULL ? dw__name_text("name", name, err) : DW_OK;
+    dw_status status = name != NULL ? dw_name_check("name", name, err) : DW_OK;
     if (status == DW_OK) {
         status = look(runtime, id, &row, err);
     }
@@ -121,7 +122,7 @@ dw_status dw__group_change_kept(dw_runtime *runtime, const char *id, const char 
                                 dw_error *err)
 {
     dw_actor_row row;
-    dw_status status = dw__name_text("group", group, err);
+    dw_status status = dw_name_check("group", group, err);
     if (status == DW_OK) {
         status = look(runtime, id, &row, err);
     }

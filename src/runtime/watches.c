@@ -11,8 +11,6 @@
 #include "driftwood_abi.h"
 #include "runtime/runtime_internal.h"
 
-#define ENDED_MAX 1024u /* of a tenant's that are remembered */
-
 struct dw__ended {
     uint64_t *ids; /* [count] */
     struct dw__ended_one {
@@ -346,11 +344,11 @@ static void remember(dw_runtime *runtime, const dw__record *of, uint64_t id,
         return;
     }
     size_t place = ended->count;
-    if (place == ENDED_MAX) {
+    if (place == DW_ENDED_MAX) {
         place = ended->next;
-        ended->next = (place + 1) % ENDED_MAX;
-    } else if (DW_ARRAY_RESERVE(ended->ids, ended->capacity[0], place + 1, ENDED_MAX) &&
-               DW_ARRAY_RESERVE(ended->items, ended->capacity[1], place + 1, ENDED_MAX)) {
+        ended->next = (place + 1) % DW_ENDED_MAX;
+    } else if (DW_ARRAY_RESERVE(ended->ids, ended->capacity[0], place + 1, DW_ENDED_MAX) &&
+               DW_ARRAY_RESERVE(ended->items, ended->capacity[1], place + 1, DW_ENDED_MAX)) {
         ended->count++;
     } else {
         return;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/name.h"
 #include "runtime/runtime_internal.h"
 
 /* Room for what the effects may need. */
@@ -180,7 +181,7 @@ static void prepare_change(const dw_runtime *runtime, dw__turn *turn, const dw__
 {
     dw_group_change *change = &turn->folder.changes[turn->folder.change_count++];
     *change = dw__group_change_of(runtime, asked->guest, asked->kind == DW_EFFECT_JOIN);
-    change->status = dw__name_text("group", asked->guest, &change->problem);
+    change->status = dw_name_check("group", asked->guest, &change->problem);
     change->skip = change->status != DW_OK; /* of an actor that was imported */
 }
 

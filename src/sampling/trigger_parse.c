@@ -6,6 +6,7 @@
 
 #include "base/array.h"
 #include "base/hash.h"
+#include "base/utf8.h"
 #include "sampling/trigger_internal.h"
 
 #define DEPTH_MAX 32
@@ -165,23 +166,6 @@ static dw_status hex(parser *p, size_t digits, uint32_t *value)
     return DW_OK;
 }
 
-static size_t encode(uint32_t character, char *to)
-{
-    if (character < 0x80) {
-        to[0] = (char)character;
-        return 1;
-    }
-    if (character < 0x800) {
-        to[0] = (char)(0xc0 | character >> 6);
-        to[1] = (char)(0x80 | (character & 0x3f));
-        return 2;
-    }
-    to[0] = (char)(0xe0 | character >> 12);
-    to[1] = (char)(0x80 | (character >> 6 & 0x3f));
-    to[2] = (char)(0x80 | (character & 0x3f));
-    return 3;
-}
-
 /* \ and what follows, where it is one character: its bytes, at most 3. */
 static dw_status escaped(parser *p, char *bytes, size_t *count)
 {
@@ -192,7 +176,7 @@ static dw_status escaped(parser *p, char *bytes, size_t *count)
     if (c == 'x' || c == 'u') {
         dw_status status = hex(p, c == 'x' ? 2 : 4, &value);
         bytes[0] = (char)value;
-        *count = status == DW_OK && c == 'u' ? encode(value, bytes) : 1;
+        *count = status == DW_OK && c == 'u' ? dw_utf8_put(bytes, value) : 1;
         return status;
     }
     for (size_t i = 0; i < 5; i++) {

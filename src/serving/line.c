@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/hash.h"
+#include "base/utf8.h"
 #include "text/utf8_step.h"
 
 #define NUMBER_MAX (UINT32_MAX / 10 - 1)
@@ -33,14 +35,6 @@ static bool take_number(reading *from, uint32_t *number)
     return from->at > first && (*first != '0' || from->at == first + 1);
 }
 
-static int digit_of(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* The four digits behind "\u" as UTF-8 -> to [3]; how many bytes. 0: no character alone, or U+0000.
  */
 static size_t escaped(reading *from, char to[3])
@@ -50,7 +44,7 @@ static size_t escaped(reading *from, char to[3])
         return 0;
     }
     for (int i = 0; i < 4; i++) {
-        int digit = digit_of(*from->at++);
+        int digit = dw_hex_digit(*from->at++);
         if (digit < 0) {
             return 0;
         }
@@ -59,19 +53,7 @@ static size_t escaped(reading *from, char to[3])
     if (value == 0 || (value >= 0xd800 && value <= 0xdfff)) {
         return 0;
     }
-    if (value < 0x80) {
-        to[0] = (char)value;
-        return 1;
-    }
-    if (value < 0x800) {
-        to[0] = (char)(0xc0 | value >> 6);
-        to[1] = (char)(0x80 | (value & 0x3f));
-        return 2;
-    }
-    to[0] = (char)(0xe0 | value >> 12);
-    to[1] = (char)(0x80 | (value >> 6 & 0x3f));
-    to[2] = (char)(0x80 | (value & 0x3f));
-    return 3;
+    return dw_utf8_put(to, value);
 }
 
 /* What is behind a backslash. */

@@ -88,23 +88,10 @@ static dw_model_info info_of(const dw_gguf *gguf, const dw_model_shape *shape)
 {
     dw_gguf_info file = {.struct_bytes = sizeof file};
     (void)dw_gguf_get_info(gguf, &file);
-    return (dw_model_info){
-        .struct_bytes = sizeof(dw_model_info),
-        .architecture = shape->architecture->name,
-        .parameter_count = file.parameter_count,
-        .weights_bytes = file.weights_bytes,
-        .vocab_count = shape->vocab_count,
-        .layer_count = shape->layer_count,
-        .embedding_length = shape->embedding_length,
-        .context_length = shape->context_length,
-        .encoder = shape->architecture->encoder,
-        .head_count = shape->head_count,
-        .kv_head_count = shape->kv_head_count,
-        .head_length = shape->head_dim,
-        .window = shape->window,
-        .expert_count = shape->expert_count,
-        .expert_used_count = shape->expert_used_count,
-    };
+    dw_model_info info = dw_model_info_of(shape);
+    info.parameter_count = file.parameter_count;
+    info.weights_bytes = file.weights_bytes;
+    return info;
 }
 
 static dw_status of_file(dw_profile *to, const char *path, const char *chosen, dw_error *err)

@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/name.h"
+
 static bool is_name(const char *text)
 {
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     size_t length = strlen(text);
-    return length > 0 && length <= DW_SESSION_MAX && strspn(text, allowed) == length;
+    return length > 0 && length <= DW_SESSION_MAX && dw_name_letters(text, length);
 }
 
 /* What is said of it, or NULL. */

@@ -486,6 +486,8 @@ typedef struct dw_watch_event {
     char reason[DW_ATTEMPT_REASON_BYTES];
 } dw_watch_event;
 
+/* Of a tenant's that ended so many are remembered; in a folder for a while 63 more. */
+#define DW_ENDED_MAX 1024u
 /* No message of a watch is longer. */
 #define DW_WATCH_MESSAGE_BYTES 1024
 /* What a watcher is told of actor `id`, as JSON; `tells_why`: status and reason, too. Returns its

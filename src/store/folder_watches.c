@@ -11,8 +11,7 @@
 #include "driftwood_abi.h"
 #include "store/actor_folder_internal.h"
 
-#define ANEW_MS 1000u           /* what a watch that is older brings begins anew */
-#define ENDED_MAX INT64_C(1024) /* of a tenant's that are remembered; for a while 63 more */
+#define ANEW_MS 1000u /* what a watch that is older brings begins anew */
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
@@ -207,7 +206,7 @@ static dw_status remember(dw_journal_tx *tx, const dw_actor_row *of, const char 
         return status;
     }
     query = dw_journal_query(tx, DW__SQL_PRUNE_ENDED);
-    dw_query_i64(query, ENDED_MAX);
+    dw_query_i64(query, DW_ENDED_MAX);
     return dw_query_run(query, err);
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "base/utf8.h"
 #include "tokenizer/llama_internals.h"
 #include "tokenizer/symbol_merges.h"
 #include "tokenizer/utf8.h"
@@ -85,13 +86,7 @@ static size_t put_byte(char *out, unsigned byte)
                     : byte >= 127 && byte <= 160 ? 256 + 33 + byte - 127
                     : byte == 173                ? 256 + 33 + 34
                                                  : byte;
-    if (code < 128) {
-        out[0] = (char)code;
-        return 1;
-    }
-    out[0] = (char)(0xc0 | code >> 6);
-    out[1] = (char)(0x80 | (code & 0x3f));
-    return 2;
+    return dw_utf8_put(out, code);
 }
 
 /* ---- making them -------------------------------------------------------------------------- */
@@ -304,7 +299,7 @@ static void decode(decoded *d, const char *text, size_t bytes, dw_stop *stop)
         d->codes[d->count] = code;
         d->kinds[d->count] = dw__character_kinds(code, dw__character_flags(code));
         d->offsets[d->count++] = (uint32_t)written;
-        written += dw__utf8_encode(d->utf8 + written, code);
+        written += dw_utf8_put(d->utf8 + written, code);
     }
     d->offsets[d->count] = (uint32_t)written;
 }

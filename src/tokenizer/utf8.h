@@ -1,4 +1,4 @@
-/* UTF-8 as libllama reads and writes it (unicode.cpp): overlong forms, surrogates and numbers
+/* UTF-8 as libllama reads it (unicode.cpp): overlong forms, surrogates and numbers
  * beyond Unicode pass. */
 #ifndef DW_TOKENIZER_UTF8_H
 #define DW_TOKENIZER_UTF8_H
@@ -33,23 +33,6 @@ static inline size_t dw__utf8_decode(const unsigned char *text, size_t left, uin
     for (size_t i = 1; i <= more; i++) {
         *code = *code << 6 | (text[i] & 0x3fu);
     }
-    return more + 1;
-}
-
-/* Into out [4]; returns how many bytes. */
-static inline size_t dw__utf8_encode(unsigned char *out, uint32_t code)
-{
-    if (code < 0x80) {
-        out[0] = (unsigned char)code;
-        return 1;
-    }
-    size_t more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-    static const unsigned char firsts[] = {0, 0xc0, 0xe0, 0xf0};
-    for (size_t i = more; i > 0; i--) {
-        out[i] = (unsigned char)(0x80 | (code & 0x3f));
-        code >>= 6;
-    }
-    out[0] = (unsigned char)(firsts[more] | code);
     return more + 1;
 }
 

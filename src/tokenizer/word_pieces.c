@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/utf8.h"
 #include "tokenizer/llama_internals.h"
 #include "tokenizer/token_trie_of.h"
 #include "tokenizer/utf8.h"
@@ -118,7 +119,7 @@ static bool add_character(run *r, uint32_t code)
         r->word = larger;
         r->word_capacity *= 2;
     }
-    r->word_bytes += dw__utf8_encode(r->word + r->word_bytes, code);
+    r->word_bytes += dw_utf8_put(r->word + r->word_bytes, code);
     return true;
 }
 

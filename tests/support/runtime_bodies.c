@@ -8,11 +8,7 @@
 
 uint64_t bodies_chance(sim *s, uint64_t below)
 {
-    s->random += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
-    uint64_t z = s->random;
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    z ^= z >> 31;
+    uint64_t z = support_random(&s->random);
     return below == 0 ? z : z % below;
 }
 

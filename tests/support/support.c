@@ -17,6 +17,14 @@ __attribute__((constructor)) static void let_fly(void)
     dw__step_let_fly(getenv("DW_TEST_AHEAD") != NULL);
 }
 
+uint64_t support_random(uint64_t *state)
+{
+    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
 bool emulated(void)
 {
     return getenv("DW_TEST_EMULATED") != NULL;

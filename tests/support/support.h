@@ -16,6 +16,9 @@
  * skipped, and those that count what an emulator adds to: page faults, memory, descriptors. */
 bool emulated(void);
 
+/* Numbers by chance, which a seed repeats: SplitMix64 of Steele, Lea and Flood (2014). */
+uint64_t support_random(uint64_t *state);
+
 /* cmocka catches SIGSEGV and its kin around each test; Wasmtime needs them, since a guest that
  * reaches outside its memory is noticed by a fault. Call wasm_signals_save before cmocka starts
  * and wasm_signals_restore at the start of each test (and set-up) in which a guest may trap. */
