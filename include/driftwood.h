@@ -1745,6 +1745,19 @@ typedef enum dw_durability {
                                (limit `mail`) */
 } dw_durability;
 
+/* The model that an actor had, and whose it is; borrowed for the call. */
+typedef struct dw_model_wanted {
+    size_t struct_bytes;
+    const char *name;        /* the model's own (dw_model_info) when the actor was written */
+    const char *fingerprint;
+    const char *tenant;
+    /* Whether the tenant's actors may be granted (dw_tenant_options.models) the model of these
+     * names: its own, and the one that a pool has it under. Either may be NULL: there is none, or
+     * that grants another. Called as may_have(wanted, ...). Thread: any. */
+    bool (*may_have)(const struct dw_model_wanted *wanted, const char *own_name,
+                     const char *served_name);
+} dw_model_wanted;
+
 struct dw_log_entry;
 typedef struct dw_runtime_options {
     size_t struct_bytes;
@@ -1848,6 +1861,11 @@ typedef struct dw_runtime_options {
     /* With makes_tenants: what those that are made have, until dw_runtime_set_tenant says another
      * thing of one; read while the runtime is opened. NULL: what the tenant "" has at first. */
     const struct dw_tenant_options *made_tenants;
+    /* In the place of find_model, for whoever finds out which model it is before it is loaded: one
+     * that wanted->may_have refuses is DW_E_DENIED, or DW_E_NOT_FOUND. What find_model gives is
+     * refused likewise, after it was loaded. */
+    dw_status (*find_granted)(void *user, const dw_model_wanted *wanted, dw_model **model,
+                              dw_error *err);
 } dw_runtime_options;
 #define DW_PARK_NEVER UINT32_MAX
 
@@ -1924,8 +1942,10 @@ typedef struct dw_tenant_options {
     uint64_t actors_max;   /* at a time; 0: the runtime's limit */
     const dw_limits *limits; /* as dw_runtime_options.limits, of its actors; clock_ns 0: a million,
                                 where the runtime's sets nothing; theirs may not be finer */
-    const char *const *models; /* [model_count]: names (dw_model_info) of those that its actors may
-                                  be granted, copied; NULL: any */
+    /* [model_count]: names of those that its actors may be granted, copied; NULL: any. Of a pool's
+     * the name that it was added under is meant, or its own (dw_model_info) if none was added under
+     * that; of others their own. */
+    const char *const *models;
     size_t model_count;
     bool no_shared_prefixes; /* its actors do not share beginnings of prompts */
     dw_durability durability; /* where an actor does not say; of a runtime with a path */
@@ -2714,6 +2734,9 @@ typedef struct dw_model_pool_options {
      * DW_E_MEMORY another model goes, and the load begins anew. On the pool's thread. May be
      * NULL. */
     dw_status (*on_load)(void *user, const char *name, dw_model *model, dw_error *err);
+    /* Whether on_load adds adapters to the model of that name: such a one is not what its file is,
+     * and for actors that have it (dw_model_pool_find) it is loaded to know. NULL: to none. */
+    bool (*has_adapters)(void *user, const char *name);
 } dw_model_pool_options;
 
 typedef struct dw_model_pool_info {
@@ -2762,6 +2785,10 @@ DW_API void dw_model_pool_give(dw_model_pool *pool, dw_model *model);
 DW_API DW_MUST_CHECK dw_status dw_model_pool_find(void *pool, const char *name,
                                                   const char *fingerprint, dw_model **model,
                                                   dw_error *err);
+/* Likewise of dw_runtime_options.find_granted: of those with the fingerprint one that the tenant
+ * may have. Another is not found, and not loaded. */
+DW_API DW_MUST_CHECK dw_status dw_model_pool_find_granted(void *pool, const dw_model_wanted *wanted,
+                                                          dw_model **model, dw_error *err);
 /* It is unloaded so long after its last use, instead of the options' idle_ms, until it was unloaded
  * once; 0: as soon as nobody uses it; DW_KEEP_LOADED: it stays. Errors: DW_E_NOT_FOUND. */
 DW_API DW_MUST_CHECK dw_status dw_model_pool_keep(dw_model_pool *pool, const char *name,

@@ -204,6 +204,16 @@ static dw_status on_load(void *user, const char *name, dw_model *model, dw_error
     return DW_OK;
 }
 
+static bool has_adapters(void *user, const char *name)
+{
+    const serving *s = user;
+    size_t i = 0;
+    while (i < s->loras.count && strcmp(s->models[s->loras.list[i].model].name, name) != 0) {
+        i++;
+    }
+    return i < s->loras.count;
+}
+
 static dw_status open_pool(serving *s, dw_error *err)
 {
     const char *given = s->chat_template != NULL ? s->chat_template : s->session.chat_template;
@@ -215,6 +225,7 @@ static dw_status open_pool(serving *s, dw_error *err)
                                        .find_path = find_path,
                                        .on_change = on_change,
                                        .on_load = s->loras.count > 0 ? on_load : NULL,
+                                       .has_adapters = has_adapters,
                                        .user = s};
     dw_status status = dw_model_pool_create(&s->pool, s->engine, &how, err);
     for (size_t i = 0; i < s->model_count && status == DW_OK; i++) {
@@ -355,11 +366,11 @@ static void set_logged(serving *s, dw_server *server)
 }
 
 /* Of an actor in the folder. */
-static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
+static dw_status find_model(void *user, const dw_model_wanted *wanted, dw_model **model,
                             dw_error *err)
 {
     serving *s = user;
-    dw_status status = dw_model_pool_find(s->pool, name, fingerprint, model, err);
+    dw_status status = dw_model_pool_find_granted(s->pool, wanted, model, err);
     if (status == DW_OK || s->keys_path == NULL) {
         return status;
     }
@@ -371,7 +382,7 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
                    : status == DW_E_BUSY
                        ? "the actor's model '%.80s' has no room now: others are in use that have it"
                        : "the actor's model '%.80s' could not be loaded",
-                   name);
+                   wanted->name);
 }
 
 static dw_status open_runtime(serving *s, dw_error *err)
@@ -388,7 +399,7 @@ static dw_status open_runtime(serving *s, dw_error *err)
     bool makes = s->terms.manifest == NULL;
     dw_runtime_options how = {.struct_bytes = sizeof how,
                               .path = s->folder,
-                              .find_model = find_model,
+                              .find_granted = find_model,
                               .find_guest = find_guest,
                               .on_log = on_log,
                               .log_level = DW_LOG_INFO,

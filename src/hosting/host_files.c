@@ -109,10 +109,17 @@ DW__HANDLER(dw__on_actors_export)
 
 /* ---- uploads -------------------------------------------------------------------------------- */
 
-static bool may_have(void *user, const char *model)
+/* `wanted` is the first member. */
+typedef struct importing {
+    dw_model_wanted wanted;
+    const dw__op *op;
+} importing;
+
+static bool may_have(const dw_model_wanted *wanted, const char *own_name, const char *served_name)
 {
-    const dw__op *op = user;
-    return dw_runtime_may_have_model(op->runtime, op->tenant, model, NULL) != DW_E_DENIED;
+    const dw_model_names names = {.own = own_name, .served = served_name};
+    return dw_runtime_may_have_model(((const importing *)(const void *)wanted)->op->runtime,
+                                     wanted->tenant, &names, NULL) != DW_E_DENIED;
 }
 
 static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
@@ -120,9 +127,13 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
 {
     const dw__op *op = user;
     const dw_server *server = dw__host_server(op->host);
-    const dw_pool_wanted wanted = {
-        .name = name, .fingerprint = fingerprint, .may_have = may_have, .user = user};
-    dw_status status = dw_pool_find_granted(server->pool, &wanted, model, err);
+    const importing in = {.wanted = {.struct_bytes = sizeof in.wanted,
+                                     .name = name,
+                                     .fingerprint = fingerprint,
+                                     .tenant = op->tenant,
+                                     .may_have = may_have},
+                          .op = op};
+    dw_status status = dw_model_pool_find_granted(server->pool, &in.wanted, model, err);
     if (status != DW_OK && status != DW_E_NOT_FOUND && server->keys != NULL && !op->own_user) {
         dw_models_hide_others(err, name);
     }

@@ -39,6 +39,8 @@ struct dw_model {
     uint64_t weights_bytes;
     uint64_t product_work;
     char *name;
+    char *served_name; /* NULL: none */
+    _Atomic bool hides_own_name;
     dw__model_fingerprint fingerprint;
     dw_adapters adapters;
     dw_turn turn; /* guards `extra` and what it holds */
@@ -426,6 +428,25 @@ dw_status dw_model_set_file_name(dw_model *model, const char *name, dw_error *er
     return DW_OK;
 }
 
+dw_model_names dw_model_names_of(const dw_model *model)
+{
+    bool hidden = atomic_load_explicit(&model->hides_own_name, memory_order_relaxed);
+    return (dw_model_names){.own = hidden ? NULL : model->name, .served = model->served_name};
+}
+
+dw_status dw_model_set_served_name(dw_model *model, const char *name, dw_error *err)
+{
+    DW_ASSERT(model->served_name == NULL);
+    model->served_name = dw_strdup(name);
+    return model->served_name != NULL ? DW_OK
+                                      : dw_fail(err, DW_E_MEMORY, "no memory for a model's name");
+}
+
+void dw_model_hide_own_name(dw_model *model)
+{
+    atomic_store_explicit(&model->hides_own_name, true, memory_order_relaxed);
+}
+
 dw_model *dw_model_ref(dw_model *model)
 {
     atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
@@ -469,6 +490,7 @@ void dw_model_unref(dw_model *model)
     dw_free(model->mapped_buffers);
     dw_free(model->weights.layers);
     dw_free(model->name);
+    dw_free(model->served_name);
     dw_turn_release(&model->turn);
     dw_free(model);
 }

@@ -26,6 +26,17 @@ dw_status dw_model_set_file_name(dw_model *model, const char *name, dw_error *er
  * `path`. The caller's, for dw_free; NULL: no memory. */
 char *dw_model_name_of(const dw_gguf *gguf, const char *path);
 
+/* By what tenants are granted a model; each may be NULL. Borrowed, as long as the model. */
+typedef struct dw_model_names {
+    const char *own;    /* dw_model_name_of, unless another is served under that name */
+    const char *served; /* under which a pool has it */
+} dw_model_names;
+dw_model_names dw_model_names_of(const dw_model *model);
+/* The name that a pool serves it under, before anybody else has the model. Errors: DW_E_MEMORY. */
+dw_status dw_model_set_served_name(dw_model *model, const char *name, dw_error *err);
+/* Another is served under its own name, which grants that other alone. Thread: any. */
+void dw_model_hide_own_name(dw_model *model);
+
 /* Whether the files that weights are read from are as long as they were: after a step, before its
  * results are used. Errors: DW_E_IO (which file). Thread: any. */
 dw_status dw_model_check_files(const dw_model *model, dw_error *err);

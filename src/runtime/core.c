@@ -221,17 +221,24 @@ dw_status dw__tenant_may_use_context(dw_runtime *runtime, const dw__record *reco
 }
 
 /* With the lock. */
-static dw_status check_model(const dw_runtime *runtime, const char *name, const char *model,
-                             dw_error *err)
+static dw_status check_model(const dw_runtime *runtime, const char *name,
+                             const dw_model_names *model, dw_error *err)
 {
     const dw__tenant *tenant = dw__find_tenant(runtime, name);
-    return tenant == NULL || may_have(tenant->models, tenant->model_count, model)
-               ? DW_OK
-               : dw_fail(err, DW_E_DENIED, "tenant '%s' may not have model '%.100s'", name, model);
+    const char *names[] = {model->served, model->own};
+    bool may = tenant == NULL || tenant->models == NULL;
+    const char *called = NULL;
+    for (size_t i = 0; i < 2 && !may; i++) {
+        may = names[i] != NULL && may_have(tenant->models, tenant->model_count, names[i]);
+        called = called == NULL ? names[i] : called;
+    }
+    return may ? DW_OK
+               : dw_fail(err, DW_E_DENIED, "tenant '%s' may not have model '%.100s'", name,
+                         called != NULL ? called : "");
 }
 
-dw_status dw_runtime_may_have_model(dw_runtime *runtime, const char *tenant, const char *model,
-                                    dw_error *err)
+dw_status dw_runtime_may_have_model(dw_runtime *runtime, const char *tenant,
+                                    const dw_model_names *model, dw_error *err)
 {
     dw_status status = dw__enter_open(runtime, err);
     if (status == DW_OK) {
@@ -249,9 +256,8 @@ dw_status dw__tenant_may_have(dw_runtime *runtime, const char *name, dw_model *c
         return status;
     }
     for (size_t i = 0; i < count && status == DW_OK; i++) {
-        dw_model_info info = {.struct_bytes = sizeof info};
-        dw_model_get_info(models[i], &info);
-        status = check_model(runtime, name, info.name, err);
+        const dw_model_names names = dw_model_names_of(models[i]);
+        status = check_model(runtime, name, &names, err);
     }
     dw__leave(runtime, false);
     return status;

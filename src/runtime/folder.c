@@ -95,9 +95,9 @@ static dw_status compile_module(struct dw__folder *f, const char *sha256, dw_mod
     return status;
 }
 
-static dw_status find_module(void *user, const char *sha256, dw_module **module, dw_error *err)
+static dw_status find_module(struct dw__folder *f, const char *sha256, dw_module **module,
+                             dw_error *err)
 {
-    struct dw__folder *f = user;
     dw_module *compiled = NULL;
     *module = find_kept(f, sha256);
     if (*module != NULL) {
@@ -113,26 +113,16 @@ static dw_status find_module(void *user, const char *sha256, dw_module **module,
     return status;
 }
 
-static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
-                            dw_error *err)
+/* Whose an actor is that is read; `search` is the first member. */
+typedef struct reading {
+    dw__model_search search;
+    struct dw__folder *folder;
+} reading;
+
+static dw_status find_actors_module(void *user, const char *sha256, dw_module **module,
+                                    dw_error *err)
 {
-    const struct dw__folder *f = user;
-    dw_status status = DW_OK;
-    if (f->options.find_model == NULL) {
-        return dw_fail(err, DW_E_NOT_FOUND, "the actor's model '%.80s' (%.60s): there are none",
-                       name, fingerprint);
-    }
-    if (f->host != NULL) {
-        status = dw__host_wait_begin(f->host, err);
-        if (status != DW_OK) {
-            return status;
-        }
-    }
-    status = f->options.find_model(f->options.user, name, fingerprint, model, err);
-    if (f->host != NULL) {
-        dw__host_wait_end(f->host);
-    }
-    return status;
+    return find_module(((reading *)user)->folder, sha256, module, err);
 }
 
 void dw__folder_use_workers(struct dw__folder *folder, struct dw__host *host)
@@ -393,9 +383,10 @@ static dw_status check_models(dw_runtime *runtime, const dw__record *record, con
 }
 
 /* `folders`: granted now; may be NULL. */
-static dw_status read_actor(struct dw__folder *f, const char *id, uint64_t number,
+static dw_status read_actor(reading *of, const char *id, uint64_t number,
                             const dw__folders *folders, dw__thawed *thawed, dw_error *err)
 {
+    struct dw__folder *f = of->folder;
     dw_actor *actor = NULL;
     char path[DW_FOLDER_PATH_MAX];
     const char *const paths[] = {path};
@@ -409,9 +400,9 @@ static dw_status read_actor(struct dw__folder *f, const char *id, uint64_t numbe
                                          .paths = newest ? chain.list : paths,
                                          .path_count = newest ? chain.count : 1,
                                          .identities = newest ? chain.identities : NULL,
-                                         .find_model = find_model,
-                                         .find_module = find_module,
-                                         .find_user = f,
+                                         .find_model = dw__model_search_find,
+                                         .find_module = find_actors_module,
+                                         .find_user = of,
                                          .id = id,
                                          .trusted = true,
                                          .on_stderr = f->options.on_stderr,
@@ -436,8 +427,12 @@ static dw_status thaw(void *user, dw__record *record, const char *id, uint64_t n
     struct dw__folder *f = user;
     dw__seed *own = NULL;
     dw_runtime *runtime = record->own->runtime;
+    reading of = {.folder = f};
+    dw__model_search_begin(&of.search, runtime, record->tenant->name);
+    of.search.options = &f->options;
+    of.search.host = f->host;
     dw__folders *folders = dw__tenant_folders(runtime, record->tenant->name);
-    dw_status status = read_actor(f, id, number, folders, thawed, err);
+    dw_status status = read_actor(&of, id, number, folders, thawed, err);
     dw_actor *actor = thawed->given;
     dw__folders_unref(folders);
     if (status == DW_OK) {

@@ -1,5 +1,6 @@
 /* Which actors in memory have a model, and what lets it go: those at rest leave memory, and so do
- * the beginnings of prompts that were computed with it. */
+ * the beginnings of prompts that were computed with it. Which one an actor is to have that is read
+ * from a folder. */
 #include "base/public_struct.h"
 #include "runtime/engine_of.h"
 #include "runtime/guests.h"
@@ -73,4 +74,47 @@ dw_status dw_runtime_park_model(dw_runtime *runtime, const dw_model *model,
         status = dw__prefixes_leave(host->prefixes, host->engine, model, err);
     }
     return status == DW_OK ? dw_struct_fill(use, &own, sizeof own, "dw_runtime_model_use") : status;
+}
+
+/* ---- for actors that are read --------------------------------------------------------------- */
+
+static bool may_have(const dw_model_wanted *wanted, const char *own_name, const char *served_name)
+{
+    const dw__model_search *search = (const dw__model_search *)(const void *)wanted;
+    const dw_model_names names = {.own = own_name, .served = served_name};
+    return dw_runtime_may_have_model(search->runtime, wanted->tenant, &names, NULL) != DW_E_DENIED;
+}
+
+void dw__model_search_begin(dw__model_search *search, dw_runtime *runtime, const char *tenant)
+{
+    *search = (dw__model_search){
+        .wanted = {.struct_bytes = sizeof search->wanted, .tenant = tenant, .may_have = may_have},
+        .runtime = runtime};
+}
+
+dw_status dw__model_search_find(void *user, const char *name, const char *fingerprint,
+                                dw_model **model, dw_error *err)
+{
+    dw__model_search *search = user;
+    const dw_runtime_options *options = search->options;
+    dw_status status = DW_OK;
+    if (options->find_model == NULL && options->find_granted == NULL) {
+        return dw_fail(err, DW_E_NOT_FOUND, "the actor's model '%.80s' (%.60s): there are none",
+                       name, fingerprint);
+    }
+    if (search->host != NULL) {
+        status = dw__host_wait_begin(search->host, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    search->wanted.name = name;
+    search->wanted.fingerprint = fingerprint;
+    status = options->find_granted != NULL
+                 ? options->find_granted(options->user, &search->wanted, model, err)
+                 : options->find_model(options->user, name, fingerprint, model, err);
+    if (search->host != NULL) {
+        dw__host_wait_end(search->host);
+    }
+    return status;
 }

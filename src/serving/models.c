@@ -42,16 +42,42 @@ static bool is_called(const char *own, const char *name)
            (name[length] == '\0' || strcmp(name + length, ":latest") == 0);
 }
 
-/* Before it is loaded, for which others may have to go. One whose file tells no name is for those
- * alone who may have any. A runtime that is being closed says so later. */
-static bool is_granted(const dw_named_model *named, const char *tenant)
+static void read_names(uv_work_t *queued)
 {
-    char name[DW_POOL_NAME_BYTES];
+    const dw_named_model *named = queued->data;
+    dw_pool_read_names(named->server->pool, named->index);
+}
+
+static void on_names(uv_work_t *queued, int result)
+{
+    (void)result;
+    ((dw_named_model *)queued->data)->reads_names = false;
+}
+
+/* Off the loop, which serves others meanwhile; who asks after that has them. */
+static void begin_reading_names(dw_named_model *named)
+{
+    named->names_work.data = named;
+    named->reads_names =
+        named->reads_names ||
+        uv_queue_work(&named->server->loop, &named->names_work, read_names, on_names) == 0;
+}
+
+/* Before it is loaded, for which others may have to go. One whose file tells no name is granted by
+ * the name it is served under alone. A runtime that is being closed says so later. */
+static bool is_granted(dw_named_model *named, const char *tenant)
+{
+    dw_pool_names names;
     if (tenant == NULL) {
         return true;
     }
-    (void)dw_pool_own_name(named->server->pool, named->index, name);
-    return dw_runtime_may_have_model(named->server->runtime, tenant, name, NULL) != DW_E_DENIED;
+    dw_pool_names_of(named->server->pool, named->index, &names);
+    bool granted = dw_runtime_may_have_model(named->server->runtime, tenant, &names.names, NULL) !=
+                   DW_E_DENIED;
+    if (!granted && names.unread) {
+        begin_reading_names(named);
+    }
+    return granted;
 }
 
 dw_named_model *dw_models_find(dw_server *server, const char *tenant, const char *name)

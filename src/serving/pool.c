@@ -1,10 +1,9 @@
 /* Models that come and go. One thread loads and unloads them, one after the other; whoever wants
  * one waits for it, or is called back. A model goes when nobody but the pool counts it: the pool
  * alone gives out new references, under its lock, so that a count of one stays one. */
-#include "serving/pool.h"
+#include "serving/pool_internal.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -22,65 +21,6 @@
 /* A model that could not go is tried again so much later. */
 #define AGAIN_NS SECOND
 
-typedef struct entry {
-    dw_model_pool *pool;
-    char *name;
-    char *path;
-    char *own_name;   /* the model's, by the head of its file; NULL: that cannot be read */
-    uint64_t read_ns; /* when that was tried last */
-    bool reading;     /* it is being tried, without the lock */
-    bool named;
-    dw_model *model; /* counted; NULL: it is not loaded */
-    dw_model_state state;
-    uint64_t turn; /* its place among those that are to be loaded; 0: it is none of them */
-    dw_pool_waiter *first;
-    dw_pool_waiter *last;
-    uint64_t users;
-    uint64_t used_ns;
-    uint64_t keep_ns; /* UINT64_MAX: it stays */
-    uint64_t retry_ns;
-    uint64_t round; /* in which it could not go */
-    uint64_t done;  /* of `total` */
-    uint64_t total;
-    uint64_t bytes;
-    uint64_t adapter_bytes; /* beside those; the thread's own */
-    bool known;
-    char fingerprint[DW_FINGERPRINT_BYTES];
-    dw_model_info info;
-    uint64_t loads;
-    uint64_t unloads;
-    uint64_t failures;
-    dw_error error;
-} entry;
-
-struct dw_model_pool {
-    dw_engine *engine;
-    dw_model_pool_options options;
-    pthread_t thread;
-    bool has_thread;
-    uint64_t round;       /* the thread's: of making room */
-    pthread_mutex_t lock; /* guards what follows, and entries but for what their load reads */
-    pthread_cond_t wanted;
-    pthread_cond_t read; /* a file's head was, or was not to be */
-    dw_runtime *runtime; /* NULL: none */
-    bool stops;
-    bool cancels; /* the load under way, and all that wait */
-    bool woken;   /* since the thread began to look, which gives the lock back in between */
-    uint64_t turns;
-    entry *entries[DW_POOL_MODELS_MAX]; /* [count] */
-    size_t count;
-};
-
-static void lock(dw_model_pool *pool)
-{
-    (void)pthread_mutex_lock(&pool->lock);
-}
-
-static void unlock(dw_model_pool *pool)
-{
-    (void)pthread_mutex_unlock(&pool->lock);
-}
-
 /* The thread looks at everything anew; with the lock. */
 static void wake(dw_model_pool *pool)
 {
@@ -95,13 +35,13 @@ static uint64_t default_keep(const dw_model_pool *pool)
 }
 
 /* What it is called to those who asked for another: where a file lies is not theirs to know. */
-static const char *called(const entry *e)
+static const char *called(const dw__pool_entry *e)
 {
     const char *slash = strrchr(e->name, '/');
     return e->named || slash == NULL ? e->name : slash + 1;
 }
 
-static void tell_change(const entry *e, dw_model_state state, const dw_error *error)
+static void tell_change(const dw__pool_entry *e, dw_model_state state, const dw_error *error)
 {
     const dw_model_pool_options *options = &e->pool->options;
     if (options->on_change != NULL) {
@@ -124,7 +64,7 @@ static bool ask_use(dw_runtime *runtime, const dw_model *model, bool parks,
 }
 
 /* With the lock: the model, whose last count is the caller's, if nobody else has it. */
-static dw_model *take_alone(entry *e)
+static dw_model *take_alone(dw__pool_entry *e)
 {
     dw_model *model = e->model;
     if (e->users > 0 || model == NULL || dw_model_references(model) != 1) {
@@ -138,7 +78,7 @@ static dw_model *take_alone(entry *e)
 }
 
 /* Whether it went. On the pool's thread, without the lock. */
-static bool let_go(entry *e)
+static bool let_go(dw__pool_entry *e)
 {
     dw_model_pool *pool = e->pool;
     const struct timespec pause = {.tv_nsec = (long)(5 * MS)};
@@ -146,10 +86,10 @@ static bool let_go(entry *e)
     bool alone = false;
     do {
         dw_runtime_model_use use;
-        lock(pool);
+        dw__pool_lock(pool);
         bool used = e->users > 0 || pool->stops;
         dw_runtime *runtime = pool->runtime;
-        unlock(pool);
+        dw__pool_unlock(pool);
         if (used || !ask_use(runtime, e->model, true, &use) || use.working > 0) {
             return false;
         }
@@ -157,9 +97,9 @@ static bool let_go(entry *e)
             if (runtime == NULL) {
                 dw_engine_forget_prefixes(pool->engine, e->model);
             }
-            lock(pool);
+            dw__pool_lock(pool);
             dw_model *model = take_alone(e);
-            unlock(pool);
+            dw__pool_unlock(pool);
             if (model != NULL) {
                 dw_model_unref(model);
                 tell_change(e, DW_MODEL_UNLOADED, NULL);
@@ -176,7 +116,7 @@ static bool let_go(entry *e)
 }
 
 /* When it was used last, by whomever; UINT64_MAX: it is in use. With the lock. */
-static uint64_t last_use(const entry *e, uint64_t now_ns)
+static uint64_t last_use(const dw__pool_entry *e, uint64_t now_ns)
 {
     dw_runtime_model_use use;
     if (e->users > 0 || !ask_use(e->pool->runtime, e->model, false, &use) || use.working > 0) {
@@ -190,12 +130,12 @@ static uint64_t last_use(const entry *e, uint64_t now_ns)
 static bool unload_oldest(dw_model_pool *pool)
 {
     for (;;) {
-        entry *oldest = NULL;
+        dw__pool_entry *oldest = NULL;
         uint64_t oldest_ns = UINT64_MAX;
-        lock(pool);
+        dw__pool_lock(pool);
         uint64_t now_ns = dw_os_clock_ns();
         for (size_t i = 0; i < pool->count; i++) {
-            entry *e = pool->entries[i];
+            dw__pool_entry *e = pool->entries[i];
             uint64_t used_ns =
                 e->model != NULL && e->round != pool->round ? last_use(e, now_ns) : UINT64_MAX;
             if (used_ns < oldest_ns) {
@@ -206,7 +146,7 @@ static bool unload_oldest(dw_model_pool *pool)
         if (oldest != NULL) {
             oldest->round = pool->round;
         }
-        unlock(pool);
+        dw__pool_unlock(pool);
         if (oldest == NULL || let_go(oldest)) {
             return oldest != NULL;
         }
@@ -219,7 +159,7 @@ static uint64_t unload_idle(dw_model_pool *pool)
 {
     uint64_t due_ns = UINT64_MAX;
     for (size_t i = 0; i < pool->count; i++) {
-        entry *e = pool->entries[i];
+        dw__pool_entry *e = pool->entries[i];
         uint64_t now_ns = dw_os_clock_ns();
         if (e->model == NULL || e->keep_ns == UINT64_MAX || e->users > 0) {
             continue; /* who gives it back has it looked at */
@@ -232,9 +172,9 @@ static uint64_t unload_idle(dw_model_pool *pool)
             own_ns = used_ns == UINT64_MAX ? now_ns + e->keep_ns : used_ns + e->keep_ns;
         }
         if (own_ns <= now_ns) {
-            unlock(pool);
+            dw__pool_unlock(pool);
             bool went = let_go(e);
-            lock(pool);
+            dw__pool_lock(pool);
             e->retry_ns = went ? 0 : dw_os_clock_ns() + AGAIN_NS;
             own_ns = went ? UINT64_MAX : e->retry_ns;
         }
@@ -253,7 +193,7 @@ static void list_loaded(const dw_model_pool *pool, char *text, size_t capacity)
     size_t nameless = 0;
     text[0] = '\0';
     for (size_t i = 0; i < pool->count; i++) {
-        const entry *e = pool->entries[i];
+        const dw__pool_entry *e = pool->entries[i];
         nameless += e->model != NULL && !e->named;
         if (e->model != NULL && e->named && at < capacity) {
             int length = snprintf(text + at, capacity - at, "%s%.40s", at > 0 ? ", " : "", e->name);
@@ -270,14 +210,14 @@ static uint64_t loaded_bytes(const dw_model_pool *pool)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < pool->count; i++) {
-        const entry *e = pool->entries[i];
+        const dw__pool_entry *e = pool->entries[i];
         bytes += e->model != NULL ? e->bytes + e->adapter_bytes : 0;
     }
     return bytes;
 }
 
 /* So that it fits beside those that stay. */
-static dw_status make_room(entry *e, dw_error *err)
+static dw_status make_room(dw__pool_entry *e, dw_error *err)
 {
     dw_model_pool *pool = e->pool;
     uint64_t limit = pool->options.bytes_max;
@@ -293,10 +233,10 @@ static dw_status make_room(entry *e, dw_error *err)
     }
     for (;;) {
         char loaded[120];
-        lock(pool);
+        dw__pool_lock(pool);
         uint64_t bytes = loaded_bytes(pool);
         list_loaded(pool, loaded, sizeof loaded);
-        unlock(pool);
+        dw__pool_unlock(pool);
         if (bytes + own <= limit) {
             return DW_OK;
         }
@@ -311,13 +251,13 @@ static dw_status make_room(entry *e, dw_error *err)
 }
 
 /* `done` of `total` of the first or second half of its load. */
-static bool go_on(entry *e, unsigned half, uint64_t done, uint64_t total)
+static bool go_on(dw__pool_entry *e, unsigned half, uint64_t done, uint64_t total)
 {
-    lock(e->pool);
+    dw__pool_lock(e->pool);
     double part = total > 0 ? (double)done / (double)total : 1;
     e->done = half * (e->total / 2) + (uint64_t)(part * (double)(e->total / 2));
     bool goes_on = !e->pool->stops && !e->pool->cancels;
-    unlock(e->pool);
+    dw__pool_unlock(e->pool);
     return goes_on;
 }
 
@@ -332,19 +272,23 @@ static bool on_fingerprint(void *user, uint64_t done, uint64_t total)
 }
 
 /* With what its owner adds to it, in the place of what a try before has left. */
-static dw_status open_model(entry *e, const dw_model_options *how, dw_model **model, dw_error *err)
+static dw_status open_model(dw__pool_entry *e, const dw_model_options *how, dw_model **model,
+                            dw_error *err)
 {
     const dw_model_pool_options *options = &e->pool->options;
     dw_model_unref(*model);
     *model = NULL;
     dw_status status = dw_model_open_with(model, e->pool->engine, e->path, how, err);
+    if (status == DW_OK && e->named) {
+        status = dw_model_set_served_name(*model, e->name, err);
+    }
     return status == DW_OK && options->on_load != NULL
                ? options->on_load(options->user, e->named ? e->name : NULL, *model, err)
                : status;
 }
 
-static dw_status load_model(entry *e, dw_model **model, char fingerprint[DW_FINGERPRINT_BYTES],
-                            dw_error *err)
+static dw_status load_model(dw__pool_entry *e, dw_model **model,
+                            char fingerprint[DW_FINGERPRINT_BYTES], dw_error *err)
 {
     const dw_model_pool_options *options = &e->pool->options;
     const dw_model_options how = {.struct_bytes = sizeof how,
@@ -356,14 +300,14 @@ static dw_status load_model(entry *e, dw_model **model, char fingerprint[DW_FING
                                   .chat_template = options->chat_template};
     uint64_t bytes = dw__pool_weight_bytes(e->path, NULL, err);
     e->pool->round++;
-    lock(e->pool);
+    dw__pool_lock(e->pool);
     e->bytes = bytes;
     e->adapter_bytes = 0;
-    unlock(e->pool);
+    dw__pool_unlock(e->pool);
     dw_status status = bytes > 0 ? make_room(e, err) : DW_OK; /* else opening it says why */
-    lock(e->pool);
+    dw__pool_lock(e->pool);
     e->total = 2 * (bytes > 0 ? bytes : 1);
-    unlock(e->pool);
+    dw__pool_unlock(e->pool);
     if (status == DW_OK) {
         do {
             status = open_model(e, &how, model, err);
@@ -385,7 +329,7 @@ static dw_status load_model(entry *e, dw_model **model, char fingerprint[DW_FING
 }
 
 /* With the lock: one more user. */
-static dw_model *lend(entry *e)
+static dw_model *lend(dw__pool_entry *e)
 {
     e->users++;
     e->used_ns = dw_os_clock_ns();
@@ -393,7 +337,7 @@ static dw_model *lend(entry *e)
 }
 
 /* All that wait for it are told; with the lock, which it gives back meanwhile. */
-static void tell_waiters(entry *e, const dw_error *error)
+static void tell_waiters(dw__pool_entry *e, const dw_error *error)
 {
     dw_pool_waiter *waiter = e->first;
     e->first = e->last = NULL;
@@ -404,17 +348,17 @@ static void tell_waiters(entry *e, const dw_error *error)
             memcpy(w->fingerprint, e->fingerprint, sizeof w->fingerprint);
         }
     }
-    unlock(e->pool);
+    dw__pool_unlock(e->pool);
     while (waiter != NULL) {
         dw_pool_waiter *next = waiter->next;
         waiter->on_end(waiter);
         waiter = next;
     }
-    lock(e->pool);
+    dw__pool_lock(e->pool);
 }
 
 /* With the lock, which it gives back meanwhile. */
-static void load(entry *e)
+static void load(dw__pool_entry *e)
 {
     dw_model_pool *pool = e->pool;
     dw_model *model = NULL;
@@ -423,12 +367,12 @@ static void load(entry *e)
     e->turn = 0;
     e->done = e->total = 0;
     bool cancelled = pool->cancels;
-    unlock(pool);
+    dw__pool_unlock(pool);
     dw_status status =
         cancelled ? dw_fail(&error, DW_E_CANCELLED, "%s: its load was cancelled", called(e))
                   : load_model(e, &model, fingerprint, &error);
     error.code = status;
-    lock(pool);
+    dw__pool_lock(pool);
     e->model = model;
     e->state = status == DW_OK ? DW_MODEL_LOADED : DW_MODEL_UNLOADED;
     e->error = error;
@@ -442,6 +386,9 @@ static void load(entry *e)
             dw_free(e->own_name);
             e->own_name = own_name;
         }
+        if (dw__pool_is_anothers(e, e->info.name)) {
+            dw_model_hide_own_name(model);
+        }
         e->info.name = NULL;
         e->bytes = e->info.weights_bytes;
         e->known = true;
@@ -449,17 +396,17 @@ static void load(entry *e)
         memcpy(e->fingerprint, fingerprint, sizeof e->fingerprint);
     }
     tell_waiters(e, &error);
-    unlock(pool);
+    dw__pool_unlock(pool);
     tell_change(e, status == DW_OK ? DW_MODEL_LOADED : DW_MODEL_UNLOADED, &error);
-    lock(pool);
+    dw__pool_lock(pool);
 }
 
 /* Whose turn it is; with the lock. */
-static entry *next_wanted(const dw_model_pool *pool)
+static dw__pool_entry *next_wanted(const dw_model_pool *pool)
 {
-    entry *next = NULL;
+    dw__pool_entry *next = NULL;
     for (size_t i = 0; i < pool->count; i++) {
-        entry *e = pool->entries[i];
+        dw__pool_entry *e = pool->entries[i];
         next = e->turn != 0 && (next == NULL || e->turn < next->turn) ? e : next;
     }
     return next;
@@ -468,9 +415,9 @@ static entry *next_wanted(const dw_model_pool *pool)
 static void *run(void *arg)
 {
     dw_model_pool *pool = arg;
-    lock(pool);
+    dw__pool_lock(pool);
     while (!pool->stops) {
-        entry *e = next_wanted(pool);
+        dw__pool_entry *e = next_wanted(pool);
         if (e != NULL) {
             load(e);
             continue;
@@ -489,14 +436,14 @@ static void *run(void *arg)
         pool->entries[i]->turn = 0;
         tell_waiters(pool->entries[i], &error);
     }
-    unlock(pool);
+    dw__pool_unlock(pool);
     return NULL;
 }
 
 /* ---- for who wants one ---------------------------------------------------------------------- */
 
 /* With the lock; what is to be told at once is in the waiter: true. */
-static bool begin_want(entry *e, dw_pool_waiter *waiter)
+static bool begin_want(dw__pool_entry *e, dw_pool_waiter *waiter)
 {
     dw_model_pool *pool = e->pool;
     waiter->next = NULL;
@@ -524,9 +471,9 @@ static bool begin_want(entry *e, dw_pool_waiter *waiter)
 
 void dw_pool_want(dw_model_pool *pool, size_t index, dw_pool_waiter *waiter)
 {
-    lock(pool);
+    dw__pool_lock(pool);
     bool ended = begin_want(pool->entries[index], waiter);
-    unlock(pool);
+    dw__pool_unlock(pool);
     if (ended) {
         waiter->on_end(waiter);
     }
@@ -548,14 +495,14 @@ static void on_blocked_end(dw_pool_waiter *waiter)
     (void)pthread_mutex_unlock(&b->lock);
 }
 
-static dw_status take(entry *e, dw_model **model, dw_error *err)
+dw_status dw__pool_take(dw__pool_entry *e, dw_model **model, dw_error *err)
 {
     blocked b = {.waiter.on_end = on_blocked_end};
     (void)pthread_mutex_init(&b.lock, NULL);
     (void)pthread_cond_init(&b.changed, NULL);
-    lock(e->pool);
+    dw__pool_lock(e->pool);
     b.ended = begin_want(e, &b.waiter);
-    unlock(e->pool);
+    dw__pool_unlock(e->pool);
     (void)pthread_mutex_lock(&b.lock);
     while (!b.ended) {
         (void)pthread_cond_wait(&b.changed, &b.lock);
@@ -570,13 +517,13 @@ static dw_status take(entry *e, dw_model **model, dw_error *err)
 }
 
 /* With the lock. */
-static dw_status add(dw_model_pool *pool, const char *name, const char *path, entry **added,
-                     dw_error *err)
+static dw_status add(dw_model_pool *pool, const char *name, const char *path,
+                     dw__pool_entry **added, dw_error *err)
 {
     if (pool->count == DW_POOL_MODELS_MAX) {
         return dw_fail(err, DW_E_LIMIT, "models: %zu, which is the limit", pool->count);
     }
-    entry *e = dw_alloc(1, sizeof *e);
+    dw__pool_entry *e = dw_alloc(1, sizeof *e);
     if (e != NULL) {
         e->pool = pool;
         e->name = dw_strdup(name);
@@ -594,7 +541,7 @@ static dw_status add(dw_model_pool *pool, const char *name, const char *path, en
 }
 
 /* With the lock. */
-static entry *find_named(const dw_model_pool *pool, const char *name)
+static dw__pool_entry *find_named(const dw_model_pool *pool, const char *name)
 {
     for (size_t i = 0; i < pool->count; i++) {
         if (pool->entries[i]->named && strcmp(pool->entries[i]->name, name) == 0) {
@@ -604,38 +551,38 @@ static entry *find_named(const dw_model_pool *pool, const char *name)
     return NULL;
 }
 
-/* The one of that file; one that is new is added. */
-static dw_status reach_path(dw_model_pool *pool, const char *path, entry **found, dw_error *err)
+dw_status dw__pool_reach_path(dw_model_pool *pool, const char *path, dw__pool_entry **found,
+                              dw_error *err)
 {
     dw_status status = DW_OK;
     *found = NULL;
-    lock(pool);
+    dw__pool_lock(pool);
     for (size_t i = 0; i < pool->count && *found == NULL; i++) {
         *found = strcmp(pool->entries[i]->path, path) == 0 ? pool->entries[i] : NULL;
     }
     if (*found == NULL) {
         status = add(pool, path, path, found, err);
     }
-    unlock(pool);
+    dw__pool_unlock(pool);
     return status;
 }
 
 dw_status dw_model_pool_take(dw_model_pool *pool, const char *name, dw_model **model, dw_error *err)
 {
     *model = NULL;
-    lock(pool);
-    entry *e = find_named(pool, name);
-    unlock(pool);
+    dw__pool_lock(pool);
+    dw__pool_entry *e = find_named(pool, name);
+    dw__pool_unlock(pool);
     dw_status status = DW_OK;
     if (e == NULL && name[0] == '/') {
-        status = reach_path(pool, name, &e, err);
+        status = dw__pool_reach_path(pool, name, &e, err);
     } else if (e == NULL) {
         status = dw_fail(err, DW_E_NOT_FOUND, "The model '%.100s' does not exist", name);
     }
-    return status == DW_OK ? take(e, model, err) : status;
+    return status == DW_OK ? dw__pool_take(e, model, err) : status;
 }
 
-static entry *find_model(const dw_model_pool *pool, const dw_model *model)
+static dw__pool_entry *find_model(const dw_model_pool *pool, const dw_model *model)
 {
     for (size_t i = 0; i < pool->count; i++) {
         if (pool->entries[i]->model == model) {
@@ -645,9 +592,7 @@ static entry *find_model(const dw_model_pool *pool, const dw_model *model)
     return NULL;
 }
 
-/* One user less; with the lock. The thread does not look at what is in use: it looks now when it is
- * to go. */
-static void leave_to_thread(entry *e)
+void dw__pool_leave_to_thread(dw__pool_entry *e)
 {
     e->users--;
     if (e->users == 0 && e->keep_ns != UINT64_MAX) {
@@ -660,192 +605,84 @@ void dw_model_pool_give(dw_model_pool *pool, dw_model *model)
     if (model == NULL) {
         return;
     }
-    lock(pool);
-    entry *e = find_model(pool, model);
+    dw__pool_lock(pool);
+    dw__pool_entry *e = find_model(pool, model);
     if (e != NULL) {
         e->used_ns = dw_os_clock_ns();
-        leave_to_thread(e);
+        dw__pool_leave_to_thread(e);
     }
-    unlock(pool);
+    dw__pool_unlock(pool);
     dw_model_unref(model);
-}
-
-/* The model's own name, by the head of its file; that is tried again where it could not be read,
- * by one thread, for which the others wait. Without the lock. */
-static bool read_own_name(entry *e, char name[DW_POOL_NAME_BYTES])
-{
-    dw_model_pool *pool = e->pool;
-    char *read = NULL;
-    lock(pool);
-    while (e->own_name == NULL && e->reading) {
-        (void)pthread_cond_wait(&pool->read, &pool->lock);
-    }
-    if (e->own_name == NULL && (e->read_ns == 0 || dw_os_clock_ns() - e->read_ns >= AGAIN_NS)) {
-        e->reading = true;
-        unlock(pool);
-        (void)dw__pool_weight_bytes(e->path, &read, NULL);
-        lock(pool);
-        e->reading = false;
-        e->read_ns = dw_os_clock_ns();
-        (void)pthread_cond_broadcast(&pool->read);
-    }
-    if (e->own_name == NULL) {
-        e->own_name = read;
-        read = NULL;
-    }
-    (void)snprintf(name, DW_POOL_NAME_BYTES, "%s", e->own_name != NULL ? e->own_name : "");
-    unlock(pool);
-    dw_free(read);
-    return name[0] != '\0';
-}
-
-/* ---- by fingerprint ------------------------------------------------------------------------- */
-
-/* Whether the model, or the file, is the one; without the lock. */
-static bool matches(const dw_model_pool *pool, dw_model *model, const char *path,
-                    const char *fingerprint)
-{
-    const dw_fingerprint_options how = {.struct_bytes = sizeof how,
-                                        .folder = pool->options.fingerprint_folder};
-    dw_gguf *gguf = NULL;
-    bool same = false;
-    if (model != NULL) {
-        return dw_model_matches(model, fingerprint, &same, NULL) == DW_OK && same;
-    }
-    if (dw_gguf_open(&gguf, path, NULL) != DW_OK) {
-        return false;
-    }
-    bool good = dw_gguf_matches(gguf, &how, fingerprint, &same, NULL) == DW_OK && same;
-    dw_gguf_close(gguf);
-    return good;
-}
-
-static entry *find_fingerprint(dw_model_pool *pool, const char *fingerprint)
-{
-    entry *found = NULL;
-    lock(pool);
-    size_t count = pool->count;
-    for (size_t i = 0; i < count && found == NULL; i++) { /* what is known already */
-        entry *e = pool->entries[i];
-        found = e->known && strcmp(e->fingerprint, fingerprint) == 0 ? e : NULL;
-    }
-    for (size_t i = 0; i < count && found == NULL; i++) {
-        entry *e = pool->entries[i];
-        dw_model *model = e->model != NULL ? dw_model_ref(e->model) : NULL;
-        unlock(pool);
-        found = matches(pool, model, e->path, fingerprint) ? e : NULL;
-        dw_model_unref(model);
-        lock(pool);
-    }
-    unlock(pool);
-    return found;
-}
-
-dw_status dw_pool_find_granted(dw_model_pool *pool, const dw_pool_wanted *wanted, dw_model **model,
-                               dw_error *err)
-{
-    char path[4096];
-    char own_name[DW_POOL_NAME_BYTES];
-    *model = NULL;
-    entry *e = find_fingerprint(pool, wanted->fingerprint);
-    dw_status status = DW_OK;
-    if (e == NULL) {
-        dw_status (*find)(void *, const char *, char *, size_t, dw_error *) =
-            pool->options.find_path;
-        status = find != NULL
-                     ? find(pool->options.user, wanted->fingerprint, path, sizeof path, err)
-                     : DW_E_NOT_FOUND;
-        status = status == DW_OK ? reach_path(pool, path, &e, err) : status;
-    }
-    if (e != NULL && wanted->may_have != NULL) {
-        (void)read_own_name(e, own_name);
-        status = wanted->may_have(wanted->user, own_name) ? DW_OK : DW_E_NOT_FOUND;
-    }
-    if (status == DW_E_NOT_FOUND) {
-        return dw_fail(err, status,
-                       "the actor's model '%.80s' (%.60s) is neither served nor in the cache",
-                       wanted->name, wanted->fingerprint);
-    }
-    if (status == DW_OK) {
-        status = take(e, model, err);
-    }
-    if (status == DW_OK) { /* from now on the runtime says whether it is in use */
-        lock(pool);
-        leave_to_thread(e);
-        unlock(pool);
-    }
-    return status;
-}
-
-dw_status dw_model_pool_find(void *user, const char *name, const char *fingerprint,
-                             dw_model **model, dw_error *err)
-{
-    const dw_pool_wanted wanted = {.name = name, .fingerprint = fingerprint};
-    return dw_pool_find_granted(user, &wanted, model, err);
 }
 
 /* ---- settings and what is told -------------------------------------------------------------- */
 
+/* Of models that are there already; with the lock. */
+static void hide_own_names(const dw_model_pool *pool)
+{
+    for (size_t i = 0; i < pool->count; i++) {
+        const dw__pool_entry *e = pool->entries[i];
+        if (e->model != NULL && e->own_name != NULL && dw__pool_is_anothers(e, e->own_name)) {
+            dw_model_hide_own_name(e->model);
+        }
+    }
+}
+
 dw_status dw_model_pool_add(dw_model_pool *pool, const char *name, const char *path, dw_error *err)
 {
-    entry *e = NULL;
-    lock(pool);
+    dw__pool_entry *e = NULL;
+    dw__pool_lock(pool);
     dw_status status = find_named(pool, name) == NULL
                            ? add(pool, name, path, &e, err)
                            : dw_fail(err, DW_E_STATE, "two models are called '%.80s'", name);
     if (status == DW_OK) {
+        const dw_model_pool_options *options = &pool->options;
         e->named = true;
+        e->mixed = options->has_adapters != NULL && options->has_adapters(options->user, name);
         e->bytes = dw__pool_weight_bytes(path, &e->own_name, NULL);
         e->read_ns = dw_os_clock_ns();
+        hide_own_names(pool);
     }
-    unlock(pool);
+    dw__pool_unlock(pool);
     return status;
 }
 
-static void keep(entry *e, uint64_t keep_ms)
+static void keep(dw__pool_entry *e, uint64_t keep_ms)
 {
     e->keep_ns = keep_ms < UINT64_MAX / 4 / MS ? keep_ms * MS : UINT64_MAX;
     e->retry_ns = 0;
     wake(e->pool);
 }
 
-bool dw_pool_own_name(dw_model_pool *pool, size_t index, char name[DW_POOL_NAME_BYTES])
-{
-    lock(pool);
-    entry *e = pool->entries[index];
-    unlock(pool);
-    return read_own_name(e, name);
-}
-
 void dw_pool_keep(dw_model_pool *pool, size_t index, uint64_t keep_ms)
 {
-    lock(pool);
+    dw__pool_lock(pool);
     keep(pool->entries[index], keep_ms);
-    unlock(pool);
+    dw__pool_unlock(pool);
 }
 
 dw_status dw_model_pool_keep(dw_model_pool *pool, const char *name, uint64_t keep_ms, dw_error *err)
 {
-    lock(pool);
-    entry *e = find_named(pool, name);
+    dw__pool_lock(pool);
+    dw__pool_entry *e = find_named(pool, name);
     if (e != NULL) {
         keep(e, keep_ms);
     }
-    unlock(pool);
+    dw__pool_unlock(pool);
     return e != NULL ? DW_OK
                      : dw_fail(err, DW_E_NOT_FOUND, "The model '%.100s' does not exist", name);
 }
 
 size_t dw_model_pool_count(dw_model_pool *pool)
 {
-    lock(pool);
+    dw__pool_lock(pool);
     size_t count = pool->count;
-    unlock(pool);
+    dw__pool_unlock(pool);
     return count;
 }
 
 /* But for idle_ms, for which the runtime goes through all actors. */
-static void describe(const entry *e, dw_model_pool_info *info)
+static void describe(const dw__pool_entry *e, dw_model_pool_info *info)
 {
     *info = (dw_model_pool_info){
         .name = e->name,
@@ -869,10 +706,10 @@ static void describe(const entry *e, dw_model_pool_info *info)
 
 dw_model *dw_pool_peek(dw_model_pool *pool, size_t index)
 {
-    lock(pool);
+    dw__pool_lock(pool);
     dw_model *model = pool->entries[index]->model;
     model = model != NULL ? dw_model_ref(model) : NULL;
-    unlock(pool);
+    dw__pool_unlock(pool);
     return model;
 }
 
@@ -883,25 +720,25 @@ const char *dw_pool_chat_template(const dw_model_pool *pool)
 
 void dw_pool_counts(dw_model_pool *pool, size_t index, dw_model_pool_info *info)
 {
-    lock(pool);
+    dw__pool_lock(pool);
     describe(pool->entries[index], info);
-    unlock(pool);
+    dw__pool_unlock(pool);
 }
 
 dw_status dw_model_pool_get_info(dw_model_pool *pool, size_t index, dw_model_pool_info *info,
                                  dw_error *err)
 {
     dw_model_pool_info own;
-    lock(pool);
+    dw__pool_lock(pool);
     size_t count = pool->count;
     if (index < count) {
-        const entry *e = pool->entries[index];
+        const dw__pool_entry *e = pool->entries[index];
         uint64_t now_ns = dw_os_clock_ns();
         uint64_t used_ns = e->model != NULL ? last_use(e, now_ns) : UINT64_MAX;
         describe(e, &own);
         own.idle_ms = used_ns < now_ns ? (now_ns - used_ns) / MS : 0;
     }
-    unlock(pool);
+    dw__pool_unlock(pool);
     return index < count ? dw_struct_fill(info, &own, sizeof own, "dw_model_pool_info")
                          : dw_fail(err, DW_E_RANGE, "model %zu, there are %zu", index, count);
 }
@@ -949,32 +786,32 @@ dw_status dw_model_pool_create(dw_model_pool **out, dw_engine *engine,
 
 void dw_model_pool_serve(dw_model_pool *pool, dw_runtime *runtime)
 {
-    lock(pool);
+    dw__pool_lock(pool);
     pool->runtime = runtime;
-    unlock(pool);
+    dw__pool_unlock(pool);
 }
 
 void dw_pool_cancel_loads(dw_model_pool *pool)
 {
-    lock(pool);
+    dw__pool_lock(pool);
     pool->cancels = true;
     wake(pool);
-    unlock(pool);
+    dw__pool_unlock(pool);
 }
 
 void dw_model_pool_stop(dw_model_pool *pool)
 {
-    lock(pool);
+    dw__pool_lock(pool);
     pool->stops = true;
     wake(pool);
-    unlock(pool);
+    dw__pool_unlock(pool);
     if (pool->has_thread) {
         (void)pthread_join(pool->thread, NULL);
         pool->has_thread = false;
     }
-    lock(pool);
+    dw__pool_lock(pool);
     pool->runtime = NULL;
-    unlock(pool);
+    dw__pool_unlock(pool);
 }
 
 void dw_model_pool_destroy(dw_model_pool *pool)

@@ -3,6 +3,7 @@
 #define DW_SERVING_POOL_H
 
 #include "driftwood.h"
+#include "model/model.h"
 
 #define DW_POOL_MODELS_MAX 256
 #define DW_POOL_NAME_BYTES 256
@@ -21,22 +22,19 @@ typedef struct dw_pool_waiter {
 
 /* on_end is called once, also on failure, and at once where the model is loaded. */
 void dw_pool_want(dw_model_pool *pool, size_t index, dw_pool_waiter *waiter);
-/* A model by its fingerprint, for an actor. */
-typedef struct dw_pool_wanted {
-    const char *name; /* the actor's, for errors */
-    const char *fingerprint;
-    /* By the model's own name, before it is loaded ("": its file tells none). NULL: anybody. */
-    bool (*may_have)(void *user, const char *own_name);
-    void *user;
-} dw_pool_wanted;
-/* dw_model_pool_find; one that who asks may not have is not found. */
-dw_status dw_pool_find_granted(dw_model_pool *pool, const dw_pool_wanted *wanted, dw_model **model,
-                               dw_error *err);
 /* dw_model_pool_keep, by number. */
 void dw_pool_keep(dw_model_pool *pool, size_t index, uint64_t keep_ms);
-/* The model's own name (dw_model_info), which it has before it is loaded. false: its file cannot be
- * read, which is tried again when a second has passed. */
-bool dw_pool_own_name(dw_model_pool *pool, size_t index, char name[DW_POOL_NAME_BYTES]);
+/* By what tenants are granted a model, before it is loaded. */
+typedef struct dw_pool_names {
+    char own[DW_POOL_NAME_BYTES];
+    dw_model_names names; /* its texts lie in `own`, or in the pool as long as that */
+    bool unread;          /* the head of its file could not be read, which is to be tried again:
+                             dw_pool_read_names. names.own is NULL */
+} dw_pool_names;
+/* Reads nothing. */
+void dw_pool_names_of(dw_model_pool *pool, size_t index, dw_pool_names *names);
+/* Reads the head of the file where that was not done, or failed a second ago. Blocks. */
+void dw_pool_read_names(dw_model_pool *pool, size_t index);
 /* The model if it is loaded, counted for the caller, who looks at it for a moment and calls
  * dw_model_unref: no use that it is kept for. NULL: it is not. */
 dw_model *dw_pool_peek(dw_model_pool *pool, size_t index);

@@ -60,6 +60,8 @@ struct dw_named_model {
     dw_error profile_error;          /* why */
     dw_idle_actor idle[DW_IDLE_MAX]; /* [idle_count] */
     size_t idle_count;
+    uv_work_t names_work; /* the head of its file is read for its name, if reads_names */
+    bool reads_names;
 };
 
 struct dw_server {

@@ -402,13 +402,15 @@ typedef struct asker {
 static void *ask_names(void *arg)
 {
     asker *a = arg;
-    char name[DW_POOL_NAME_BYTES];
     for (unsigned i = 0; i < LATE; i++) {
+        dw_pool_names read;
         (void)atomic_fetch_add(a->arrived, 1);
         while (atomic_load(a->arrived) < USERS * (i + 1)) {
             (void)sched_yield();
         }
-        a->unknown += !dw_pool_own_name(a->pool, i, name) || strcmp(name, names[0]) != 0;
+        dw_pool_read_names(a->pool, i);
+        dw_pool_names_of(a->pool, i, &read);
+        a->unknown += read.names.own == NULL || strcmp(read.names.own, names[0]) != 0;
     }
     return NULL;
 }
