@@ -291,8 +291,9 @@ static void dropped(void *user, dw_status status, const dw_error *problem)
 {
     const dw__posting *posting = user;
     const struct dw__folder *f = posting->landing.runtime->keeper->user;
-    bool marked = status != DW_OK && dw_actor_folder_mark_withdrawn(f->folder, posting->sent.to,
-                                                                    posting->sent.message.number);
+    bool marked =
+        status != DW_OK && dw_actor_folder_mark_withdrawn(f->folder, posting->sent.to,
+                                                          posting->sent.message.number, NULL);
     landed(user, marked ? DW_OK : status, marked ? NULL : problem);
 }
 

@@ -201,6 +201,8 @@ static void take_counts(const dw_runtime *runtime, dw__record *record,
     if (!record->loaded) {
         dw__counts_read(runtime, &operation->row.counts, &record->sums, &record->restarts);
         record->failures = operation->row.counts.failures;
+        record->renews = operation->row.counts.renews;
+        record->redo_row = operation->row.counts.redo;
     }
 }
 

@@ -423,6 +423,14 @@ static void end_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail)
     }
 }
 
+static void renew(dw_runtime *runtime, dw__record *record)
+{
+    if (runtime->platform.renews != NULL) {
+        runtime->platform.renews(runtime->platform.user, record->body);
+    }
+    record->renewed = true;
+}
+
 void dw__renew(dw_runtime *runtime, dw__record *record)
 {
     const dw__platform *platform = &runtime->platform;
@@ -435,19 +443,30 @@ void dw__renew(dw_runtime *runtime, dw__record *record)
         record->removes || record->ends_in_folder || record->renewed || again) {
         return;
     }
-    if (platform->renews != NULL) {
-        platform->renews(platform->user, record->body);
-    }
-    record->renewed = true;
+    renew(runtime, record);
     record->dirty = record->keep_due = true;
 }
 
-/* What it drew may be known: its answer's beginning was told. */
+/* What it drew may be known: its answer's beginning was told. That is noted with the failure, so
+ * that it holds as well if the process ends before the actor is written. */
 static void renew_later(dw__record *record)
 {
     uint64_t row = record->undone > 0 ? record->done_row : 0;
     record->redo_row = record->renews && record->redo_row > row ? record->redo_row : row;
     record->renews = true;
+    record->renewed = false;
+}
+
+/* Its message is over, or did not end by fault of the disk or of memory, which has it draw the same
+ * again. */
+static bool has_told(const dw__record *record)
+{
+    const dw__turn *turn = record->turn;
+    if (!turn->has_message || turn->leaves || record->stopping || turn->refused) {
+        return turn->spent && !turn->leaves && !record->stopping;
+    }
+    bool awaited = record->current != NULL && record->current->awaited;
+    return !turn->undone || awaited || !dw__is_transient(turn->own.code);
 }
 
 /* It is read again, and does again what it had done since; at once, or where nobody is told and the
@@ -530,7 +549,6 @@ static void failure_finish(dw__operation *operation)
         dw__stay(runtime, record);
     } else if (turn->broken && !turn->undone && !record->stopping) {
         record->dirty = record->keep_due = false;
-        renew_later(record);
         dw__supervise(runtime, record);
     } else {
         dw__go_back(runtime, record, turn->undone && !told);
@@ -542,8 +560,11 @@ static void begin_failure(dw_runtime *runtime, dw__record *record)
     dw__turn *turn = record->turn;
     bool failed = turn->broken && !turn->undone && !record->stopping;
     record->sets_aside = true;
-    dw__turn_count(runtime, record, record->failures + failed);
     turn->leaves = runtime->closing;
+    if (has_told(record)) {
+        renew_later(record);
+    }
+    dw__turn_count(runtime, record, record->failures + failed);
     dw__begin_own(runtime, record, failure_work, failure_finish);
 }
 
@@ -724,6 +745,8 @@ void dw__give_up_inside(dw_runtime *runtime, dw__record *record)
     turn->gives_up = record->sets_aside = true;
     turn->has_message = false;
     dw__set_state(runtime, record, DW__BUSY);
+    renew_later(record);
+    renew(runtime, record); /* with what is given up, in one transaction */
     dw__turn_take_done(record);
     dw__turn_count(runtime, record, record->failures);
     dw__begin_own(runtime, record, dw__write_work, settle_finish);

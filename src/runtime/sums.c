@@ -68,6 +68,8 @@ void dw__counts_of(const dw_runtime *runtime, const dw__record *record, uint32_t
 {
     dw__counts_fresh(runtime, counts);
     counts->failures = failures;
+    counts->renews = record->renews && !record->renewed;
+    counts->redo = counts->renews ? record->redo_row : 0;
     counts->counters[AT_RESTARTS] = record->restarts;
 #define TO(name) counts->counters[AT_##name] = record->sums.name;
     DW__SUM_LIST(TO)

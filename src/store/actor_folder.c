@@ -78,6 +78,7 @@ void dw__bind_counts(dw_query *query, const dw_actor_counts *counts,
     if (counts == NULL) {
         dw_query_null(query);
         dw_query_null(query);
+        dw_query_null(query);
         return;
     }
     DW_ASSERT(counts->count <= DW_ACTOR_COUNTERS_MAX);
@@ -86,13 +87,20 @@ void dw__bind_counts(dw_query *query, const dw_actor_counts *counts,
     }
     dw_query_i64(query, counts->failures);
     dw_query_blob(query, bytes, counts->count * 8);
+    if (counts->renews) {
+        dw_query_u64(query, counts->redo);
+    } else {
+        dw_query_null(query);
+    }
 }
 
 static void take_counts(dw_query *query, dw_actor_counts *counts)
 {
     size_t bytes = 0;
     const unsigned char *blob = dw_query_get_blob(query, 21, &bytes);
-    *counts = (dw_actor_counts){.failures = (uint32_t)dw_query_get_i64(query, 20)};
+    *counts = (dw_actor_counts){.failures = (uint32_t)dw_query_get_i64(query, 20),
+                                .renews = !dw_query_is_null(query, 22)};
+    counts->redo = counts->renews ? dw_query_get_u64(query, 22) : 0;
     while (counts->count < bytes / 8 && counts->count < DW_ACTOR_COUNTERS_MAX) {
         uint64_t *counter = &counts->counters[counts->count];
         for (size_t i = 0; i < 8; i++) {

@@ -101,10 +101,13 @@ typedef struct dw_actor_traits {
     char policy[32]; /* of durability, the runtime's text; "": its tenant's */
 } dw_actor_traits;
 
-/* What a runtime counts of an actor: kept as it is. */
+/* What a runtime counts of an actor, and what it owes it: kept as it is. */
 #define DW_ACTOR_COUNTERS_MAX 32
 typedef struct dw_actor_counts {
     uint32_t failures; /* in a row */
+    bool renews;       /* what its state would draw may be known of a message that is over: it is to
+                          draw other random numbers, once messages up to `redo` are done again */
+    uint64_t redo;     /* renews */
     uint32_t count;
     uint64_t counters[DW_ACTOR_COUNTERS_MAX]; /* [count], in the runtime's order */
 } dw_actor_counts;
@@ -394,13 +397,14 @@ dw_status dw_actor_folder_drop_message(dw_actor_folder *folder, const char *id, 
                                        dw_error *err);
 /* The same for one whose sender is told that it failed: it is never worked on. Where it cannot be
  * removed, which its mark says then, that is done before anything else. False: it may wait
- * still. With it `counts` are the actor's; NULL: they stay. */
+ * still. With it `counts` are the actor's; NULL: they stay. Of a mark only what renews is. */
 bool dw_actor_folder_withdraw(dw_actor_folder *folder, const char *id, uint64_t number,
                               const dw_actor_counts *counts);
 /* The same in two, for who does not wait: the work of a piece whose `user` is the message, `to` and
  * number, and what is done where that fails, on any thread. */
 dw_status dw_actor_folder_drop_work(void *sent, dw_journal_tx *tx, dw_error *err);
-bool dw_actor_folder_mark_withdrawn(dw_actor_folder *folder, const char *id, uint64_t number);
+bool dw_actor_folder_mark_withdrawn(dw_actor_folder *folder, const char *id, uint64_t number,
+                                    const dw_actor_counts *counts);
 /* Whether the actor had that message before the folder was taken over. */
 bool dw_actor_folder_was_delivered(dw_actor_folder *folder, const dw_sent *sent);
 

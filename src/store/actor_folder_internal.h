@@ -91,8 +91,8 @@ void dw__get_id(dw_query *query, int column, char id[DW_ACTOR_ID_CHARS + 1]);
 dw_status dw__fail_no_actor(const char *id, dw_error *err);
 /* Seven of the parameters that are an actor's columns; NULL: the usual ones. */
 void dw__bind_traits(dw_query *query, const dw_actor_traits *traits);
-/* Two parameters: failures and counters; NULL: SQL's NULL. `bytes` is borrowed until the statement
- * is run. */
+/* Three parameters: failures, counters and what it renews; NULL: SQL's NULL. `bytes` is borrowed
+ * until the statement is run. */
 #define DW__COUNTERS_BYTES (DW_ACTOR_COUNTERS_MAX * 8)
 void dw__bind_counts(dw_query *query, const dw_actor_counts *counts,
                      unsigned char bytes[DW__COUNTERS_BYTES]);

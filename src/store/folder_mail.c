@@ -326,7 +326,7 @@ bool dw_actor_folder_withdraw(dw_actor_folder *folder, const char *id, uint64_t 
 {
     mail_change change = {.id = id, .number = number, .counts = counts};
     return dw_journal_write(folder->journal, drop_work, &change, false, NULL) == DW_OK ||
-           dw_actor_folder_mark_withdrawn(folder, id, number);
+           dw_actor_folder_mark_withdrawn(folder, id, number, counts);
 }
 
 static dw_status set_aside_work(void *user, dw_journal_tx *tx, dw_error *err)
@@ -342,6 +342,9 @@ static dw_status set_aside_work(void *user, dw_journal_tx *tx, dw_error *err)
     if (status == DW_OK && dw_journal_changes(tx) > 0) {
         status = dw__watchers_tell(tx, change->id, &change->ending->event, &change->ending->notices,
                                    err);
+    }
+    if (status == DW_OK) {
+        status = dw__counts_set(tx, change->id, change->why->counts, err);
     }
     return status == DW_OK ? dw__attempts_drop(tx, change->id, err) : status;
 }

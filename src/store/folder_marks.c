@@ -16,11 +16,11 @@ enum { FREE = 0, AT_WORK = 1, WITHDRAWN = 2 };
 typedef struct mark {
     uint64_t actor;
     uint64_t number; /* of what is tried, or of the message */
-    uint64_t inside;
-    uint64_t kind;  /* dw_attempted_kind; 0: files alone */
-    uint64_t state; /* goes last, and is the first to go: a killed process leaves a mark or none */
-    uint64_t loose; /* files were left of what is over */
-    uint64_t at_ms; /* dw_attempted.at_ms */
+    uint64_t inside; /* WITHDRAWN: dw_actor_counts.redo */
+    uint64_t kind;   /* dw_attempted_kind; 0: files alone. WITHDRAWN: whether it renews */
+    uint64_t state;  /* goes last, and is the first to go: a killed process leaves a mark or none */
+    uint64_t loose;  /* files were left of what is over */
+    uint64_t at_ms;  /* dw_attempted.at_ms */
     uint64_t unused;
 } mark;
 static_assert(sizeof(mark) == 64, "a mark in the file");
@@ -151,7 +151,14 @@ static dw_status drop_withdrawn(const mark *at, dw_journal_tx *tx, dw_error *err
 {
     char id[DW_ACTOR_ID_CHARS + 1];
     dw__id_write(id, at->actor);
-    return dw__mail_drop(tx, id, at->number, err);
+    dw_status status = dw__mail_drop(tx, id, at->number, err);
+    if (status != DW_OK || at->kind == 0) {
+        return status;
+    }
+    dw_query *query = dw_journal_query(tx, DW__SQL_SET_RENEWS);
+    dw_query_u64(query, at->actor);
+    dw_query_u64(query, at->inside);
+    return dw_query_run(query, err);
 }
 
 static dw_status finish_work(void *user, dw_journal_tx *tx, dw_error *err)
@@ -206,9 +213,14 @@ void dw__folder_finish_withdrawals(dw_actor_folder *folder)
     dw_free(copies);
 }
 
-bool dw_actor_folder_mark_withdrawn(dw_actor_folder *folder, const char *id, uint64_t number)
+bool dw_actor_folder_mark_withdrawn(dw_actor_folder *folder, const char *id, uint64_t number,
+                                    const dw_actor_counts *counts)
 {
-    const mark to = {.actor = dw__id_number(id), .number = number};
+    const bool renews = counts != NULL && counts->renews;
+    const mark to = {.actor = dw__id_number(id),
+                     .number = number,
+                     .kind = renews,
+                     .inside = renews ? counts->redo : 0};
     (void)pthread_mutex_lock(&folder->marking);
     mark *at = find(folder, 0, UINT64_MAX, true);
     if (at != NULL) {

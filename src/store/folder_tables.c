@@ -135,13 +135,16 @@ static const char version_7[] =
     "ALTER TABLE snapshot ADD COLUMN start INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE snapshot ADD COLUMN length INTEGER NOT NULL DEFAULT 0;";
 
+/* Whether an actor is to draw other random numbers (dw_actor_counts.renews); NULL: it is not. */
+static const char version_8[] = "ALTER TABLE actor ADD COLUMN renews INTEGER;";
+
 static const char *const upgrades[] = {version_1, version_2, version_3, version_4,
-                                       version_5, version_6, version_7};
+                                       version_5, version_6, version_7, version_8};
 
 #define ACTOR_COLUMNS                                                                              \
     "id, parent, depth, head, module, sequence, done, numbered, waiting, aside, inside, timer_ms," \
     " tenant, capabilities, priority, supervision, failures_max, pinned, policy,"                  \
-    " name, failures, counters"
+    " name, failures, counters, renews"
 #define SNAPSHOT_COLUMNS                                                                           \
     "sequence, done, whole, pending, bytes, identity, drops, series, start, length"
 #define MESSAGE_COLUMNS                                                                            \
@@ -165,15 +168,17 @@ static const char *const statements[DW__SQL_COUNT] = {
         "SELECT " ACTOR_COLUMNS " FROM actor WHERE id >= ?1 ORDER BY id LIMIT ?2",
     [DW__SQL_ADD_ACTOR] = "INSERT INTO actor(" ACTOR_COLUMNS ") "
                           "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 0, 0, ?8, ?9, ?10, ?11, ?12, "
-                          "?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+                          "?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
     [DW__SQL_SET_TRAITS] = "UPDATE actor SET tenant = ?2, capabilities = ?3, priority = ?4, "
                            "supervision = ?5, failures_max = ?6, pinned = ?7, policy = ?8 "
                            "WHERE id = ?1",
     [DW__SQL_TENANTS] = "SELECT name, actors FROM tenant WHERE actors > 0",
     [DW__SQL_SET_STATE] = "UPDATE actor SET sequence = ?2, done = ?3, inside = ?4, timer_ms = ?5, "
-                          "failures = ifnull(?6, failures), counters = ifnull(?7, counters) "
-                          "WHERE id = ?1",
-    [DW__SQL_SET_COUNTS] = "UPDATE actor SET failures = ?2, counters = ?3 WHERE id = ?1",
+                          "failures = ifnull(?6, failures), counters = ifnull(?7, counters), "
+                          "renews = iif(?6 IS NULL, renews, ?8) WHERE id = ?1",
+    [DW__SQL_SET_COUNTS] =
+        "UPDATE actor SET failures = ?2, counters = ?3, renews = ?4 WHERE id = ?1",
+    [DW__SQL_SET_RENEWS] = "UPDATE actor SET renews = max(ifnull(renews, ?2), ?2) WHERE id = ?1",
     [DW__SQL_SET_MODULE] = "UPDATE actor SET module = ?2 WHERE id = ?1",
     [DW__SQL_KEPT] = "SELECT number FROM kept WHERE actor = ?1 ORDER BY number",
     [DW__SQL_KEEP] = "INSERT INTO kept VALUES(?1, ?2, ?3)",

@@ -26,6 +26,7 @@ typedef enum dw__folder_statement {
     DW__SQL_SET_MODULE,
     DW__SQL_SET_STATE,
     DW__SQL_SET_COUNTS,
+    DW__SQL_SET_RENEWS,
     DW__SQL_SET_NUMBERED,
     DW__SQL_DROP_ACTOR,
     DW__SQL_MODULE_OF,

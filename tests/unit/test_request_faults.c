@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "failing_disk.h"
 #include "runtime_fixture.h"
+#include "store/actor_folder.h"
 #include "store_account.h"
 #include "support.h"
 
@@ -160,6 +161,153 @@ static size_t waiting(runtime_fixture *f, const char *id)
     dw_error error = {.message = ""};
     assert_int_equal(dw_runtime_get_actor_info(f->runtime, id, &info, &error), DW_OK);
     return (size_t)info.waiting;
+}
+
+/* ---- random numbers ----------------------------------------------------------------------- */
+
+static struct {
+    char text[16384]; /* what guests told, with a NUL behind */
+    size_t bytes;
+} told_of;
+
+static ptrdiff_t keep_told(void *user, const unsigned char *bytes, size_t count)
+{
+    (void)user;
+    assert_true(told_of.bytes + count < sizeof told_of.text);
+    memcpy(told_of.text + told_of.bytes, bytes, count);
+    told_of.bytes += count;
+    told_of.text[told_of.bytes] = '\0';
+    return (ptrdiff_t)count;
+}
+
+static dw_status refuse_answer(void *user, dw_status result, dw_error *err)
+{
+    (void)user;
+    (void)result;
+    return dw_fail(err, DW_E_IO, "nobody listens any more");
+}
+
+/* A message in the folder, of a process that was killed before it worked on it: its number. */
+static uint64_t put_mail(runtime_fixture *f, const runtime_id *id, const char *text)
+{
+    dw_actor_folder *own = NULL;
+    dw_error error = {.message = ""};
+    dw_sent sent = {.message = {.bytes = strlen(text)}, .content = text, .mail_max = 8};
+    memcpy(sent.to, id->text, sizeof sent.to);
+    runtime_close(f);
+    assert_int_equal(dw_actor_folder_open(&own, folder, 0, &error), DW_OK);
+    assert_int_equal(dw_actor_folder_accept(own, &sent, &error), DW_OK);
+    dw_actor_folder_close(own);
+    opened(f);
+    return sent.message.number;
+}
+
+/* It told what it drew in each of so many attempts, in which the process was killed. */
+static void tell_and_die(runtime_fixture *f, const runtime_id *id, uint64_t number, uint32_t count)
+{
+    dw_actor_folder *own = NULL;
+    dw_error error = {.message = ""};
+    dw_attempts noted = {.work = {.kind = DW_ATTEMPTED_MESSAGE, .number = number},
+                         .count = count - 1};
+    fail_from(DISK_ALL, "actors", 0);
+    (void)!dw_runtime_work(f->runtime, DW_WORK_ALL, &error);
+    runtime_close(f);
+    mend();
+    assert_int_equal(dw_actor_folder_open(&own, folder, 0, &error), DW_OK);
+    assert_int_equal(dw_actor_folder_note_attempt(own, id->text, &noted, "killed", &error), DW_OK);
+    dw_actor_folder_close(own);
+    opened(f);
+}
+
+typedef struct telling {
+    const char *text;
+    bool unheard;      /* else it is called */
+    bool refused;      /* its answer is */
+    uint32_t attempts; /* before, in which the process was killed */
+} telling;
+
+/* Of the message all that can become of it, on a disk that fails from a point on. */
+static void tell_what(runtime_fixture *f, const runtime_id *actor, const telling *what,
+                      uint64_t after)
+{
+    dw_error error;
+    runtime_answer answer = {.count = 0};
+    const dw_request request = {.struct_bytes = sizeof request,
+                                .message = what->text,
+                                .message_bytes = strlen(what->text),
+                                .on_answer = runtime_keep,
+                                .on_answered = what->refused ? refuse_answer : NULL,
+                                .user = &answer};
+    const uint64_t number = what->unheard ? put_mail(f, actor, what->text) : 0;
+    if (what->attempts > 0) {
+        tell_and_die(f, actor, number, what->attempts);
+    }
+    fail_from(DISK_ALL, "", after);
+    if (!what->unheard) {
+        (void)!dw_runtime_call(f->runtime, actor->text, &request, &error);
+    }
+    (void)!dw_runtime_work(f->runtime, DW_WORK_ALL, &error);
+}
+
+/* With all that fails from operation `after` on: whether the actor drew again what it had told. */
+static bool draws_again(runtime_fixture *f, const runtime_id *actor, const telling *what,
+                        uint64_t after, uint64_t *operations)
+{
+    char drawn[33];
+    runtime_answer answer;
+    dw_error error;
+    told_of.bytes = 0;
+    tell_what(f, actor, what, after);
+    assert_true(disk_failed() > 0 || told_of.bytes > 0);
+    *operations = disk_operations();
+    opened_again(f);
+    for (int i = 0; i < 4; i++) { /* what is tried again still */
+        (void)!dw_runtime_work(f->runtime, DW_WORK_ALL, &error);
+    }
+    forget_problems(f);
+    assert_int_equal(request_tell(f, actor->text, "l", &answer, &error), DW_OK);
+    assert_int_equal(sscanf((const char *)answer.bytes, "%*s %32s", drawn), 1);
+    return told_of.bytes > 0 && strstr(told_of.text, drawn) != NULL;
+}
+
+/* What an actor told of its random numbers before it broke off, was given up or could not be
+ * written, it does not draw for the next message, wherever the process is killed in between. */
+static void test_faults_draws_others_afterwards(void **state)
+{
+    enum { CLOSE = 5, STEP = 9 }; /* each of the last, when it is over with the message */
+    static const telling cases[] = {{.text = "x"},
+                                    {.text = "k", .refused = true},
+                                    {.text = "x", .unheard = true},
+                                    {.text = "t0 x"},
+                                    {.text = "k", .unheard = true, .attempts = 3}};
+    runtime_fixture *f = *state;
+    dw_module *chance = actor_module(f->actors, "actor_chance.wasm");
+    const dw_instance_options instance = {.struct_bytes = sizeof instance, .on_stderr = keep_told};
+    const dw_actor_options teller = {.struct_bytes = sizeof teller, .instance = &instance};
+    const dw_spawn_options options = {
+        .struct_bytes = sizeof options, .actor = &teller, .capabilities = DW_MAY_ALL};
+    dw_error error;
+    f->on_stderr = keep_told;
+    opened(f);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint64_t total = 0;
+        for (uint64_t before = 0; before <= total; before += before < CLOSE ? 1 : STEP) {
+            const uint64_t after = total > 0 ? total - before : UINT64_MAX;
+            uint64_t operations = 0;
+            runtime_id actor = runtime_spawned(f, chance, &options);
+            if (draws_again(f, &actor, &cases[i], after, &operations)) {
+                fail_msg("'%s', at operation %d of %d: drawn twice", cases[i].text, (int)after,
+                         (int)total);
+            }
+            total = total == 0 ? operations : total;
+            stop(f, actor.text);
+        }
+        assert_true(total > CLOSE);
+    }
+    assert_int_equal(dw_runtime_stop_all(f->runtime, NULL, &error), DW_OK); /* their forks */
+    runtime_close(f);
+    f->on_stderr = NULL;
+    dw_module_unref(chance);
 }
 
 /* ---- what an actor asks for --------------------------------------------------------------- */
@@ -588,6 +736,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(timer_that_traps_fires_once),
         TEST(mail_that_stays_is_gone),
+        TEST(draws_others_afterwards),
         TEST(turns_are_whole),
         TEST(ended_actors_are_not_made_again),
         TEST(actor_that_ends_before_a_message),

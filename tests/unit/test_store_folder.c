@@ -236,7 +236,8 @@ static void test_folder_withdrawn_meanwhile(void **state)
             assert_int_equal(dw_actor_folder_accept(w.folder, &sent[k], &err), DW_OK);
         }
         for (int k = 0; k < MESSAGES; k++) {
-            assert_true(dw_actor_folder_mark_withdrawn(w.folder, ids[0], sent[k].message.number));
+            assert_true(
+                dw_actor_folder_mark_withdrawn(w.folder, ids[0], sent[k].message.number, NULL));
             (void)usleep(20);
         }
         assert_int_equal(dw_actor_folder_try(w.folder, ids[2], NULL, &err), DW_OK);
