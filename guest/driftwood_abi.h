@@ -227,6 +227,21 @@ typedef struct dw_generate_request {
 #define DW_LORA_NAME_MAX 200     /* bytes of their names */
 #define DW_CONTEXT_ROWS_MAX 16   /* rows of logits that a context can keep */
 
+/* How the tokens of a tree hang on one another, and what each sees. What is not there is NULL. 16
+ * bytes. */
+typedef struct dw_tree_shape {
+    /* [token_count]: the earlier token that each hangs on, -1: the context's end. It sees its
+     * forefathers, and stands one behind its parent. NULL: each hangs on the one before. */
+    DW_GUEST_POINTER(const int32_t) parents;
+    /* [token_count]: positions, in the place of those that follow from the parents. */
+    DW_GUEST_POINTER(const int32_t) positions;
+    /* [token_count][the context's length + token_count], in the place of what the parents say. 1:
+     * the token sees that token of the context, or of the tree; 0: not. It sees itself, and none
+     * behind it. */
+    DW_GUEST_POINTER(const uint8_t) mask;
+    uint32_t reserved; /* 0 */
+} dw_tree_shape;
+
 /* One context's step among several of dw_forward_many: its tokens, and what is wanted of them. That
  * is `rows`, or any of a token, its log probability, and the likeliest; or nothing. 64 bytes. */
 typedef struct dw_forward_step {
@@ -240,7 +255,10 @@ typedef struct dw_forward_step {
     uint32_t top_count; /* the likeliest, at most DW_TOP_COUNT_MAX and the vocabulary; 0: none */
     DW_GUEST_POINTER(int32_t) top_tokens;          /* [top_count], the likeliest first */
     DW_GUEST_POINTER(float) top_log_probabilities; /* [top_count], or NULL */
-    uint32_t reserved[2];                          /* 0 */
+    /* The tokens are a tree (dw_forward_tree), of which only `rows` may be wanted: it is computed,
+     * and the context stays as it is. NULL: they are appended. */
+    DW_GUEST_POINTER(const dw_tree_shape) tree;
+    uint32_t reserved; /* 0 */
 
     /* Written by the host. */
     int32_t status;        /* the context's new length; negative: why it is as it was */

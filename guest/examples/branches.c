@@ -1,6 +1,7 @@
 /* What one run of the device for all branches is worth: BRANCHES (8) continue one prompt for TOKENS
  * (32) tokens each, one by one by dw_forward_sample, then together by dw_forward_many. Their texts
- * are compared with those of dw_forward_many one by one, whose bits they have: docs/numerics.md. */
+ * are compared with those of dw_forward_many one by one, whose bits they have: docs/numerics.md.
+ * Then the same of trees of TREE (7) drafts behind each branch, whose rows are compared. */
 #include <driftwood_helpers.h>
 
 #define BRANCHES_MAX DW_FORWARD_STEPS_MAX
@@ -65,6 +66,61 @@ static double go_on(enum way way, uint32_t prompt)
     return took;
 }
 
+/* ---- trees ---- */
+
+static float *rows[2]; /* [branches][vocab_count]: one by one, and together */
+
+/* A binary tree of `size` tokens of each branch's text, `times` times. -> seconds */
+static double hang_trees(int way, uint32_t size, uint32_t times, size_t row)
+{
+    int32_t parents[DW_TREE_TOKENS_MAX];
+    dw_tree_shape shape = {.parents = parents};
+    for (uint32_t i = 0; i < size; i++) {
+        parents[i] = i > 0 ? (int32_t)(i - 1) / 2 : -1;
+    }
+    for (uint32_t b = 0; b < branches; b++) {
+        steps[b] = (dw_forward_step){.context = contexts[b],
+                                     .tokens = token_of(1, b, 0),
+                                     .token_count = size,
+                                     .rows = rows[way] + b * row,
+                                     .row_count = 1,
+                                     .tree = &shape};
+    }
+    const double from = dw_seconds();
+    for (uint32_t i = 0; i < times; i++) {
+        for (uint32_t b = 0; way == 0 && b < branches; b++) {
+            dw_forward_all(&steps[b], 1);
+        }
+        if (way == 1) {
+            dw_forward_all(steps, branches);
+        }
+    }
+    return dw_seconds() - from;
+}
+
+static void compare_trees(const dw_abi_model_info *info)
+{
+    const uint32_t size = dw_setting("TREE", length < 7 ? length : 7);
+    const uint32_t times = 8;
+    const size_t row = info->vocab_count;
+    uint32_t alike = 0;
+    if (size < 1 || size > length || size > DW_TREE_TOKENS_MAX) {
+        dw_die("TREE: 1 to TOKENS, at most 256");
+    }
+    for (int way = 0; way < 2; way++) {
+        rows[way] = dw_aligned(branches * row, sizeof(float));
+    }
+    const double alone = hang_trees(0, size, times, row);
+    const double together = hang_trees(1, size, times, row);
+    for (uint32_t b = 0; b < branches; b++) {
+        alike += memcmp(rows[0] + b * row, rows[1] + b * row, row * sizeof(float)) == 0;
+    }
+    printf("%u trees of %u tokens: one by one %.1f trees/s, together %.1f: %.2f times; "
+           "%u of %u rows equal\n",
+           branches, size, branches * times / alone, branches * times / together, alone / together,
+           alike, branches);
+}
+
 int main(void)
 {
     dw_abi_model_info info;
@@ -81,7 +137,7 @@ int main(void)
     for (int way = 0; way < 3; way++) {
         texts[way] = dw_aligned(branches * length, sizeof *texts[way]);
     }
-    contexts[0] = dw_must(dw_context_create(model, count + length), "context");
+    contexts[0] = dw_must(dw_context_create(model, count + length + DW_TREE_TOKENS_MAX), "context");
     if (count > 1) { /* the prompt once, for all */
         dw_must(dw_forward(contexts[0], tokens, count - 1, NULL), "prompt");
     }
@@ -108,5 +164,6 @@ int main(void)
     printf("%u branches of %u tokens: one by one %.1f tokens/s, together %.1f: %.2f times; "
            "%u of %u texts equal\n",
            branches, length - 1, all / alone, all / together, alone / together, alike, branches);
+    compare_trees(&info);
     return 0;
 }

@@ -193,6 +193,15 @@ type abiGenerateRequest struct {
 
 var _ [64]byte = [unsafe.Sizeof(abiGenerateRequest{})]byte{}
 
+type abiTreeShape struct {
+	Parents   uint32
+	Positions uint32
+	Mask      uint32
+	Reserved  uint32
+}
+
+var _ [16]byte = [unsafe.Sizeof(abiTreeShape{})]byte{}
+
 type abiForwardStep struct {
 	Context             int32
 	Flags               uint32
@@ -204,7 +213,8 @@ type abiForwardStep struct {
 	TopCount            uint32
 	TopTokens           uint32
 	TopLogProbabilities uint32
-	Reserved            [2]uint32
+	Tree                uint32
+	Reserved            uint32
 	Status              int32
 	Token               int32
 	LogProbability      float32

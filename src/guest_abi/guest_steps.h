@@ -2,6 +2,7 @@
 #ifndef DW_GUEST_ABI_GUEST_STEPS_H
 #define DW_GUEST_ABI_GUEST_STEPS_H
 
+#include "driftwood_abi.h"
 #include "inference/embeddings.h"
 #include "wasm/guest_instance.h"
 
@@ -29,12 +30,35 @@ dw_step dw__step_of(dw_instance *instance);
  * `log_probabilities` 0: not wanted. Errors: DW_E_LIMIT, DW_E_RANGE, DW_E_ALIGN. */
 dw_status dw__top_ranges(dw_instance *instance, const dw_context *context, uint32_t tokens,
                          uint32_t log_probabilities, dw_choice *choice, dw_error *err);
+/* What a step reads or writes of the guest's memory; a count of 0: it does not. */
+typedef struct dw__range {
+    const char *name;
+    uint32_t at;
+    uint64_t count;
+    uint32_t unit; /* bytes of one, of which the address is a multiple */
+    bool written;
+} dw__range;
+
+/* Errors: dw_instance_range's. */
+dw_status dw__find_range(dw_instance *instance, const dw__range *range, void **place,
+                         dw_error *err);
+/* Whether they have a byte in common that one of them writes. */
+bool dw__ranges_clash(const dw__range *a, const dw__range *b);
+/* The three of a tree of `token_count` tokens behind the context. */
+void dw__tree_ranges(const dw_context *context, const dw_tree_shape *shape, uint32_t token_count,
+                     dw__range ranges[3]);
+/* The tree whose three these are. Errors: dw_instance_range's. */
+dw_status dw__find_tree(dw_instance *instance, const dw__range ranges[3], dw_tree *tree,
+                        dw_error *err);
 /* Whether [a, a + a_bytes) and [b, b + b_bytes) have a byte in common. */
 bool dw__ranges_meet(uint32_t a, uint64_t a_bytes, uint32_t b, uint64_t b_bytes);
 /* Let the context's window slide, where it has one, for a step of `count` tokens that was checked.
  * Errors: dw_context_slide's, dw_context_shift's. */
 dw_status dw__make_window(dw_instance *instance, dw_context *context, uint32_t count,
                           dw_error *err);
+/* dw_context_tree_begin, which takes memory for the guest. Errors: its own. */
+dw_status dw__hang_tree(dw_instance *instance, dw_context *context, dw_step *step,
+                        const dw_tree *tree, dw_error *err);
 /* Errors: DW_E_ARG (it chooses among another number of tokens than the context's model has). */
 dw_status dw__check_sampler_fits(const dw_sampler *sampler, const dw_context *context,
                                  dw_error *err);

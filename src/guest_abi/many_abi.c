@@ -16,7 +16,8 @@ typedef struct many_step {
     dw_forward_step given;
     dw_context *context;
     dw_sampler *sampler; /* NULL: none */
-    uint32_t row_length;
+    dw__range ranges[8]; /* [range_count] */
+    uint32_t range_count;
     dw_choice choice;
     dw_batch_item *item; /* NULL: it was refused */
 } many_step;
@@ -44,7 +45,7 @@ static dw_status check_fields(const dw_forward_step *given, dw_error *err)
     if ((given->flags & ~known) != 0) {
         return dw_fail(err, DW_E_ARG, "flags: 0x%x, known are 0x%x", given->flags, known);
     }
-    if (given->reserved[0] != 0 || given->reserved[1] != 0) {
+    if (given->reserved != 0) {
         return dw_fail(err, DW_E_UNSUPPORTED, "reserved fields must be 0");
     }
     if (given->token_count == 0) {
@@ -63,6 +64,13 @@ static dw_status check_fields(const dw_forward_step *given, dw_error *err)
     }
     if (given->row_count > 0 && wants_choice(given)) {
         return dw_fail(err, DW_E_ARG, "rows, and a sampler or the likeliest: one or the other");
+    }
+    if (given->tree != 0 && (wants_choice(given) || (given->flags & DW_FORWARD_HIDDEN) != 0)) {
+        return dw_fail(err, DW_E_ARG, "tree: nothing but rows of logits may be wanted of one");
+    }
+    if (given->tree != 0 && given->token_count > DW_TREE_TOKENS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "token_count: %u in a tree, limit %d", given->token_count,
+                       DW_TREE_TOKENS_MAX);
     }
     return DW_OK;
 }
@@ -97,22 +105,55 @@ static dw_status find_objects(dw_instance *instance, const many_call *call, many
     return DW_OK;
 }
 
+static void add_range(many_step *step, dw__range range)
+{
+    if (range.count > 0) {
+        step->ranges[step->range_count++] = range;
+    }
+}
+
+/* The step's tree, where it has one. */
+static dw_status find_tree(dw_instance *instance, many_step *step, dw_tree *tree, dw_error *err)
+{
+    const dw__range at = {"tree", step->given.tree, 1, sizeof(dw_tree_shape), false};
+    dw__range ranges[3];
+    void *place;
+    if (step->given.tree == 0) {
+        return DW_OK;
+    }
+    dw_status status = dw_instance_range(instance, at.name, at.at, 1, sizeof(dw_tree_shape),
+                                         sizeof(uint32_t), &place, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    const dw_tree_shape shape = *(const dw_tree_shape *)place;
+    if (shape.reserved != 0) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "tree: reserved fields must be 0");
+    }
+    dw__tree_ranges(step->context, &shape, step->given.token_count, ranges);
+    add_range(step, at);
+    for (int i = 0; i < 3; i++) {
+        add_range(step, ranges[i]);
+    }
+    return dw__find_tree(instance, ranges, tree, err);
+}
+
 static dw_status find_ranges(dw_instance *instance, many_step *step, dw_step *out, dw_error *err)
 {
     const dw_forward_step *given = &step->given;
     bool hidden = (given->flags & DW_FORWARD_HIDDEN) != 0;
     dw_model_info info = {.struct_bytes = sizeof info};
     dw_model_get_info(dw_context_model(step->context), &info);
-    step->row_length = hidden ? info.embedding_length : info.vocab_count;
+    const uint64_t row_length = hidden ? info.embedding_length : info.vocab_count;
+    const dw__range tokens = {"tokens", given->tokens, given->token_count, sizeof(int32_t), false};
+    const dw__range rows = {"rows", given->rows, given->row_count * row_length, sizeof(float),
+                            true};
     void *place;
-    dw_status status = dw_instance_range(instance, "tokens", given->tokens, given->token_count,
-                                         sizeof(int32_t), sizeof(int32_t), &place, err);
+    dw_status status = dw__find_range(instance, &tokens, &place, err);
     out->tokens = place;
     out->token_count = given->token_count;
     if (status == DW_OK) {
-        status = dw_instance_range(instance, "rows", given->rows,
-                                   (uint64_t)given->row_count * step->row_length, sizeof(float),
-                                   sizeof(float), &place, err);
+        status = dw__find_range(instance, &rows, &place, err);
         out->logits = place;
         out->logits_rows = given->row_count;
         out->result = hidden ? DW_RESULT_HIDDEN : DW_RESULT_LOGITS;
@@ -122,42 +163,36 @@ static dw_status find_ranges(dw_instance *instance, many_step *step, dw_step *ou
         status = dw__top_ranges(instance, step->context, given->top_tokens,
                                 given->top_log_probabilities, &step->choice, err);
     }
+    add_range(step, tokens);
+    add_range(step, rows);
+    add_range(step, (dw__range){"top_tokens", given->top_tokens, given->top_count, sizeof(int32_t),
+                                true});
+    if (given->top_log_probabilities != 0) {
+        add_range(step, (dw__range){"top_log_probabilities", given->top_log_probabilities,
+                                    given->top_count, sizeof(float), true});
+    }
     return status;
-}
-
-/* What a step's range `which` of 4 is: its tokens, then what is written. */
-static uint64_t range_of(const many_step *step, int which, uint32_t *at)
-{
-    const dw_forward_step *given = &step->given;
-    const uint32_t starts[] = {given->tokens, given->rows, given->top_tokens,
-                               given->top_log_probabilities};
-    const uint64_t floats[] = {given->token_count, (uint64_t)given->row_count * step->row_length,
-                               given->top_count,
-                               given->top_log_probabilities != 0 ? given->top_count : 0};
-    *at = starts[which];
-    return floats[which] * sizeof(float);
 }
 
 /* What one step writes is nobody else's, and not the steps themselves. */
 static dw_status check_overlap(const many_call *call, const many_step *step, dw_error *err)
 {
-    static const char *const names[] = {"tokens", "rows", "top_tokens", "top_log_probabilities"};
-    for (int k = 0; k < 4; k++) {
-        uint32_t at;
-        uint64_t bytes = range_of(step, k, &at);
-        if (k > 0 &&
-            dw__ranges_meet(at, bytes, call->at, (uint64_t)call->count * sizeof *call->places)) {
-            return dw_fail(err, DW_E_OVERLAP, "%s: %u lie over the steps at %u", names[k], at,
-                           call->at);
+    const dw__range steps = {"the steps", call->at, call->count, sizeof *call->places, false};
+    for (uint32_t k = 0; k < step->range_count; k++) {
+        const dw__range *mine = &step->ranges[k];
+        if (dw__ranges_clash(mine, &steps)) {
+            return dw_fail(err, DW_E_OVERLAP, "%s: %u lie over the steps at %u", mine->name,
+                           mine->at, call->at);
         }
         for (const many_step *other = call->steps; other <= step; other++) {
-            for (int j = 0; (other == step || other->item != NULL) && j < 4; j++) {
-                uint32_t its_at;
-                uint64_t its_bytes = range_of(other, j, &its_at);
-                bool writes = (k > 0 || j > 0) && (other != step || j < k);
-                if (writes && dw__ranges_meet(at, bytes, its_at, its_bytes)) {
+            const uint32_t others = other == step         ? k
+                                    : other->item != NULL ? other->range_count
+                                                          : 0;
+            for (uint32_t j = 0; j < others; j++) {
+                if (dw__ranges_clash(mine, &other->ranges[j])) {
                     return dw_fail(err, DW_E_OVERLAP, "%s: %u lie over %s of steps[%td] at %u",
-                                   names[k], at, names[j], other - call->steps, its_at);
+                                   mine->name, mine->at, other->ranges[j].name, other - call->steps,
+                                   other->ranges[j].at);
                 }
             }
         }
@@ -185,6 +220,7 @@ static void read_step(dw_instance *instance, many_call *call, uint32_t index)
 {
     dw_error error = {0};
     many_step *step = &call->steps[index];
+    dw_tree tree = {.parents = NULL};
     dw_step run = dw__step_of(instance);
     *step = (many_step){.given = call->places[index]};
     run.on_progress = NULL; /* of several prompts at once there is no one place */
@@ -197,13 +233,19 @@ static void read_step(dw_instance *instance, many_call *call, uint32_t index)
         status = find_ranges(instance, step, &run, &error);
     }
     if (status == DW_OK) {
+        status = find_tree(instance, step, &tree, &error);
+    }
+    if (status == DW_OK) {
         status = check_overlap(call, step, &error);
     }
     if (status == DW_OK) {
         status = dw_instance_view(instance, &run.view, &error);
     }
-    if (status == DW_OK) {
+    if (status == DW_OK && tree.mask == NULL) { /* a mask is of the context as it is */
         status = dw__make_window(instance, step->context, run.token_count, &error);
+    }
+    if (status == DW_OK && step->given.tree != 0) {
+        status = dw__hang_tree(instance, step->context, &run, &tree, &error);
     }
     if (status != DW_OK) {
         tell(call, index, status, &error);

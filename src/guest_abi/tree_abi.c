@@ -17,6 +17,54 @@ typedef struct tree_call {
     dw_step step;
 } tree_call;
 
+dw_status dw__hang_tree(dw_instance *instance, dw_context *context, dw_step *step,
+                        const dw_tree *tree, dw_error *err)
+{
+    const dw_account_scope before = dw_account_enter(dw_instance_account(instance), DW_PART_KV);
+    const dw_status status = dw_context_tree_begin(context, step, tree, err);
+    dw_account_leave(before);
+    return status;
+}
+
+dw_status dw__find_range(dw_instance *instance, const dw__range *range, void **place, dw_error *err)
+{
+    return dw_instance_range(instance, range->name, range->at, range->count, range->unit,
+                             range->unit, place, err);
+}
+
+bool dw__ranges_clash(const dw__range *a, const dw__range *b)
+{
+    return (a->written || b->written) &&
+           dw__ranges_meet(a->at, a->count * a->unit, b->at, b->count * b->unit);
+}
+
+void dw__tree_ranges(const dw_context *context, const dw_tree_shape *shape, uint32_t token_count,
+                     dw__range ranges[3])
+{
+    const uint64_t count = token_count;
+    const uint64_t seen = dw_context_length(context) + count;
+    ranges[0] = (dw__range){"parents", shape->parents, shape->parents != 0 ? count : 0,
+                            sizeof(int32_t), false};
+    ranges[1] = (dw__range){"positions", shape->positions, shape->positions != 0 ? count : 0,
+                            sizeof(int32_t), false};
+    ranges[2] = (dw__range){"mask", shape->mask, shape->mask != 0 ? count * seen : 0, 1, false};
+}
+
+dw_status dw__find_tree(dw_instance *instance, const dw__range ranges[3], dw_tree *tree,
+                        dw_error *err)
+{
+    void *places[3] = {NULL};
+    for (int i = 0; i < 3; i++) {
+        dw_status status = dw__find_range(instance, &ranges[i], &places[i], err);
+        if (status != DW_OK) {
+            return status;
+        }
+        places[i] = ranges[i].count > 0 ? places[i] : NULL;
+    }
+    *tree = (dw_tree){.parents = places[0], .positions = places[1], .mask = places[2]};
+    return DW_OK;
+}
+
 static dw_status check_fields(const dw_forward_tree_step *given, dw_error *err)
 {
     if (given->flags != 0) {
@@ -41,62 +89,36 @@ static dw_status check_fields(const dw_forward_tree_step *given, dw_error *err)
     return DW_OK;
 }
 
-/* Range `which` of 5: what is read, and last the rows, which are written. */
-typedef struct tree_range {
-    const char *name;
-    uint32_t at;
-    uint64_t count;
-    size_t bytes; /* of one */
-} tree_range;
-
-static tree_range range_of(const tree_call *call, int which)
-{
-    const dw_forward_tree_step *given = &call->given;
-    const uint64_t count = given->token_count;
-    const uint64_t seen = (uint64_t)dw_context_length(call->context) + count;
-    const uint64_t vocab = dw_model_shape_of(dw_context_model(call->context))->vocab_count;
-    const tree_range ranges[] = {
-        {"tokens", given->tokens, count, sizeof(int32_t)},
-        {"parents", given->parents, given->parents != 0 ? count : 0, sizeof(int32_t)},
-        {"positions", given->positions, given->positions != 0 ? count : 0, sizeof(int32_t)},
-        {"mask", given->mask, given->mask != 0 ? count * seen : 0, 1},
-        {"rows", given->rows, given->row_count * vocab, sizeof(float)}};
-    return ranges[which];
-}
-
 /* All ranges, none of which the rows lie over. */
 static dw_status find_ranges(dw_instance *instance, tree_call *call, dw_error *err)
 {
-    void *places[5] = {NULL};
-    const tree_range rows = range_of(call, 4);
-    for (int i = 0; i < 5; i++) {
-        const tree_range one = range_of(call, i);
-        dw_status status =
-            dw_instance_range(instance, one.name, one.at, one.count, (uint32_t)one.bytes,
-                              (uint32_t)one.bytes, &places[i], err);
-        if (status != DW_OK) {
-            return status;
-        }
-        if (i < 4 &&
-            dw__ranges_meet(rows.at, rows.count * rows.bytes, one.at, one.count * one.bytes)) {
-            return dw_fail(err, DW_E_OVERLAP, "rows: %u lie over %s at %u", rows.at, one.name,
-                           one.at);
+    const dw_forward_tree_step *given = &call->given;
+    const dw_tree_shape shape = {
+        .parents = given->parents, .positions = given->positions, .mask = given->mask};
+    const uint64_t vocab = dw_model_shape_of(dw_context_model(call->context))->vocab_count;
+    const dw__range tokens = {"tokens", given->tokens, given->token_count, sizeof(int32_t), false};
+    const dw__range rows = {"rows", given->rows, given->row_count * vocab, sizeof(float), true};
+    dw__range ranges[4] = {tokens};
+    void *places[2] = {NULL};
+    dw__tree_ranges(call->context, &shape, given->token_count, &ranges[1]);
+    dw_status status = dw__find_range(instance, &tokens, &places[0], err);
+    if (status == DW_OK) {
+        status = dw__find_tree(instance, &ranges[1], &call->tree, err);
+    }
+    if (status == DW_OK) {
+        status = dw__find_range(instance, &rows, &places[1], err);
+    }
+    for (int i = 0; status == DW_OK && i < 4; i++) {
+        if (dw__ranges_clash(&rows, &ranges[i])) {
+            return dw_fail(err, DW_E_OVERLAP, "rows: %u lie over %s at %u", rows.at, ranges[i].name,
+                           ranges[i].at);
         }
     }
     call->step.tokens = places[0];
-    call->step.token_count = call->given.token_count;
-    call->tree = (dw_tree){.parents = call->given.parents != 0 ? places[1] : NULL,
-                           .positions = call->given.positions != 0 ? places[2] : NULL,
-                           .mask = call->given.mask != 0 ? places[3] : NULL};
-    call->step.logits = call->given.row_count > 0 ? places[4] : NULL;
-    call->step.logits_rows = call->given.row_count;
-    return DW_OK;
-}
-
-static dw_status do_tree(void *arg, dw_error *err)
-{
-    const tree_call *call = arg;
-    return dw_context_tree_run(call->context, &call->step, err);
+    call->step.token_count = given->token_count;
+    call->step.logits = given->row_count > 0 ? places[1] : NULL;
+    call->step.logits_rows = given->row_count;
+    return status;
 }
 
 /* step */
@@ -119,6 +141,7 @@ static int32_t forward_tree(dw_instance *instance, const wasmtime_val_raw_t *arg
         return err->code;
     }
     call.step = dw__step_of(instance);
+    call.step.on_progress = NULL; /* it is no prompt */
     status = check_fields(&call.given, err);
     if (status == DW_OK) {
         status = find_ranges(instance, &call, err);
@@ -130,14 +153,14 @@ static int32_t forward_tree(dw_instance *instance, const wasmtime_val_raw_t *arg
         status = dw__make_window(instance, call.context, call.step.token_count, err);
     }
     if (status == DW_OK) {
-        status = dw_context_tree_begin(call.context, &call.step, &call.tree, err);
+        status = dw__hang_tree(instance, call.context, &call.step, &call.tree, err);
     }
     if (status == DW_OK) {
-        status = dw_instance_compute(instance, do_tree, &call, err);
+        status = dw_instance_forward(instance, call.context, &call.step, err);
     }
     return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(call.context);
 }
-DW__GUEST_CALL_TAKING(i32, DW_PART_KV, forward_tree)
+DW__GUEST_CALL_GROWING(i32, forward_tree)
 
 /* context, path, count */
 static int32_t context_keep(dw_instance *instance, const wasmtime_val_raw_t *args)

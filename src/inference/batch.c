@@ -84,7 +84,8 @@ static bool is_sound(const dw_batch *batch)
 /* Whether the prompt under way begins with tokens [count]. */
 static bool begins_with(const dw_batch_item *item, const int32_t *tokens, uint32_t count)
 {
-    return item->step.token_count > 1 && item->before + item->step.token_count >= count &&
+    return item->step.token_count > 1 && item->step.tree == NULL &&
+           item->before + item->step.token_count >= count &&
            memcmp(dw_context_tokens(item->context), tokens, count * sizeof *tokens) == 0;
 }
 
@@ -150,6 +151,9 @@ void dw__batch_begin(dw_batch *batch, dw_batch_item *item)
     } else if (item->status == DW_E_MEMORY && batch->waiting_count > 0) {
         dw_batch_queue_put(&batch->parked, item);
     } else {
+        if (item->step.tree != NULL) {
+            dw_context_drop_tree(item->context);
+        }
         dw_batch_queue_put(&batch->finished, item);
     }
 }
@@ -252,8 +256,8 @@ dw_batch_item *dw_batch_take(dw_batch *batch)
 
 /* ---- one run ------------------------------------------------------------------------------ */
 
-/* The item's next `token_count` tokens are through. */
-static void advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
+/* The item's next `token_count` tokens are through. Errors: dw__context_end's. */
+static dw_status advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count, dw_error *err)
 {
     DW_ASSERT(token_count > 0 && token_count <= left_of(item));
     item->done += token_count;
@@ -266,11 +270,14 @@ static void advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
             dw__prefix_give(item->context);
         }
         wait_on(batch, item);
-        return;
+        return DW_OK;
     }
-    dw__context_end(item->context, &item->step, item->before, item->found,
-                    dw_os_clock_ns() - item->started_ns);
-    dw_batch_queue_put(&batch->finished, item);
+    dw_status status = dw__context_end(item->context, &item->step, item->before, item->found,
+                                       dw_os_clock_ns() - item->started_ns, err);
+    if (status == DW_OK) {
+        dw_batch_queue_put(&batch->finished, item);
+    }
+    return status;
 }
 
 /* A run was left because one of its items was stopped, or the item's choice was postponed: it comes
@@ -294,8 +301,9 @@ void dw__batch_conclude(dw_batch *batch, dw_batch_item *item, const dw_step_slic
         status = dw__step_slice_check(slice, &error);
     }
     if (status == DW_OK) {
-        advance(batch, item, slice->token_count);
-    } else {
+        status = advance(batch, item, slice->token_count, &error);
+    }
+    if (status != DW_OK) {
         fail_item(batch, item, status, &error);
     }
 }

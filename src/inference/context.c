@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "inference/context_internal.h"
+#include "inference/context_tree.h"
 #include "inference/step.h"
 
 dw_status dw__context_make(dw_context **out, dw_model *model, const dw_context_options *options,
@@ -375,7 +376,7 @@ dw_step_slice dw__context_slice(const dw_context *context, const dw_step *step, 
     slice.log = context->log;
     slice.kv_type = context->kv_type;
     slice.adapters = context->adapters;
-    slice.kept = context->kept;
+    slice.kept = step->tree == NULL ? context->kept : NULL;
     return slice;
 }
 
@@ -383,7 +384,8 @@ uint32_t dw__context_findable(const dw_context *context, const dw_step *step)
 {
     uint32_t rest = step->logits_rows > DW_PREFIX_REST ? step->logits_rows : DW_PREFIX_REST;
     if (context->prefixes.root == NULL || step->result == DW_RESULT_POOLED ||
-        step->embeddings != NULL || step->token_count < DW_PREFIX_BLOCK + rest) {
+        step->embeddings != NULL || step->tree != NULL ||
+        step->token_count < DW_PREFIX_BLOCK + rest) {
         return 0;
     }
     uint32_t all = dw_kv_log_length(context->log) + step->token_count;
@@ -413,6 +415,10 @@ dw_status dw__context_begin(dw_context *context, const dw_step *step, uint32_t *
                             dw_error *err)
 {
     *found = 0;
+    if (step->tree != NULL) { /* it was checked; its tokens are noted when a path is kept */
+        DW_ASSERT(step->tree == context->tree && !context->tree->computed);
+        return dw__context_reserve(context, context->tree->past + context->tree->count, err);
+    }
     dw_status status = check_step(context, step, err);
     if (status != DW_OK) {
         return status;
@@ -451,9 +457,12 @@ void dw__context_undo(dw_context *context, uint32_t length, dw_status status)
     }
 }
 
-void dw__context_end(dw_context *context, const dw_step *step, uint32_t before, uint32_t found,
-                     uint64_t took_ns)
+dw_status dw__context_end(dw_context *context, const dw_step *step, uint32_t before, uint32_t found,
+                          uint64_t took_ns, dw_error *err)
 {
+    if (step->tree != NULL) {
+        return dw__context_tree_end(context, step, took_ns, err);
+    }
     bool prompt = step->token_count > 1 || before == 0;
     dw__kept_rows_settle(context->kept);
     dw_count(prompt ? &step->counters->prompt_tokens : &step->counters->decoded_tokens,
@@ -467,6 +476,7 @@ void dw__context_end(dw_context *context, const dw_step *step, uint32_t before, 
     if (prompt && all / DW_PREFIX_BLOCK > (before + found) / DW_PREFIX_BLOCK) {
         dw__prefix_give(context);
     }
+    return DW_OK;
 }
 
 static bool is_on_cpu(const dw_context *context)
@@ -534,10 +544,11 @@ dw_status dw_context_forward(dw_context *context, const dw_step *step, dw_error 
     if (status == DW_OK) {
         status = run_slices(context, step, found, err);
     }
+    if (status == DW_OK) {
+        status = dw__context_end(context, step, before, found, dw_os_clock_ns() - started, err);
+    }
     if (status != DW_OK) {
         dw__context_undo(context, before, status);
-        return status;
     }
-    dw__context_end(context, step, before, found, dw_os_clock_ns() - started);
-    return DW_OK;
+    return status;
 }

@@ -149,7 +149,7 @@ typedef struct dw_step {
      * times embedding_scale already (dw_model_token_rows). The history has DW_TOKEN_NONE for
      * them, and they and what is behind them are shared with nobody. NULL: tokens. */
     float *embeddings;
-    const struct dw__tree *tree; /* dw_context_tree_run's own; NULL */
+    const struct dw__tree *tree; /* dw_context_tree_begin's own; NULL */
     float *logits; /* [logits_rows][vocab_count] for the last rows, or NULL with 0 rows */
     uint32_t logits_rows;
     /* What `logits` gets instead: hidden states [logits_rows][embedding_length], or with
@@ -164,7 +164,8 @@ typedef struct dw_step {
     void *user;
 } dw_step;
 
-/* Append the step's tokens: long ones in slices. On any error the context is as it was.
+/* Append the step's tokens: long ones in slices. On any error the context is as it was. Of a tree's
+ * step: compute them, and leave the context as it is.
  * Errors: DW_E_RANGE (a token outside the vocabulary, rows > tokens), DW_E_LIMIT (more tokens than
  * the context can hold), DW_E_ALIGN, DW_E_OVERLAP (logits over tokens), DW_E_CANCELLED,
  * DW_E_NUMERIC (the model gave NaN), DW_E_MEMORY, DW_E_DEVICE. */
@@ -184,15 +185,14 @@ typedef struct dw_tree {
     const uint8_t *mask;
 } dw_tree;
 
-/* Check a tree of the step's tokens, and make room for it: memory is the caller's account's. Then
- * the step itself, whose rows are of the tree's last tokens in its order. The context stays as it
- * is; the tree hangs on it until a path is kept, or whatever else changes the context. Its rows are
- * not kept.
+/* Make `step` one of a tree of its tokens, and room for that: memory is the caller's account's. It
+ * is then run as any other, by dw_context_forward or in a batch, and its rows are of the tree's
+ * last tokens in its order. The context stays as it is; the tree hangs on it until a path is kept,
+ * or whatever else changes the context. Its rows are not kept.
  * Errors: DW_E_ARG, DW_E_RANGE, DW_E_LIMIT (DW_TREE_COUNT_MAX, more than the context has room for),
- * DW_E_MEMORY; of the second dw_context_forward's: no tree hangs on the context then. */
-dw_status dw_context_tree_begin(dw_context *context, const dw_step *step, const dw_tree *tree,
+ * DW_E_MEMORY. No tree hangs on the context then, nor where the step fails. */
+dw_status dw_context_tree_begin(dw_context *context, dw_step *step, const dw_tree *tree,
                                 dw_error *err);
-dw_status dw_context_tree_run(dw_context *context, const dw_step *step, dw_error *err);
 /* Append tokens path[count] of the tree, the first of which hangs on the context and each other on
  * the one before, as if they had been computed in a step; the rest goes, also with a count of 0.
  * Errors: DW_E_STATE (there is no tree), DW_E_RANGE, DW_E_ARG (no such path, or one computed for

@@ -37,10 +37,14 @@ dw_step_slice dw__context_slice(const dw_context *context, const dw_step *step, 
 bool dw__context_is_long(const dw_context *context);
 /* After `status`, back to `length`. */
 void dw__context_undo(dw_context *context, uint32_t length, dw_status status);
-/* A step is through: count it, and keep its prompt for others. `before`: the length when it began;
- * `found` as dw__context_begin gave it. */
-void dw__context_end(dw_context *context, const dw_step *step, uint32_t before, uint32_t found,
-                     uint64_t took_ns);
+/* A step is through: count it, and keep its prompt for others; or take a tree out of the log, which
+ * it hangs on from now on. `before`: the length when it began; `found` as dw__context_begin gave
+ * it. Errors, of a tree's step: DW_E_DEVICE; it is not through then. */
+dw_status dw__context_end(dw_context *context, const dw_step *step, uint32_t before, uint32_t found,
+                          uint64_t took_ns, dw_error *err);
+/* That of a tree's. */
+dw_status dw__context_tree_end(dw_context *context, const dw_step *step, uint64_t took_ns,
+                               dw_error *err);
 /* Tokens of the step's prompt that may be found (prefix_cache.h), with those held before; 0: it is
  * no prompt, or wants results of all. */
 uint32_t dw__context_findable(const dw_context *context, const dw_step *step);

@@ -9,9 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/os.h"
 #include "inference/context_internal.h"
-#include "inference/step.h"
 
 void dw_context_drop_tree(dw_context *context)
 {
@@ -103,7 +101,7 @@ static dw_status check_mask(const dw__tree *tree, dw_error *err)
     return DW_OK;
 }
 
-dw_status dw_context_tree_begin(dw_context *context, const dw_step *step, const dw_tree *given,
+dw_status dw_context_tree_begin(dw_context *context, dw_step *step, const dw_tree *given,
                                 dw_error *err)
 {
     const uint32_t held = dw_kv_log_length(context->log);
@@ -136,64 +134,28 @@ dw_status dw_context_tree_begin(dw_context *context, const dw_step *step, const 
     if (status != DW_OK) {
         dw_context_drop_tree(context);
     }
+    step->tree = context->tree;
     return status;
 }
 
-/* The tree's slices, one after another; each token's forefathers are in its own or before. */
-static dw_status run_slices(dw_context *context, const dw_step *step, dw_error *err)
-{
-    const uint32_t most = dw__slice_tokens_max(context->model);
-    const dw__tree *tree = step->tree;
-    for (uint32_t done = 0; done < tree->count;) {
-        const uint32_t left = tree->count - done;
-        dw_step_slice slice = dw__context_slice(context, step, done, left < most ? left : most);
-        slice.kept = NULL;
-        dw_stop_pause(step->stop);
-        dw_status status = dw_stop_check(step->stop, "tree", err);
-        if (status == DW_OK) {
-            status = dw__step_run(context->model, &slice, NULL, err);
-        }
-        if (status == DW_OK) {
-            status = dw__step_slice_check(&slice, err);
-        }
-        if (status != DW_OK) {
-            return status;
-        }
-        done += slice.token_count;
-        dw_kv_log_extend(context->log, tree->past + done);
-    }
-    return DW_OK;
-}
-
-dw_status dw_context_tree_run(dw_context *context, const dw_step *step, dw_error *err)
+dw_status dw__context_tree_end(dw_context *context, const dw_step *step, uint64_t took_ns,
+                               dw_error *err)
 {
     dw__tree *tree = context->tree;
-    dw_step run = *step;
-    const uint64_t started_ns = dw_os_clock_ns();
-    DW_ASSERT(tree != NULL && !tree->computed && tree->past == dw_kv_log_length(context->log));
-    run.tree = tree;
-    dw_status status = dw__context_reserve(context, tree->past + tree->count, err);
-    if (status == DW_OK) {
-        status = run_slices(context, &run, err);
-    }
-    if (status == DW_OK) {
-        const size_t record_bytes = dw_kv_log_record_bytes(context->log);
-        status = dw_kv_log_read(context->log, (uint64_t)tree->past * record_bytes,
-                                tree->count * record_bytes, tree->records, err);
-    }
-    dw_kv_log_trim(context->log, tree->past);
-    if (status == DW_E_NUMERIC) {
-        (void)dw_kv_log_clear_rest(context->log, NULL);
-    }
+    DW_ASSERT(tree != NULL && step->tree == tree && !tree->computed);
+    DW_ASSERT(dw_kv_log_length(context->log) == tree->past + tree->count);
+    const size_t record_bytes = dw_kv_log_record_bytes(context->log);
+    dw_status status = dw_kv_log_read(context->log, (uint64_t)tree->past * record_bytes,
+                                      tree->count * record_bytes, tree->records, err);
     if (status != DW_OK) {
-        dw_context_drop_tree(context);
         return status;
     }
+    dw_kv_log_trim(context->log, tree->past);
     tree->masked = tree->mask != NULL;
     tree->mask = NULL; /* it was the caller's */
     tree->computed = true;
     dw_count(&step->counters->prompt_tokens, tree->count);
-    dw_count(&step->counters->prompt_ns, dw_os_clock_ns() - started_ns);
+    dw_count(&step->counters->prompt_ns, took_ns);
     return DW_OK;
 }
 

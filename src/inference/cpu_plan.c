@@ -131,7 +131,7 @@ static dw_attention_tree tree_of(const dw_step_slice *slice)
 static dw_status prepare_attention(cpu_graph *own, const dw_step_work *work, dw_error *err)
 {
     dw_attention_sequence sequences[DW__SLICES_MAX];
-    dw_attention_tree tree;
+    dw_attention_tree trees[DW__SLICES_MAX];
     uint32_t first = 0;
     for (uint32_t i = 0; i < work->count; i++) {
         const dw_step_slice *slice = &work->slices[i];
@@ -142,12 +142,20 @@ static dw_status prepare_attention(cpu_graph *own, const dw_step_work *work, dw_
                                                .first_token = first,
                                                .token_count = slice->token_count};
         if (slice->step->tree != NULL) {
-            tree = tree_of(slice);
-            sequences[i].tree = &tree;
+            trees[i] = tree_of(slice);
+            sequences[i].tree = &trees[i];
         }
         first += slice->token_count;
     }
     return dw_attention_prepare(own->attention, sequences, work->count, err);
+}
+
+/* Of the slice's token `k`. */
+static int32_t position_of(const dw_step_slice *slice, uint32_t k)
+{
+    const dw__tree *tree = slice->step->tree;
+    return tree != NULL ? tree->positions[slice->first + k]
+                        : (int32_t)(dw__step_slice_past(slice) + k);
 }
 
 /* Of each token where it stands, and its position in its context. */
@@ -163,7 +171,7 @@ static void fill_tokens(dw_step_graph *graph, const dw_step_work *work)
         for (uint32_t k = 0; k < slice->token_count; k++, token++) {
             own->token_gather.tokens[token] = tokens + k;
             if (positions != NULL) {
-                positions[token] = (int32_t)(dw__step_slice_past(slice) + k);
+                positions[token] = position_of(slice, k);
             }
         }
     }

@@ -76,8 +76,7 @@ struct dw_attention {
     size_t sequence_capacity;
     bool *has_left; /* [left_capacity]: sequences that take no part in what follows of the run */
     size_t left_capacity;
-    dw_attention_tree tree; /* of the only sequence, if it has one */
-    branch *branches;       /* [2 * tokens of the step]: without and with a window */
+    branch *branches; /* [2 * tokens of the step], of trees': without and with a window */
     size_t branch_capacity;
     uint32_t *paths;
     size_t path_count;
@@ -240,9 +239,11 @@ static dw_status add_tile(const dw_attention *attention, work_list *list, unit *
     return DW_OK;
 }
 
-static const branch *branch_of(const dw_attention *attention, uint32_t token, bool windowed)
+/* Of a tree's token, counted from its sequence's first. */
+static branch *branch_of(const dw_attention *attention, const dw_attention_sequence *sequence,
+                         uint32_t token, bool windowed)
 {
-    return &attention->branches[2 * (size_t)token + windowed];
+    return &attention->branches[2 * ((size_t)sequence->first_token + token) + windowed];
 }
 
 static dw_status add_rows(const dw_attention *attention, work_list *list, uint32_t index,
@@ -267,15 +268,16 @@ static dw_status add_rows(const dw_attention *attention, work_list *list, uint32
 }
 
 /* What a token of a tree sees is its own: each goes for itself. */
-static dw_status add_tree(const dw_attention *attention, work_list *list, uint32_t window,
-                          dw_error *err)
+static dw_status add_tree(const dw_attention *attention, work_list *list, uint32_t index,
+                          uint32_t window, dw_error *err)
 {
-    const dw_attention_sequence *sequence = &attention->sequences[0];
+    const dw_attention_sequence *sequence = &attention->sequences[index];
     const uint32_t group = group_of(attention);
     for (uint32_t row = 0; row < sequence->token_count * group;) {
-        const branch *of = branch_of(attention, row / group, window > 0);
+        const branch *of = branch_of(attention, sequence, row / group, window > 0);
         const uint32_t left = group - row % group;
-        unit one = {.row = row, .row_count = left < TILE_ROWS ? left : TILE_ROWS};
+        unit one = {.sequence = index, .row = row};
+        one.row_count = left < TILE_ROWS ? left : TILE_ROWS;
         one.from = of->first;
         one.to = of->end;
         dw_status status = add_tile(attention, list, &one, err);
@@ -290,24 +292,20 @@ static dw_status add_tree(const dw_attention *attention, work_list *list, uint32
 static dw_status add_sequence(const dw_attention *attention, work_list *list, uint32_t index,
                               uint32_t window, dw_error *err)
 {
-    return attention->sequences[index].tree != NULL ? add_tree(attention, list, window, err)
+    return attention->sequences[index].tree != NULL ? add_tree(attention, list, index, window, err)
                                                     : add_rows(attention, list, index, window, err);
 }
 
 /* ---- trees ---- */
 
 /* Whether the tokens on the path to `at` stand one behind the other, as those of a sequence do. */
-static bool is_path(const dw_attention_tree *tree, uint32_t at, uint32_t *length)
+static bool is_path(const dw_attention_tree *tree, uint32_t at)
 {
-    *length = 0;
-    for (int32_t i = (int32_t)at; i >= 0; i = tree->parents[i]) {
-        ++*length;
-    }
-    uint32_t place = *length;
     bool in_order = tree->mask == NULL;
-    for (int32_t i = (int32_t)at; i >= 0; i = tree->parents[i]) {
-        place--;
-        in_order = in_order && tree->positions[i] == (int32_t)(tree->past + place);
+    for (int32_t i = (int32_t)at; in_order && i >= 0; i = tree->parents[i]) {
+        const int32_t parent = tree->parents[i];
+        const int32_t before = parent >= 0 ? tree->positions[parent] : (int32_t)tree->past - 1;
+        in_order = tree->positions[i] == before + 1;
     }
     return in_order;
 }
@@ -321,10 +319,13 @@ static dw_status reserve_path(dw_attention *attention, size_t more, dw_error *er
 }
 
 /* As of a sequence that `at` ends. */
-static dw_status take_path(dw_attention *attention, uint32_t at, uint32_t length, branch two[2],
-                           dw_error *err)
+static dw_status take_path(dw_attention *attention, const dw_attention_tree *tree, uint32_t at,
+                           branch two[2], dw_error *err)
 {
-    const dw_attention_tree *tree = &attention->tree;
+    uint32_t length = 0;
+    for (int32_t i = (int32_t)at; i >= 0; i = tree->parents[i]) {
+        length++;
+    }
     dw_status status = reserve_path(attention, length, err);
     if (status != DW_OK) {
         return status;
@@ -355,10 +356,10 @@ static bool sees(const dw_attention_tree *tree, uint32_t at, uint32_t record)
 /* What the token sees by mask or by parents, within the window if there is one, in the log's
  * order. Where a window leaves out the first of these they stay in the list, so that the others'
  * places in it do not depend on that. */
-static dw_status take_list(dw_attention *attention, uint32_t at, uint32_t window, branch *to,
-                           dw_error *err)
+static dw_status take_list(dw_attention *attention, const dw_attention_tree *tree, uint32_t at,
+                           bool windowed, branch *to, dw_error *err)
 {
-    const dw_attention_tree *tree = &attention->tree;
+    const uint32_t window = windowed ? attention->shape->window : 0;
     const uint32_t all = tree->past + at + 1;
     const int64_t least = window > 0 ? (int64_t)tree->positions[at] - window + 1 : 0;
     dw_status status = reserve_path(attention, all, err);
@@ -381,36 +382,42 @@ static dw_status take_list(dw_attention *attention, uint32_t at, uint32_t window
     return DW_OK;
 }
 
-static dw_status take_branch(dw_attention *attention, uint32_t token, dw_error *err)
+static dw_status take_branch(dw_attention *attention, const dw_attention_sequence *sequence,
+                             uint32_t token, dw_error *err)
 {
-    const uint32_t at = attention->tree.first + token;
-    const uint32_t window = attention->shape->window;
-    branch *two = &attention->branches[2 * (size_t)token];
-    uint32_t length = 0;
-    if (is_path(&attention->tree, at, &length)) {
-        return take_path(attention, at, length, two, err);
+    const dw_attention_tree *tree = sequence->tree;
+    const uint32_t at = tree->first + token;
+    branch *two = branch_of(attention, sequence, token, false);
+    if (is_path(tree, at)) {
+        return take_path(attention, tree, at, two, err);
     }
-    dw_status status = take_list(attention, at, 0, &two[0], err);
-    if (status != DW_OK || window == 0) {
+    dw_status status = take_list(attention, tree, at, false, &two[0], err);
+    if (status != DW_OK || attention->shape->window == 0) {
         return status;
     }
-    return take_list(attention, at, window, &two[1], err);
+    return take_list(attention, tree, at, true, &two[1], err);
 }
 
-static dw_status take_tree(dw_attention *attention, const dw_attention_sequence *sequence,
-                           dw_error *err)
+/* What the tokens of all trees see; a step without them has nothing here. */
+static dw_status take_trees(dw_attention *attention, dw_error *err)
 {
-    attention->tree = *sequence->tree;
     attention->path_count = 0;
-    if (!DW_ARRAY_RESERVE(attention->branches, attention->branch_capacity,
-                          (size_t)2 * sequence->token_count, UINT32_MAX)) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a tree of %u tokens",
-                       sequence->token_count);
-    }
-    for (uint32_t i = 0; i < sequence->token_count; i++) {
-        dw_status status = take_branch(attention, i, err);
-        if (status != DW_OK) {
-            return status;
+    for (uint32_t i = 0; i < attention->sequence_count; i++) {
+        const dw_attention_sequence *sequence = &attention->sequences[i];
+        const size_t end = (size_t)sequence->first_token + sequence->token_count;
+        if (sequence->tree == NULL) {
+            continue;
+        }
+        if (!DW_ARRAY_RESERVE(attention->branches, attention->branch_capacity, 2 * end,
+                              UINT32_MAX)) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a tree of %u tokens",
+                           sequence->token_count);
+        }
+        for (uint32_t token = 0; token < sequence->token_count; token++) {
+            dw_status status = take_branch(attention, sequence, token, err);
+            if (status != DW_OK) {
+                return status;
+            }
         }
     }
     return DW_OK;
@@ -450,8 +457,7 @@ static dw_status keep_sequences(dw_attention *attention, const dw_attention_sequ
     memcpy(attention->sequences, sequences, count * sizeof *sequences);
     memset(attention->has_left, 0, count * sizeof *attention->has_left);
     attention->sequence_count = count;
-    DW_ASSERT(sequences[0].tree == NULL || count == 1);
-    return sequences[0].tree != NULL ? take_tree(attention, &sequences[0], err) : DW_OK;
+    return take_trees(attention, err);
 }
 
 dw_status dw_attention_prepare(dw_attention *attention, const dw_attention_sequence *sequences,
@@ -594,7 +600,7 @@ static void gather_rows(const layer_work *work, const unit *one, uint32_t kv_hea
         place->first[i] = first_seen(sequence->past + token, window);
         place->end[i] = sequence->past + last_seen_token(sequence, token) + 1;
         if (sequence->tree != NULL) {
-            const branch *of = branch_of(attention, token, work->windowed);
+            const branch *of = branch_of(attention, sequence, token, work->windowed);
             place->first[i] = of->first;
             place->end[i] = of->end;
         }
@@ -676,6 +682,7 @@ static bool is_last_part(const dw_attention *attention, const unit *one, uint32_
 static dw_attention_tile tile_of(const layer_work *work, const unit *one, const workplace *place)
 {
     const dw_attention *attention = work->attention;
+    const dw_attention_sequence *sequence = &attention->sequences[one->sequence];
     dw_attention_tile tile = {.type = attention->layout.type,
                               .head_dim = attention->shape->head_dim,
                               .row_count = one->row_count,
@@ -689,8 +696,9 @@ static dw_attention_tile tile_of(const layer_work *work, const unit *one, const 
                               .sums = place->sums,
                               .output = place->output,
                               .scratch = place->kernel};
-    if (attention->sequences[one->sequence].tree != NULL) {
-        const branch *of = branch_of(attention, one->row / group_of(attention), work->windowed);
+    if (sequence->tree != NULL) {
+        const uint32_t token = one->row / group_of(attention);
+        const branch *of = branch_of(attention, sequence, token, work->windowed);
         tile.path = attention->paths + of->path;
         tile.path_from = of->from;
     }

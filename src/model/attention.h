@@ -37,8 +37,7 @@ typedef struct dw_attention_sequence {
     uint32_t past;          /* records before this step */
     uint32_t first_token;   /* of the step's tokens */
     uint32_t token_count;
-    /* Then it is the step's only one; borrowed while it is prepared. NULL: each token sees all
-     * before it. */
+    /* Borrowed while it is prepared. NULL: each token sees all before it. */
     const dw_attention_tree *tree;
 } dw_attention_sequence;
 

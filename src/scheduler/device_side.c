@@ -150,6 +150,9 @@ static void enter_batch(dw_scheduler *scheduler, dw_batch_item *item)
         return;
     }
     item->before = dw_context_length(item->context);
+    if (item->step.tree != NULL) {
+        dw_context_drop_tree(item->context);
+    }
     dw_generation *generation = item->user;
     if (generation != NULL) {
         (void)dw_generation_take(generation); /* it ends with that */

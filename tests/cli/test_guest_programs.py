@@ -28,6 +28,7 @@ class Branches(unittest.TestCase):
     def test_together_is_the_same(self):
         said = run("branches", BRANCHES=8, TOKENS=16)
         self.assertIn("8 of 8 texts equal", said)
+        self.assertIn("8 of 8 rows equal", said)
         print("branches:", re.search(r"[0-9.]+ times", said)[0], file=sys.stderr)
 
     def test_limit_of_contexts(self):

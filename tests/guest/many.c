@@ -1,7 +1,8 @@
 /* Branches by dw_forward_many against the same one by one, for tests/unit/test_forward_many.c. A
  * message is a letter: 'f': one by one is dw_forward and so on; 'm': dw_forward_many of one step,
  * and hidden states, too; 'n': some tokens for each branch, whose numbers are the answer; 'l': that
- * without end. Other answers are "same", or what differed. */
+ * without end; 't': trees, beside steps without; 'u': trees alone, of whose numbers one is the
+ * answer. Other answers are "same", or what differed. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -246,6 +247,117 @@ static int32_t go_on(void)
     return 0;
 }
 
+/* ---- trees ---- */
+
+#define NODES 7
+#define NODES_AT 110 /* their tokens in `tokens` */
+#define RECORDS_MAX 128
+
+static const int32_t parents[NODES] = {-1, -1, 0, 0, 1, 2, 3};
+static const int32_t places[NODES] = {0, 0, 1, 1, 1, 2, 2}; /* behind the context */
+static const int32_t path[] = {0, 3, 6};
+
+/* Of each second tree a mask says what the parents say of the others. */
+static const dw_tree_shape *shape_of(int i)
+{
+    static dw_tree_shape shapes[BRANCHES];
+    static int32_t positions[BRANCHES][NODES];
+    static uint8_t masks[BRANCHES][NODES * RECORDS_MAX];
+    const uint32_t past = (uint32_t)dw_context_length(contexts[i]);
+    if (i % 4 == 1) {
+        shapes[i] = (dw_tree_shape){.parents = parents};
+        return &shapes[i];
+    }
+    memset(masks[i], 0, sizeof masks[i]);
+    for (int n = 0; n < NODES; n++) {
+        uint8_t *row = masks[i] + (size_t)n * (past + NODES);
+        positions[i][n] = (int32_t)past + places[n];
+        memset(row, 1, past);
+        for (int32_t k = n; k >= 0; k = parents[k]) {
+            row[past + (uint32_t)k] = 1;
+        }
+    }
+    shapes[i] = (dw_tree_shape){.positions = positions[i], .mask = masks[i]};
+    return &shapes[i];
+}
+
+static int32_t run_tree(int i, float *to)
+{
+    const dw_tree_shape *shape = shape_of(i);
+    const dw_forward_tree_step step = {.context = contexts[i],
+                                       .tokens = tokens[i] + NODES_AT,
+                                       .token_count = NODES,
+                                       .parents = shape->parents,
+                                       .positions = shape->positions,
+                                       .mask = shape->mask,
+                                       .rows = to,
+                                       .row_count = 2};
+    return dw_forward_tree(&step) == (int32_t)length_of(i) ? 0 : failed("forward_tree");
+}
+
+/* What each branch does: the odd ones have trees. */
+static int32_t run_one(int i, float *to)
+{
+    if (i % 2 == 1) {
+        return run_tree(i, to);
+    }
+    return dw_forward(contexts[i], tokens[i] + NODES_AT, 1, to) < 0 ||
+                   dw_context_trim(contexts[i], length_of(i)) < 0
+               ? failed("forward")
+               : 0;
+}
+
+static int32_t compare_trees(void)
+{
+    for (int i = 0; i < BRANCHES; i++) {
+        if (dw_forward(contexts[i], tokens[i], length_of(i), NULL) < 0 ||
+            run_one(i, rows[0][i]) < 0) {
+            return failed("one by one");
+        }
+        steps[i] = (dw_forward_step){.context = contexts[i],
+                                     .tokens = tokens[i] + NODES_AT,
+                                     .token_count = i % 2 == 1 ? NODES : 1,
+                                     .rows = rows[1][i],
+                                     .row_count = i % 2 == 1 ? 2 : 1,
+                                     .tree = i % 2 == 1 ? shape_of(i) : NULL};
+    }
+    if (run_many(BRANCHES, "trees") < 0) {
+        return -1;
+    }
+    for (int i = 0; i < BRANCHES; i++) {
+        const uint32_t length = length_of(i);
+        if (steps[i].status != (int32_t)(i % 2 == 1 ? length : length + 1) ||
+            memcmp(rows[0][i], rows[1][i], steps[i].row_count * info.vocab_count * 4) != 0) {
+            return differs("tree", i);
+        }
+        if (i % 2 == 1 && dw_context_keep(contexts[i], path, 3) != (int32_t)length + 3) {
+            return failed("keep");
+        }
+    }
+    return trim_all();
+}
+
+/* One tree after another behind the same context; the answer is of what all of them gave. */
+static int32_t run_trees(void)
+{
+    uint32_t sum = 0;
+    if (trim_all() < 0 || dw_forward(contexts[3], tokens[3], length_of(3), NULL) < 0) {
+        return failed("prompt");
+    }
+    for (int n = 0; n < NEXT; n++) {
+        const uint32_t *words = (const uint32_t *)(const void *)rows[0][3];
+        tokens[3][NODES_AT] = n;
+        if (run_tree(3, rows[0][3]) < 0) {
+            return -1;
+        }
+        for (uint32_t i = 0; i < 2 * info.vocab_count; i++) {
+            sum = sum * 31 + words[i];
+        }
+    }
+    (void)snprintf(answer, sizeof answer, "%u", sum);
+    return 0;
+}
+
 static void act(char letter)
 {
     (void)snprintf(answer, sizeof answer, "same");
@@ -258,6 +370,10 @@ static void act(char letter)
                 (void)dw_context_trim(contexts[i], 1);
             }
         }
+        return;
+    }
+    if (letter == 't' || letter == 'u') {
+        (void)(letter == 'u' ? run_trees() : trim_all() < 0 ? -1 : compare_trees());
         return;
     }
     (void)(trim_all() < 0 || (letter == 'm' && compare_rows(letter, DW_FORWARD_HIDDEN) < 0) ||

@@ -61,6 +61,12 @@ static int close_fixture(void **state)
     return 0;
 }
 
+static bool on_cpu(void)
+{
+    const char *device = getenv("DW_TEST_DEVICE");
+    return device == NULL || strcmp(device, "CPU") == 0;
+}
+
 static dw_actor *spawn(uint64_t timeout_ms)
 {
     dw_error err;
@@ -198,6 +204,46 @@ static void test_forward_many_in_company(void **state)
     dw_actor_destroy(one.actor);
 }
 
+/* Trees, beside steps without, in one run of the device. */
+static void test_forward_many_trees(void **state)
+{
+    (void)state;
+    told one = {.actor = spawn(0)};
+    dw_scheduler_stats stats;
+    assert_string_equal(receive(&one, "t"), "same");
+    run_all(&one, 1, "t", &stats);
+    assert_string_equal(one.answer, "same");
+    assert_int_equal(stats.most_step_sequences, on_cpu() ? BRANCHES : BRANCHES / 2);
+    dw_actor_destroy(one.actor);
+}
+
+/* Guests each with one tree at a time: as many runs as for one of them, and its bits. */
+static void test_forward_many_trees_in_company(void **state)
+{
+    (void)state;
+    told all[CROWD];
+    told one = {.actor = spawn(0)};
+    dw_scheduler_stats alone;
+    dw_scheduler_stats stats;
+    for (int i = 0; i < CROWD; i++) {
+        all[i] = (told){.actor = spawn(0)};
+    }
+    run_all(&one, 1, "u", &alone);
+    run_all(all, CROWD, "u", &stats);
+    for (int i = 0; i < CROWD; i++) {
+        assert_string_equal(all[i].answer, one.answer);
+        dw_actor_destroy(all[i].actor);
+    }
+    print_message("%llu runs for one guest, %llu for %d\n", (unsigned long long)alone.steps,
+                  (unsigned long long)stats.steps, CROWD);
+    if (on_cpu() && getenv("DW_TEST_GUEST_THREADS") == NULL &&
+        getenv("DW_TEST_DEVICE_THREAD") == NULL) { /* else who comes when is chance */
+        assert_int_equal(stats.most_step_sequences, CROWD);
+        assert_int_equal(stats.steps, alone.steps);
+    }
+    dw_actor_destroy(one.actor);
+}
+
 static void test_forward_many_fork_goes_on_alike(void **state)
 {
     (void)state;
@@ -238,6 +284,8 @@ int main(void)
         cmocka_unit_test(test_forward_many_alone),
         cmocka_unit_test(test_forward_many_scheduled),
         cmocka_unit_test(test_forward_many_in_company),
+        cmocka_unit_test(test_forward_many_trees),
+        cmocka_unit_test(test_forward_many_trees_in_company),
         cmocka_unit_test(test_forward_many_fork_goes_on_alike),
         cmocka_unit_test(test_forward_many_ends_with_its_time),
     };

@@ -108,7 +108,7 @@ static void test_many_abi_refuses_fields(void **state)
     REFUSED(context, sampler, DW_E_HANDLE, "context");
     REFUSED(context, abi.context_handle, DW_E_ARG, "is in steps[0] as well");
     REFUSED(flags, 4, DW_E_ARG, "flags: 0x4");
-    REFUSED(reserved[1], 1, DW_E_UNSUPPORTED, "reserved");
+    REFUSED(reserved, 1, DW_E_UNSUPPORTED, "reserved");
     REFUSED(token_count, 0, DW_E_ARG, "token_count");
     REFUSED(token_count, 1u << 30, DW_E_RANGE, "tokens");
     REFUSED(token_count, CONTEXT_TOKENS_MAX + 1, DW_E_LIMIT, "tokens");
@@ -151,6 +151,72 @@ static void test_many_abi_refuses_overlaps(void **state)
     steps()[1].row_count = 1;
     assert_int_equal(many(), 1);
     abi_expect_message("one or the other");
+}
+
+#define AT_SHAPE (AT_WORDS + 12288u)
+#define AT_PARENTS (AT_SHAPE + 64u)
+
+static dw_tree_shape *shape(void)
+{
+    return (dw_tree_shape *)(void *)(abi.memory + AT_SHAPE);
+}
+
+/* The second step is a tree: of three tokens, all behind the context's end. */
+static void set_tree(void)
+{
+    static const int32_t parents[] = {-1, -1, -1};
+    set_steps();
+    memcpy(abi.memory + AT_PARENTS, parents, sizeof parents);
+    *shape() = (dw_tree_shape){.parents = AT_PARENTS};
+    steps()[0].row_count = 1;
+    steps()[1] = (dw_forward_step){.context = other,
+                                   .tokens = AT_TOKENS,
+                                   .token_count = 3,
+                                   .rows = AT_LOGITS + abi.vocab_count * (uint32_t)sizeof(float),
+                                   .row_count = 1,
+                                   .tree = AT_SHAPE};
+}
+
+#define TREE_REFUSED(place, value, code, words)                                                    \
+    do {                                                                                           \
+        set_tree();                                                                                \
+        (place) = (value);                                                                         \
+        assert_int_equal(many(), 1);                                                               \
+        abi_expect_message("steps[1]: ");                                                          \
+        abi_expect_message(words);                                                                 \
+        assert_int_equal(steps()[1].status, (code));                                               \
+    } while (0)
+
+static void test_many_abi_takes_trees(void **state)
+{
+    (void)state;
+    set_tree();
+    assert_int_equal(many(), 2);
+    assert_int_equal(steps()[0].status, 4);
+    assert_int_equal(steps()[1].status, 0); /* the context stays as it is */
+    TREE_REFUSED(shape()->reserved, 1, DW_E_UNSUPPORTED, "reserved");
+    TREE_REFUSED(shape()->parents, AT_PARENTS + 2, DW_E_ALIGN, "parents");
+    TREE_REFUSED(shape()->parents, MEMORY_BYTES - 8, DW_E_RANGE, "parents");
+    TREE_REFUSED(shape()->positions, MEMORY_BYTES - 8, DW_E_RANGE, "positions");
+    TREE_REFUSED(shape()->mask, MEMORY_BYTES - 8, DW_E_RANGE, "mask");
+    TREE_REFUSED(shape()->mask, AT_PARENTS, DW_E_ARG, "mask");
+    TREE_REFUSED(steps()[1].tree, AT_SHAPE + 1, DW_E_ALIGN, "tree");
+    TREE_REFUSED(steps()[1].tree, MEMORY_BYTES - 8, DW_E_RANGE, "tree");
+    TREE_REFUSED(steps()[1].flags, DW_FORWARD_HIDDEN, DW_E_ARG, "nothing but rows");
+    TREE_REFUSED(steps()[1].token_count, 257, DW_E_LIMIT, "limit 256");
+    TREE_REFUSED(*(int32_t *)(void *)(abi.memory + AT_PARENTS), 0, DW_E_RANGE, "parents: 0 at 0");
+    TREE_REFUSED(steps()[1].rows, AT_SHAPE, DW_E_OVERLAP, "tree: ");
+    TREE_REFUSED(steps()[1].rows, AT_PARENTS, DW_E_OVERLAP, "parents: ");
+    set_tree();
+    steps()[1].sampler = sampler;
+    steps()[1].rows = steps()[1].row_count = 0;
+    assert_int_equal(many(), 1);
+    abi_expect_message("nothing but rows");
+    set_tree(); /* what a step before writes */
+    shape()->parents = AT_LOGITS;
+    assert_int_equal(many(), 1);
+    abi_expect_message("parents");
+    abi_expect_message("rows of steps[0]");
 }
 
 static void test_many_abi_refuses_shared_samplers(void **state)
@@ -201,6 +267,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_abi_refuses_calls, set_up, abi_tear_down),
         cmocka_unit_test_setup_teardown(test_many_abi_refuses_fields, set_up, abi_tear_down),
         cmocka_unit_test_setup_teardown(test_many_abi_refuses_overlaps, set_up, abi_tear_down),
+        cmocka_unit_test_setup_teardown(test_many_abi_takes_trees, set_up, abi_tear_down),
         cmocka_unit_test_setup_teardown(test_many_abi_refuses_shared_samplers, set_up,
                                         abi_tear_down),
         cmocka_unit_test_setup_teardown(test_forward_top_abi_refuses, set_up, abi_tear_down),

@@ -534,11 +534,11 @@ static void test_prefix_makes_way(void **state)
             dw_prefix_cache_destroy(cache);
             skip();
         }
-        const dw_step step = step_of(fixture, 0, TREE, 0);
+        dw_step step = step_of(fixture, 0, TREE, 0);
         const dw_tree chain = {.parents = NULL};
         if (what == 0) {
             assert_int_equal(dw_context_tree_begin(context, &step, &chain, &err), DW_OK);
-            assert_int_equal(dw_context_tree_run(context, &step, &err), DW_OK);
+            assert_int_equal(dw_context_forward(context, &step, &err), DW_OK);
             for (int i = 0; i < TREE; i++) {
                 kept[i] = i;
             }

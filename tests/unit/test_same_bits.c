@@ -156,6 +156,84 @@ static dw_batch_item other_of(world *w, uint32_t index, uint32_t row)
     return item_of(w, other, OTHERS_AT + below(w, FIXTURE_TOKENS - OTHERS_AT - count), count, row);
 }
 
+#define TREE_MAX 60u
+
+/* A tree whose even nodes are the sequence's next tokens, one behind the other; odd ones hang
+ * anywhere. Node i's row is the sequence's of token i / 2. */
+typedef struct draft {
+    int32_t *tokens; /* [TREE_MAX], in the fixture's */
+    int32_t parents[TREE_MAX];
+    uint32_t count;
+} draft;
+
+/* Rows from `row` on. */
+static dw_batch_item tree_item(world *w, dw_context *context, draft *of, uint32_t most,
+                               uint32_t row)
+{
+    const uint32_t length = dw_context_length(context);
+    dw_batch_item item = item_of(w, context, 0, 1, row);
+    of->count = 1 + below(w, most);
+    of->count = of->count < TREE_MAX ? of->count : TREE_MAX;
+    of->tokens = w->fixture.tokens + OTHERS_AT + row; /* no two have rows in common */
+    for (uint32_t i = 0; i < of->count; i++) {
+        of->tokens[i] = w->fixture.tokens[i % 2 == 0 ? length + i / 2 : below(w, OTHERS_AT)];
+        of->parents[i] = i % 2 == 0 ? (int32_t)i - 2 : (int32_t)below(w, i + 1) - 1;
+        of->parents[i] = i == 0 ? -1 : of->parents[i];
+    }
+    item.step.tokens = of->tokens;
+    item.step.token_count = item.step.logits_rows = of->count;
+    const dw_tree tree = {.parents = of->parents};
+    assert_int_equal(dw_context_tree_begin(context, &item.step, &tree, NULL), DW_OK);
+    return item;
+}
+
+/* The sequence's path of it, whose rows are as computed one after another. */
+static void keep_draft(world *w, dw_context *context, const draft *of)
+{
+    const size_t vocab_count = w->fixture.vocab_count;
+    const uint32_t length = dw_context_length(context);
+    int32_t path[TREE_MAX];
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < of->count; i += 2) {
+        path[kept++] = (int32_t)i;
+    }
+    for (uint32_t i = 0; i < kept; i++) { /* to where check_rows looks */
+        memmove(w->fixture.logits + i * vocab_count, w->fixture.logits + 2 * i * vocab_count,
+                vocab_count * sizeof(float));
+    }
+    check_rows(w, length, kept, "in a tree in company");
+    assert_int_equal(dw_context_keep(context, path, kept, NULL), DW_OK);
+}
+
+/* The sequence's tokens as a tree, others beside it that are trees as well. */
+static void draft_together(world *w, dw_context *context)
+{
+    dw_batch_item items[1 + OTHERS_MAX];
+    draft drafts[1 + OTHERS_MAX];
+    dw_error err = {.message = ""};
+    uint32_t all = 1;
+    uint32_t row = TREE_MAX;
+    items[0] =
+        tree_item(w, context, &drafts[0], 2 * (w->length - dw_context_length(context)) - 1, 0);
+    for (uint32_t left = below(w, OTHERS_MAX / 2); left > 0; left--, all++) {
+        if (below(w, 2) == 0) {
+            items[all] = other_of(w, all - 1, row++);
+            continue;
+        }
+        dw_context *other = w->others[all - 1];
+        (void)dw_context_trim(other, dw_context_length(other) / 2, NULL);
+        items[all] = tree_item(w, other, &drafts[all], 20, row);
+        row += drafts[all].count;
+    }
+    if (dw_batch_forward(items, all, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    for (uint32_t i = 0; i < all; i++) {
+        assert_int_equal(items[i].status, DW_OK);
+    }
+    keep_draft(w, context, &drafts[0]);
+}
+
 static void step_together(world *w, dw_context *context)
 {
     dw_batch_item items[1 + OTHERS_MAX];
@@ -186,7 +264,11 @@ static void in_company(world *w)
         w->others[i] = model_fixture_context(&w->fixture, 0);
     }
     while (dw_context_length(context) < w->length) {
-        step_together(w, context);
+        if (below(w, 4) == 0) {
+            draft_together(w, context);
+        } else {
+            step_together(w, context);
+        }
     }
     for (uint32_t i = 0; i < OTHERS_MAX; i++) {
         dw_context_destroy(w->others[i]);

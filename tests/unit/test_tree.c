@@ -60,15 +60,15 @@ static void run_tree(pair *at, dw_context *context, int32_t *tokens, uint32_t co
                      const dw_tree *tree)
 {
     dw_error err = {.message = ""};
-    const dw_step step = {.view = at->fixture.view,
-                          .tokens = tokens,
-                          .token_count = count,
-                          .logits = at->fixture.logits,
-                          .logits_rows = count,
-                          .counters = &at->fixture.counters};
+    dw_step step = {.view = at->fixture.view,
+                    .tokens = tokens,
+                    .token_count = count,
+                    .logits = at->fixture.logits,
+                    .logits_rows = count,
+                    .counters = &at->fixture.counters};
     dw_status status = dw_context_tree_begin(context, &step, tree, &err);
     if (status == DW_OK) {
-        status = dw_context_tree_run(context, &step, &err);
+        status = dw_context_forward(context, &step, &err);
     }
     if (status != DW_OK) {
         fail_msg("%s", err.message);

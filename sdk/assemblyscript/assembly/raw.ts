@@ -204,6 +204,15 @@ export class GenerateRequest {
 export const GENERATE_REQUEST_BYTES: u32 = 64;
 
 @unmanaged
+export class TreeShape {
+  parents: usize = 0;
+  positions: usize = 0;
+  mask: usize = 0;
+  reserved: u32 = 0;
+}
+export const TREE_SHAPE_BYTES: u32 = 16;
+
+@unmanaged
 export class ForwardStep {
   context: i32 = 0;
   flags: u32 = 0;
@@ -215,8 +224,8 @@ export class ForwardStep {
   top_count: u32 = 0;
   top_tokens: usize = 0;
   top_log_probabilities: usize = 0;
-  reserved0: u32 = 0;
-  reserved1: u32 = 0;
+  tree: usize = 0;
+  reserved: u32 = 0;
   status: i32 = 0;
   token: i32 = 0;
   log_probability: f32 = 0;

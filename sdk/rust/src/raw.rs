@@ -194,6 +194,16 @@ const _: () = assert!(core::mem::size_of::<GenerateRequest>() == 64);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
+pub struct TreeShape {
+    pub parents: *const i32,
+    pub positions: *const i32,
+    pub mask: *const u8,
+    pub reserved: u32,
+}
+const _: () = assert!(core::mem::size_of::<TreeShape>() == 16);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct ForwardStep {
     pub context: i32,
     pub flags: u32,
@@ -205,7 +215,8 @@ pub struct ForwardStep {
     pub top_count: u32,
     pub top_tokens: *mut i32,
     pub top_log_probabilities: *mut f32,
-    pub reserved: [u32; 2],
+    pub tree: *const TreeShape,
+    pub reserved: u32,
     pub status: i32,
     pub token: i32,
     pub log_probability: f32,

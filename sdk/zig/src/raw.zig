@@ -191,6 +191,16 @@ comptime {
     if (@sizeOf(GenerateRequest) != 64) unreachable;
 }
 
+pub const TreeShape = extern struct {
+    parents: ?[*]const i32 = null,
+    positions: ?[*]const i32 = null,
+    mask: ?[*]const u8 = null,
+    reserved: u32 = 0,
+};
+comptime {
+    if (@sizeOf(TreeShape) != 16) unreachable;
+}
+
 pub const ForwardStep = extern struct {
     context: i32 = 0,
     flags: u32 = 0,
@@ -202,7 +212,8 @@ pub const ForwardStep = extern struct {
     top_count: u32 = 0,
     top_tokens: ?[*]i32 = null,
     top_log_probabilities: ?[*]f32 = null,
-    reserved: [2]u32 = @splat(0),
+    tree: ?[*]const TreeShape = null,
+    reserved: u32 = 0,
     status: i32 = 0,
     token: i32 = 0,
     log_probability: f32 = 0,
