@@ -358,7 +358,11 @@ typedef enum dw_limit_unit {
     X(saved_context_bytes, BYTES, UINT64_C(16) << 30, 65536, UINT64_C(1) << 60, "",                \
       "files of contexts that a tenant has saved under names")                                     \
     X(adapter_sets, COUNT, 8, 1, 256, "",                                                          \
-      "sets of adapters, with their scales, that a guest's contexts have together")
+      "sets of adapters, with their scales, that a guest's contexts have together")                \
+    X(tenant_unread_bytes, BYTES, UINT64_C(256) << 20, 4096, UINT64_C(1) << 40, "",                \
+      "of all answers by tickets of a tenant's actors, what was not taken yet, as unread_bytes")   \
+    X(all_unread_bytes, BYTES, UINT64_C(1) << 30, 4096, UINT64_C(1) << 40, "",                     \
+      "of all actors of a runtime, likewise; a tenant has its share of it by its weight")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {

@@ -450,6 +450,7 @@ void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record,
     dw_json_add_whole(json, "restarts", info.restarts);
     dw_json_add_whole(json, "freezes", info.freezes);
     dw_json_add_whole(json, "memory_bytes", info.memory_bytes);
+    dw_json_add_whole(json, "unread_bytes", record->unread_bytes);
     dw_json_add_whole(json, "idle_ns", info.idle_ns);
     add_sums(json, &record->sums);
     if (watches != NULL) {
@@ -493,6 +494,7 @@ void dw__json_totals(dw_json_text *json, const dw_runtime *runtime)
     dw_json_add_whole(json, "working", stats.working);
     dw_json_add_whole(json, "most_working", stats.most_working);
     dw_json_add_whole(json, "waiting", stats.waiting);
+    dw_json_add_whole(json, "unread_bytes", runtime->unread_bytes);
     dw_json_add_whole(json, "accepted", stats.accepted);
     dw_json_add_whole(json, "ended", stats.ended);
     dw_json_add_whole(json, "ended_failed", stats.failed);
@@ -531,6 +533,7 @@ void dw__json_tenants(dw_json_text *json, const dw_runtime *runtime)
         dw_json_add_whole(json, "actors", tenant->actors);
         dw_json_add_whole(json, "working", tenant->working);
         dw_json_add_whole(json, "ready", tenant->ready_count);
+        dw_json_add_whole(json, "unread_bytes", tenant->unread_bytes);
         add_folders(json, tenant->folders);
         add_limits(json, &tenant->limits);
         add_sums(json, &tenant->sums);

@@ -15,13 +15,20 @@
 #define UNREAD_BYTES_MAX ((size_t)16 << 20)
 #define UNREAD_PIECES_MAX ((size_t)16384)
 
-/* The record that its pieces are charged to; NULL: it has gone, or has no more to do with it. */
+/* The record that its pieces are charged to, beside its tenant; NULL: it has gone, or has no more
+ * to do with it. */
 static dw__record *holder_of(const dw_runtime *runtime, const dw__mail *mail)
 {
     return mail->kept_by_record ? dw__find_any(runtime, mail->to) : NULL;
 }
 
-static void let_go(const dw_runtime *runtime, const dw__mail *mail, size_t bytes)
+/* What a piece takes of memory: short ones more than they say. */
+static size_t bytes_of(size_t count, size_t bytes)
+{
+    return count * sizeof(dw__mail) + bytes;
+}
+
+static void leave_record(const dw_runtime *runtime, const dw__mail *mail, size_t bytes)
 {
     dw__record *record = holder_of(runtime, mail);
     if (record != NULL) {
@@ -30,9 +37,18 @@ static void let_go(const dw_runtime *runtime, const dw__mail *mail, size_t bytes
     }
 }
 
-static void drop_pieces(const dw_runtime *runtime, dw__mail *mail)
+/* Its tenant and all together have it as long as it is there, whoever has gone. */
+static void let_go(dw_runtime *runtime, const dw__mail *mail, size_t bytes)
 {
-    let_go(runtime, mail, mail->pieces.bytes);
+    leave_record(runtime, mail, bytes);
+    DW_ASSERT(mail->tenant->unread_bytes >= bytes && runtime->unread_bytes >= bytes);
+    mail->tenant->unread_bytes -= bytes;
+    runtime->unread_bytes -= bytes;
+}
+
+static void drop_pieces(dw_runtime *runtime, dw__mail *mail)
+{
+    let_go(runtime, mail, bytes_of(mail->pieces.count, mail->pieces.bytes));
     for (dw__mail *piece = dw__mailbox_take(&mail->pieces); piece != NULL;
          piece = dw__mailbox_take(&mail->pieces)) {
         dw_free(piece);
@@ -116,7 +132,7 @@ static bool advance(dw_runtime *runtime, dw__mail *mail, ptrdiff_t taken)
     count_taken(runtime, mail, piece->content + mail->piece_told, told);
     mail->piece_told += told;
     if (mail->piece_told == piece->bytes) {
-        let_go(runtime, mail, piece->bytes);
+        let_go(runtime, mail, bytes_of(1, piece->bytes));
         dw_free(dw__mailbox_take(&mail->pieces));
         mail->piece_told = 0;
     }
@@ -201,7 +217,7 @@ void dw__later_end_all(dw_runtime *runtime, dw__record *record, const dw_error *
         dw_error own;
         (void)dw_fail(&own, error->code, "ticket %" PRIu64 " was never answered: %.180s",
                       mail->ticket, error->message);
-        let_go(runtime, mail, mail->pieces.bytes);
+        leave_record(runtime, mail, bytes_of(mail->pieces.count, mail->pieces.bytes));
         mail->kept_by_record = false;
         runtime->later_count--;
         end(runtime, mail, mail->over && !mail->over_now ? &mail->error : &own);
@@ -249,27 +265,65 @@ static dw__mail *find(const dw__record *record, uint64_t ticket)
     return mail;
 }
 
-static dw_status check_room(const dw__record *record, const dw__mail *mail, size_t bytes,
-                            dw_error *err)
+/* Whether there is no room for so much more beside what is held. A piece may be longer alone. */
+static bool is_over(size_t held, size_t bytes, uint64_t limit)
+{
+    return held > 0 && (bytes > limit || held > limit - bytes);
+}
+
+/* What all tenants' actors hold is bounded; whoever is within its share of that by its weight has
+ * room nevertheless, so that nobody's answers end because of others'. */
+static bool is_over_all(const dw_runtime *runtime, const dw__tenant *tenant, size_t bytes)
+{
+    const uint64_t limit = runtime->own_limits.all_unread_bytes;
+    const uint64_t weights = runtime->weights > tenant->weight ? runtime->weights : tenant->weight;
+    return is_over(runtime->unread_bytes, bytes, limit) &&
+           is_over(tenant->unread_bytes, bytes, limit * tenant->weight / weights);
+}
+
+static dw_status check_tenant(const dw_runtime *runtime, const dw__mail *mail, size_t bytes,
+                              dw_error *err)
+{
+    const dw__tenant *tenant = mail->tenant;
+    const uint64_t own = tenant->limits.tenant_unread_bytes;
+    const uint64_t limit = own != 0 ? own : runtime->own_limits.tenant_unread_bytes;
+    if (is_over(tenant->unread_bytes, bytes, limit)) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "ticket %" PRIu64 ": %zu bytes more, while %zu of the answers of tenant "
+                       "'%.63s' wait that were not taken, limit %" PRIu64 " (tenant_unread_bytes)",
+                       mail->ticket, bytes, tenant->unread_bytes, tenant->name, limit);
+    }
+    if (is_over_all(runtime, tenant, bytes)) { /* others' answers are none of its concern */
+        return dw_fail(err, DW_E_LIMIT,
+                       "ticket %" PRIu64 ": %zu bytes more, while %zu of the answers of tenant "
+                       "'%.63s' wait that were not taken, and all tenants' are at their limit, "
+                       "%" PRIu64 " (all_unread_bytes)",
+                       mail->ticket, bytes, tenant->unread_bytes, tenant->name,
+                       runtime->own_limits.all_unread_bytes);
+    }
+    return DW_OK;
+}
+
+static dw_status check_room(const dw_runtime *runtime, const dw__record *record,
+                            const dw__mail *mail, size_t count, dw_error *err)
 {
     const size_t waits = mail->pieces.bytes - mail->piece_told;
+    const size_t bytes = bytes_of(1, count);
     const uint64_t unread_max = record->limits->unread_bytes;
-    if (mail->pieces.count >= UNREAD_PIECES_MAX ||
-        (waits > 0 && (bytes > UNREAD_BYTES_MAX || waits > UNREAD_BYTES_MAX - bytes))) {
+    if (mail->pieces.count >= UNREAD_PIECES_MAX || is_over(waits, count, UNREAD_BYTES_MAX)) {
         return dw_fail(err, DW_E_LIMIT,
                        "ticket %" PRIu64 ": %zu bytes more of the answer, while %zu in %zu pieces "
                        "wait that were not taken, limits %zu and %zu",
-                       mail->ticket, bytes, waits, mail->pieces.count, UNREAD_BYTES_MAX,
+                       mail->ticket, count, waits, mail->pieces.count, UNREAD_BYTES_MAX,
                        UNREAD_PIECES_MAX);
     }
-    if (record->unread_bytes > 0 &&
-        (bytes > unread_max || record->unread_bytes > unread_max - bytes)) {
+    if (is_over(record->unread_bytes, bytes, unread_max)) {
         return dw_fail(err, DW_E_LIMIT,
-                       "ticket %" PRIu64 ": %zu bytes more of the answer, while %zu of the actor's "
-                       "answers wait that were not taken, limit %" PRIu64 " (unread_bytes)",
+                       "ticket %" PRIu64 ": %zu bytes more, while %zu of the actor's answers wait "
+                       "that were not taken, limit %" PRIu64 " (unread_bytes)",
                        mail->ticket, bytes, record->unread_bytes, unread_max);
     }
-    return DW_OK;
+    return check_tenant(runtime, mail, bytes, err);
 }
 
 /* Takes the message that was asked for: it becomes the piece. */
@@ -284,9 +338,12 @@ static dw_status add_piece(dw_runtime *runtime, dw__record *record, dw__mail *ma
         count_taken(runtime, mail, asked->mail->content, bytes);
         return DW_OK;
     }
-    dw_status status = check_room(record, mail, bytes, err);
+    dw_status status = check_room(runtime, record, mail, bytes, err);
     if (status == DW_OK) {
-        record->unread_bytes += bytes;
+        const size_t taken = bytes_of(1, bytes);
+        record->unread_bytes += taken;
+        mail->tenant->unread_bytes += taken;
+        runtime->unread_bytes += taken;
         dw__mailbox_put(&mail->pieces, asked->mail);
         asked->mail = NULL;
     }

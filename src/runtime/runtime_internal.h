@@ -202,6 +202,7 @@ typedef struct dw__tenant {
     uint64_t actors;                       /* there are, also those that are not in memory */
     uint64_t records;                      /* that are */
     uint64_t working;
+    size_t unread_bytes; /* of pieces of answers that are held (later.c) */
     dw__sums sums;
     bool own_prefixes;
     bool public_prefixes;
@@ -298,7 +299,7 @@ typedef struct dw__record {
     dw__mailbox mail;
     dw__mailbox aside;
     dw__mailbox later;        /* done, and still to be answered */
-    size_t unread_bytes;      /* of their pieces, as long as these are held */
+    size_t unread_bytes;      /* what their pieces take, as long as these are held */
     dw__mail *current;        /* while it works; NULL: on a message from inside */
     dw_trace_context context; /* of what it began with last */
     uint64_t began_ns;
@@ -464,6 +465,7 @@ struct dw_runtime {
     size_t record_count; /* in `all` */
     size_t listed_count;
     size_t later_count;   /* of all records */
+    size_t unread_bytes;  /* of all tenants */
     uint64_t load_number; /* of the last record whose mail was read */
     dw__names names;
     uint64_t names_number;

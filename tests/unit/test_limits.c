@@ -325,6 +325,8 @@ static const struct {
     {"saved_contexts", "test_contexts.c"},
     {"saved_context_bytes", "test_contexts.c"},
     {"adapter_sets", "test_lora_abi.c"},
+    {"tenant_unread_bytes", "test_runtime_later.c"},
+    {"all_unread_bytes", "test_runtime_later.c"},
 };
 
 /* A module of many functions, 4 MiB of code or so. */

@@ -295,13 +295,21 @@ static void test_later_unread(void **state)
     await_end(&a);
 }
 
+/* What a piece takes as long as it is held. */
+static size_t held(size_t bytes)
+{
+    return sizeof(dw__mail) + bytes;
+}
+
 /* And what all senders of an actor leave unread together. */
 static void test_later_unread_together(void **state)
 {
     runtime_fixture *f = *state;
     asked a = {.busy = UINT_MAX, .drops = true};
     asked b = {.busy = UINT_MAX, .drops = true};
-    f->limits = (dw_limits){.struct_bytes = sizeof f->limits, .unread_bytes = 8 << 20};
+    const uint64_t limit = 8 * held(1 << 20);
+    char words[96];
+    f->limits = (dw_limits){.struct_bytes = sizeof f->limits, .unread_bytes = limit};
     runtime_open(f);
     runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
     ask(f, &a, talker.text, "r", 0);
@@ -313,9 +321,11 @@ static void test_later_unread_together(void **state)
     tell(f, &talker, "y!", DW_OK);
     await_end(&b);
     assert_int_equal(b.status, DW_E_LIMIT);
-    assert_non_null(strstr(b.message, "1 bytes more"));
-    assert_non_null(strstr(b.message, "8388608 of the actor's answers"));
-    assert_non_null(strstr(b.message, "limit 8388608 (unread_bytes)"));
+    (void)snprintf(words, sizeof words, "%zu bytes more, while %zu of the actor's answers wait",
+                   held(1), 8 * held(1 << 20));
+    assert_non_null(strstr(b.message, words));
+    (void)snprintf(words, sizeof words, "limit %zu (unread_bytes)", (size_t)limit);
+    assert_non_null(strstr(b.message, words));
     ask(f, &b, talker.text, "r", 0); /* what nobody waits for any more is not held */
     runtime_await(f);
     tell(f, &talker, "y!", DW_OK);
@@ -324,7 +334,7 @@ static void test_later_unread_together(void **state)
     assert_int_equal(a.ends, 0);
     a.busy = 0;
     (void)pthread_mutex_unlock(&a.lock);
-    await_taken(&a, f, &talker, (size_t)6 << 20, 1);
+    await_taken(&a, f, &talker, (size_t)6 << 20, held(1));
     tell(f, &talker, "B7", DW_OK);
     (void)pthread_mutex_lock(&b.lock);
     assert_int_equal(b.ends, 0);
@@ -337,6 +347,155 @@ static void test_later_unread_together(void **state)
     runtime_close(f);
     await_end(&a);
     f->limits = (dw_limits){.struct_bytes = 0};
+}
+
+/* Pieces of a byte each take what they take. */
+static void test_later_unread_crumbs(void **state)
+{
+    runtime_fixture *f = *state;
+    asked a = {.busy = UINT_MAX, .drops = true};
+    f->limits = (dw_limits){.struct_bytes = sizeof f->limits, .unread_bytes = 8192};
+    runtime_open(f);
+    runtime_id talker = runtime_spawned(f, f->actors->module, NULL);
+    ask(f, &a, talker.text, "r", 0);
+    runtime_await(f);
+    for (size_t i = 0; i < 8192 / held(1) + 1; i++) {
+        (void)pthread_mutex_lock(&a.lock);
+        assert_int_equal(a.ends, 0);
+        (void)pthread_mutex_unlock(&a.lock);
+        tell(f, &talker, "y!", DW_OK);
+    }
+    await_end(&a);
+    assert_int_equal(a.status, DW_E_LIMIT);
+    assert_non_null(strstr(a.message, "limit 8192 (unread_bytes)"));
+    runtime_close(f);
+    f->limits = (dw_limits){.struct_bytes = 0};
+}
+
+/* ---- of many actors together ----------------------------------------------------------------- */
+
+static runtime_id talker_of(runtime_fixture *f, const char *tenant)
+{
+    const dw_actor_options actor = {.struct_bytes = sizeof actor};
+    const dw_spawn_options options = {
+        .struct_bytes = sizeof options, .actor = &actor, .tenant = tenant};
+    return runtime_spawned(f, f->actors->module, &options);
+}
+
+/* One that answers so many MiB, which nobody takes for now. */
+typedef struct hoard {
+    asked a;
+    runtime_id id;
+} hoard;
+
+static void fill(runtime_fixture *f, hoard *h, const char *tenant, const char *mib)
+{
+    *h = (hoard){.a = {.busy = UINT_MAX, .drops = true}, .id = talker_of(f, tenant)};
+    ask(f, &h->a, h->id.text, "r", 0);
+    runtime_await(f);
+    tell(f, &h->id, mib, DW_OK);
+}
+
+static void holds(hoard *h)
+{
+    (void)pthread_mutex_lock(&h->a.lock);
+    assert_int_equal(h->a.ends, 0);
+    (void)pthread_mutex_unlock(&h->a.lock);
+}
+
+static void refused(hoard *h, const char *words)
+{
+    await_end(&h->a);
+    assert_int_equal(h->a.status, DW_E_LIMIT);
+    if (strstr(h->a.message, words) == NULL) {
+        fail_msg("%s: %s", words, h->a.message);
+    }
+}
+
+static void take(hoard *h)
+{
+    (void)pthread_mutex_lock(&h->a.lock);
+    h->a.busy = 0;
+    (void)pthread_mutex_unlock(&h->a.lock);
+}
+
+/* What is held of a tenant's answers, as it is shown; of all: "". */
+static uint64_t unread(runtime_fixture *f, const char *tenant)
+{
+    static char text[1 << 16];
+    char name[64];
+    dw_error error = {.message = ""};
+    dw_text_room room = {.items = text, .capacity = sizeof text - 1};
+    assert_int_equal(dw_runtime_describe(f->runtime, NULL, &room, &error), DW_OK);
+    text[room.count] = '\0';
+    (void)snprintf(name, sizeof name, "\"name\":\"%s\"", tenant);
+    const char *at = tenant[0] != '\0' ? strstr(text, name) : text;
+    at = at != NULL ? strstr(at, "\"unread_bytes\":") : NULL;
+    assert_non_null(at);
+    return strtoull(at + strlen("\"unread_bytes\":"), NULL, 10);
+}
+
+static void test_later_unread_of_a_tenant(void **state)
+{
+    runtime_fixture *f = *state;
+    hoard h[5];
+    f->manifest = "{\"tenants\":{\"a\":{"
+                  "\"limits\":{\"tenant_unread_bytes\":\"9M\"}},\"b\":{}}}";
+    runtime_open(f);
+    fill(f, &h[0], "a", "B4");
+    fill(f, &h[1], "a", "B4");
+    holds(&h[0]);
+    holds(&h[1]);
+    assert_int_equal(unread(f, "a"), 8 * held(1 << 20));
+    assert_int_equal(unread(f, ""), 8 * held(1 << 20));
+    fill(f, &h[2], "a", "B1"); /* though it has none itself */
+    refused(&h[2], "of the answers of tenant 'a' wait that were not taken, limit 9437184 "
+                   "(tenant_unread_bytes)");
+    fill(f, &h[2], "b", "B16");
+    holds(&h[2]);
+    dw_error error;
+    assert_int_equal(dw_runtime_stop(f->runtime, h[1].id.text, &error), DW_OK);
+    await_end(&h[1].a); /* and what it held is not held any more */
+    runtime_await(f);
+    assert_int_equal(unread(f, "a"), 4 * held(1 << 20));
+    fill(f, &h[3], "a", "B4");
+    holds(&h[3]);
+    take(&h[0]);
+    await_taken(&h[0].a, f, &h[0].id, (size_t)4 << 20, 0);
+    fill(f, &h[4], "a", "B4");
+    holds(&h[4]);
+    runtime_close(f);
+    for (size_t i = 0; i < 5; i++) {
+        await_end(&h[i].a);
+    }
+    f->manifest = NULL;
+}
+
+/* Whoever is within its share has room, whatever others hold. */
+static void test_later_unread_of_all(void **state)
+{
+    runtime_fixture *f = *state;
+    hoard a[3];
+    hoard b[3];
+    f->manifest = "{\"limits\":{\"all_unread_bytes\":\"20M\"},\"tenants\":{"
+                  "\"a\":{},\"b\":{}}}";
+    runtime_open(f);
+    fill(f, &b[0], "b", "B0"); /* the tenant has an actor */
+    fill(f, &a[0], "a", "B15");
+    fill(f, &a[1], "a", "B2");
+    holds(&a[0]);
+    holds(&a[1]);
+    fill(f, &a[2], "a", "B4");
+    refused(&a[2], "all tenants' are at their limit, 20971520 (all_unread_bytes)");
+    assert_null(strstr(a[2].a.message, "'b'"));
+    fill(f, &b[1], "b", "B9");
+    holds(&b[1]);
+    fill(f, &b[2], "b", "B2");
+    refused(&b[2], "(all_unread_bytes)");
+    assert_in_range(unread(f, ""), 26 << 20, 27 << 20);
+    runtime_close(f);
+    await_end(&b[0].a);
+    f->manifest = NULL;
 }
 
 static void count_answered(void *user, const dw_event *event)
@@ -556,13 +715,14 @@ static void test_spawns_that_cannot_be(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        runtime_test(test_later_in_memory),       runtime_test(test_later_ends),
-        runtime_test(test_later_is_not_for_ever), runtime_test(test_later_in_a_folder),
-        runtime_test(test_later_on_request),      runtime_test(test_later_unread),
-        runtime_test(test_later_unread_together), runtime_test(test_later_is_counted),
-        runtime_test(test_later_restart),         runtime_test(test_later_stopped_at_work),
-        runtime_test(test_later_timeouts),        runtime_test(test_later_untaken_at_close),
-        runtime_test(test_spawns_that_cannot_be),
+        runtime_test(test_later_in_memory),          runtime_test(test_later_ends),
+        runtime_test(test_later_is_not_for_ever),    runtime_test(test_later_in_a_folder),
+        runtime_test(test_later_on_request),         runtime_test(test_later_unread),
+        runtime_test(test_later_unread_together),    runtime_test(test_later_unread_crumbs),
+        runtime_test(test_later_unread_of_a_tenant), runtime_test(test_later_unread_of_all),
+        runtime_test(test_later_is_counted),         runtime_test(test_later_restart),
+        runtime_test(test_later_stopped_at_work),    runtime_test(test_later_timeouts),
+        runtime_test(test_later_untaken_at_close),   runtime_test(test_spawns_that_cannot_be),
     };
     wasm_signals_save();
     return cmocka_run_group_tests_name("runtime_later", tests, runtime_fixture_open,
