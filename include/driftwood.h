@@ -1976,8 +1976,9 @@ typedef struct dw_tenant_options {
     size_t context_write_count;
 } dw_tenant_options;
 /* Make a tenant, or change one: actors that are in memory keep what they have. The tenant "" is
- * there from the start, with weight 100 and DW_MAY_ALL. Errors: DW_E_ARG (the name: length,
- * characters below a space; of a folder), DW_E_RANGE, DW_E_LIMIT (1,024 tenants, 64 folders). */
+ * there from the start, with weight 100 and DW_MAY_ALL. Errors: DW_E_ARG (the name: length, no
+ * UTF-8, characters below a space; of a folder), DW_E_RANGE, DW_E_LIMIT (1,024 tenants, 64
+ * folders). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
                                                      const dw_tenant_options *options,
                                                      dw_error *err);
@@ -2768,8 +2769,9 @@ typedef struct dw_model_pool_info {
 DW_API DW_MUST_CHECK dw_status dw_model_pool_create(dw_model_pool **out, dw_engine *engine,
                                                     const dw_model_pool_options *options,
                                                     dw_error *err);
-/* A file under a name; it is not loaded yet. Errors: DW_E_STATE (the name is taken), DW_E_LIMIT
- * (256 models), DW_E_MEMORY. */
+/* A file under a name; it is not loaded yet. Errors: DW_E_ARG (a name that is empty, no UTF-8, or
+ * has characters below a space), DW_E_STATE (the name is taken), DW_E_LIMIT (256 models),
+ * DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_model_pool_add(dw_model_pool *pool, const char *name,
                                                  const char *path, dw_error *err);
 /* The runtime whose actors have the pool's models, once it is open; it outlives the pool's use of

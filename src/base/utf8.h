@@ -2,6 +2,7 @@
 #ifndef DW_BASE_UTF8_H
 #define DW_BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,11 @@ static inline size_t dw_utf8_put(void *to, uint32_t code)
     out[0] = (unsigned char)(firsts[more] | code);
     return more + 1;
 }
+
+/* Whether text [bytes] is whole characters. */
+bool dw_text_is_utf8(const char *text, size_t bytes);
+/* Whether a text can name something: at least a character, none below a space. */
+bool dw_text_is_name(const char *text);
 
 /* A message that quotes input, which may have been cut within a character, in place: one line of
  * UTF-8. What is a control character becomes a blank, each byte that is no part of a character

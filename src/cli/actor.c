@@ -214,13 +214,6 @@ static int print_json(json_t *object)
     return 0;
 }
 
-/* null for text that is no UTF-8. */
-static json_t *text_json(const char *text)
-{
-    json_t *value = json_string(text);
-    return value != NULL ? value : json_null();
-}
-
 /* The id of a new actor. One of which nobody has been told is ended again. */
 static int tell_new(request *r, const char *id)
 {
@@ -505,9 +498,9 @@ static int export_one(request *r, const char *id)
         return fail(&error);
     }
     return r->json && strcmp(how.path, "-") != 0
-               ? print_json(json_pack("{s:s, s:o, s:s, s:I}", "id", id, "path", text_json(how.path),
-                                      "identity", stats.identity, "file_bytes",
-                                      (json_int_t)stats.file_bytes))
+               ? print_json(json_pack("{s:s, s:o, s:s, s:I}", "id", id, "path",
+                                      dw_cli_path_json(how.path), "identity", stats.identity,
+                                      "file_bytes", (json_int_t)stats.file_bytes))
                : 0;
 }
 

@@ -502,6 +502,12 @@ static dw_status name_granted(dw_cli_actors *actors, const dw_cli_session *sessi
         if (status == DW_OK && realpath(path, whole) != NULL) {
             (void)snprintf(path, DW_CLI_PATH_MAX, "%s", whole);
         }
+        json_t *text = json_string(path);
+        if (status == DW_OK && text == NULL) {
+            status =
+                dw_fail(err, DW_E_ARG, "--model: '%.200s': a server is told paths in UTF-8", path);
+        }
+        json_decref(text);
     }
     json_decref(served);
     return status;

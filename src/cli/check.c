@@ -23,12 +23,9 @@ static const char usage[] =
 
 static void print_json(const char *path, const dw_cli_snapshot_report *report)
 {
-    json_t *root =
-        json_pack("{s:s, s:b, s:I, s:I}", "path", path, "ok", report->sound, "bytes",
-                  (json_int_t)report->bytes, "tensor_count", (json_int_t)report->tensor_count);
-    if (root == NULL) { /* a path that is no UTF-8 */
-        root = json_pack("{s:b, s:I}", "ok", report->sound, "bytes", (json_int_t)report->bytes);
-    }
+    json_t *root = json_pack("{s:o, s:b, s:I, s:I}", "path", dw_cli_path_json(path), "ok",
+                             report->sound, "bytes", (json_int_t)report->bytes, "tensor_count",
+                             (json_int_t)report->tensor_count);
     if (report->sound) {
         (void)json_object_set_new(root, "identity", json_string(report->identity));
         (void)json_object_set(root, "metadata", report->metadata);

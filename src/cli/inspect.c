@@ -342,7 +342,7 @@ static int inspect(const char *name, bool as_json, bool fingerprint)
         return dw_cli_fail_with(&error);
     }
     json_t *root = json_object();
-    set(root, "path", json_string(path));
+    set(root, "path", dw_cli_path_json(path));
     set(root, "name", text_of(gguf, "general.name"));
     set(root, "architecture", text_of(gguf, "general.architecture"));
     describe_weights(root, gguf);

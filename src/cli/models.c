@@ -127,16 +127,21 @@ static void fill_row(model_row *row, const char *path, bool is_default)
     }
     size_t length = architecture.bytes < sizeof row->architecture ? architecture.bytes
                                                                   : sizeof row->architecture - 1;
-    memcpy(row->architecture, architecture.text, length);
+    char text[sizeof row->architecture] = "";
+    memcpy(text, architecture.text, length);
+    char *plain = dw_cli_plain(text);
+    (void)snprintf(row->architecture, sizeof row->architecture, "%s", plain != NULL ? plain : "?");
+    free(plain);
     dw_gguf_close(gguf);
 }
 
 static json_t *row_json(const model_row *row, const char *name)
 {
-    return json_pack("{s:s, s:s, s:I, s:s, s:b, s:s?, s:O*}", "name", name, "path", row->path,
-                     "bytes", (json_int_t)row->bytes, "architecture", row->architecture, "default",
-                     row->is_default, "error", row->error.code != DW_OK ? row->error.message : NULL,
-                     "served", row->served);
+    return json_pack("{s:o, s:o, s:I, s:o, s:b, s:s?, s:O*}", "name", dw_cli_text_json(name),
+                     "path", dw_cli_path_json(row->path), "bytes", (json_int_t)row->bytes,
+                     "architecture", json_string(row->architecture), "default", row->is_default,
+                     "error", row->error.code != DW_OK ? row->error.message : NULL, "served",
+                     row->served);
 }
 
 /* ---- served --------------------------------------------------------------------------------- */
@@ -219,14 +224,17 @@ static void print_served(const json_t *list)
     }
 }
 
-static void print_row(const model_row *row, const char *name)
+static void print_row(const model_row *row, const char *file)
 {
+    char *plain = dw_cli_plain(file);
+    const char *name = plain != NULL ? plain : "?";
     if (row->error.code != DW_OK) {
         dw_cli_print("%-44s %10s  %s\n", name, "", row->error.message);
     } else {
         dw_cli_print("%-44s %7.1f MB  %s%s\n", name, (double)row->bytes / 1e6, row->architecture,
                      row->is_default ? "  (default)" : "");
     }
+    free(plain);
     print_served(row->served);
 }
 

@@ -7,11 +7,13 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/util.h"
 
 /* Of the process, as standard output is. */
 static int failure; /* errno of the first write that failed; 0: none has */
@@ -81,6 +83,21 @@ void dw_cli_print_json(json_t *value, size_t flags)
     dw_cli_put("\n", 1);
 }
 
+json_t *dw_cli_path_json(const char *path)
+{
+    json_t *value = json_string(path);
+    return value != NULL ? value : json_null();
+}
+
+json_t *dw_cli_text_json(const char *text)
+{
+    json_t *value = json_string(text);
+    char *plain = value == NULL ? dw_cli_plain(text) : NULL;
+    value = plain != NULL ? json_string(plain) : value;
+    free(plain);
+    return value;
+}
+
 bool dw_cli_output_flush(void)
 {
     if (failure == 0 && fflush(stdout) != 0) {
@@ -143,6 +160,13 @@ static bool is_odd(const unsigned char *c, size_t bytes)
     }
 }
 
+/* Longer than need be, half of a pair, or beyond U+10FFFF: by its first two bytes. */
+static bool is_wrong(const unsigned char *c)
+{
+    return (c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] >= 0xa0) ||
+           (c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] >= 0x90);
+}
+
 size_t dw_cli_character(const char *text, bool *plain)
 {
     const unsigned char *c = (const unsigned char *)text;
@@ -151,16 +175,30 @@ size_t dw_cli_character(const char *text, bool *plain)
     while (bytes < wanted && c[bytes] >= 0x80 && c[bytes] < 0xc0) {
         bytes++;
     }
-    *plain = bytes == wanted && (bytes > 1 || c[0] < 0x80) && !is_odd(c, bytes);
+    *plain = bytes == wanted && (bytes > 1 || c[0] < 0x80) && !is_wrong(c) && !is_odd(c, bytes);
     return bytes;
+}
+
+char *dw_cli_plain(const char *text)
+{
+    char *own = dw_cli_alloc(strlen(text) + 1, 1);
+    for (char *to = own; own != NULL && *text != '\0';) {
+        bool plain;
+        size_t bytes = dw_cli_character(text, &plain);
+        memcpy(to, plain ? text : "?", plain ? bytes : 1);
+        to += plain ? bytes : 1;
+        text += bytes;
+    }
+    return own;
 }
 
 void dw_cli_put_plain(const char *text)
 {
-    while (*text != '\0') {
-        bool plain;
-        size_t bytes = dw_cli_character(text, &plain);
-        dw_cli_put(plain ? text : "?", plain ? bytes : 1);
-        text += bytes;
+    char *plain = dw_cli_plain(text);
+    if (plain != NULL) {
+        dw_cli_put(plain, strlen(plain));
+    } else {
+        note(ENOMEM);
     }
+    free(plain);
 }

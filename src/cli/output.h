@@ -24,10 +24,16 @@ void dw_cli_put(const void *bytes, size_t count);
 /* How many bytes the first character of a text that is not empty has; `*plain`: it is well formed
  * and none that a terminal obeys, or that moves others. */
 size_t dw_cli_character(const char *text, bool *plain);
-/* A text of somebody else's, with ? for each character that is not plain. */
+/* A text of somebody else's, with ? for each character that is not plain; one for free, NULL: no
+ * memory. */
+char *dw_cli_plain(const char *text);
 void dw_cli_put_plain(const char *text);
 /* `value` and a line end; takes `value`. NULL: there was no memory for it, a failure as any. */
 void dw_cli_print_json(json_t *value, size_t flags);
+/* A text for JSON, as dw_cli_plain has it where it is no UTF-8; a path, which names a file as it is
+ * alone: null then. */
+json_t *dw_cli_text_json(const char *text);
+json_t *dw_cli_path_json(const char *path);
 /* All of it so far is with the system. False: not all could be written. */
 bool dw_cli_output_flush(void);
 /* Whether something could not be written. */

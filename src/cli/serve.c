@@ -485,6 +485,15 @@ static dw_status read_keys(serving *s, dw_error *err)
 /* --new-key: nothing of the key is kept but its hash. */
 static int print_key(const char *tenant)
 {
+    json_t *text = json_string(tenant);
+    if (text == NULL || strlen(tenant) > DW_TENANT_NAME_MAX || strchr(tenant, ' ') != NULL) {
+        json_decref(text);
+        return dw_cli_fail(DW_CLI_USAGE,
+                           "--new-key: tenant '%.80s': at most %d bytes of UTF-8 without blanks "
+                           "are allowed",
+                           tenant, DW_TENANT_NAME_MAX);
+    }
+    json_decref(text);
     unsigned char random[24];
     char key[8 + 2 * sizeof random] = "dw-";
     char hash[DW_CLI_SHA256_TEXT];

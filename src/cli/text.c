@@ -7,6 +7,19 @@
 
 #include "cli/cli.h"
 
+/* What is quoted in a message may be anything, and a terminal obeys some of it. */
+static void tell(const char *what, const char *format, va_list args)
+{
+    char *text = NULL;
+    int length = vasprintf(&text, format, args);
+    char *plain = length >= 0 ? dw_cli_plain(text) : NULL;
+    (void)fprintf(stderr, "driftwood: %s%s\n", what, plain != NULL ? plain : "out of memory");
+    free(plain);
+    if (length >= 0) {
+        free(text);
+    }
+}
+
 int dw_cli_fail(int exit_code, const char *format, ...)
 {
     va_list args;
@@ -14,9 +27,7 @@ int dw_cli_fail(int exit_code, const char *format, ...)
         return exit_code;
     }
     va_start(args, format);
-    (void)fputs("driftwood: ", stderr);
-    (void)vfprintf(stderr, format, args);
-    (void)fputc('\n', stderr);
+    tell("", format, args);
     va_end(args);
     return exit_code;
 }
@@ -30,9 +41,7 @@ void dw_cli_note(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    (void)fputs("driftwood: note: ", stderr);
-    (void)vfprintf(stderr, format, args);
-    (void)fputc('\n', stderr);
+    tell("note: ", format, args);
     va_end(args);
 }
 

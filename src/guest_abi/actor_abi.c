@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "actor/actor.h"
+#include "base/utf8.h"
 #include "base/alloc.h"
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
@@ -132,19 +133,13 @@ static dw_status message_of(dw_instance *instance, const char *actor, uint32_t p
     return status == DW_OK ? dw_message_create(message, actor, content, bytes, err) : status;
 }
 
-/* The name stands in snapshots, whose texts are JSON's. */
-static bool is_utf8(const char *text, size_t bytes)
-{
-    json_t *string = json_stringn(text, bytes);
-    json_decref(string);
-    return string != NULL;
-}
-
-/* Text of a guest's, which stands where names of guests do in messages. */
+/* Text of a guest's, which stands where names of guests do in messages. Names stand in snapshots,
+ * whose texts are JSON's. */
 static dw_status give_name(dw_instance *instance, dw_message *message, const char *text,
                            uint32_t bytes)
 {
-    if (bytes > DW_GUEST_NAME_MAX || memchr(text, '\0', bytes) != NULL || !is_utf8(text, bytes)) {
+    if (bytes > DW_GUEST_NAME_MAX || memchr(text, '\0', bytes) != NULL ||
+        !dw_text_is_utf8(text, bytes)) {
         return dw_fail(dw_instance_error(instance), DW_E_ARG,
                        "name: %u bytes that are no name of at most %d", bytes, DW_NAME_MAX);
     }
@@ -316,7 +311,7 @@ static int32_t actor_spawn(dw_instance *instance, const wasmtime_val_raw_t *args
     }
     dw_status status =
         dw_instance_range(instance, "name", dw__u32(&args[0]), name_bytes, 1, 1, &name, err);
-    if (status == DW_OK && name_bytes > 0 && !is_utf8(name, name_bytes)) {
+    if (status == DW_OK && name_bytes > 0 && !dw_text_is_utf8(name, name_bytes)) {
         status = dw_fail(err, DW_E_ARG, "name: %u bytes that are no UTF-8", name_bytes);
     }
     if (status == DW_OK) {

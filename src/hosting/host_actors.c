@@ -160,7 +160,8 @@ DW__HANDLER(dw__on_actors_show)
 
 static void add_path(void *user, const char *path)
 {
-    (void)json_array_append_new(user, json_string(path));
+    json_t *text = json_string(path); /* a folder may be called what is no UTF-8 */
+    (void)json_array_append_new(user, text != NULL ? text : json_null());
 }
 
 static dw_status files_work(dw__op *op, dw_error *err)

@@ -9,6 +9,7 @@
 #include "base/os.h"
 #include "base/public_struct.h"
 #include "base/turn.h"
+#include "base/utf8.h"
 #include "device/device_memory.h"
 #include "kernels/matmul_kernel.h"
 #include "model/attention.h"
@@ -55,11 +56,16 @@ char *dw_model_name_of(const dw_gguf *gguf, const char *path)
         char *name = dw_alloc(text.bytes + 1, 1);
         if (name != NULL) {
             memcpy(name, text.text, text.bytes);
+            dw_text_mend(name);
         }
         return name;
     }
     const char *slash = strrchr(path, '/');
-    return dw_strdup(slash != NULL ? slash + 1 : path);
+    char *name = dw_strdup(slash != NULL ? slash + 1 : path);
+    if (name != NULL) {
+        dw_text_mend(name);
+    }
+    return name;
 }
 
 /* Tables that rows are taken from are no products. */

@@ -23,7 +23,8 @@ dw_status dw_model_load_with(dw_model **out, dw_device *device, const char *path
  * anybody else has the model. Errors: DW_E_MEMORY. */
 dw_status dw_model_set_file_name(dw_model *model, const char *name, dw_error *err);
 /* The name shown to people, which tenants are granted it by: general.name, else that of the file
- * `path`. The caller's, for dw_free; NULL: no memory. */
+ * `path`, each as dw_text_mend has it: files name models in any bytes. The caller's, for dw_free;
+ * NULL: no memory. */
 char *dw_model_name_of(const dw_gguf *gguf, const char *path);
 
 /* By what tenants are granted a model; each may be NULL. Borrowed, as long as the model. */

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/public_struct.h"
+#include "base/utf8.h"
 #include "runtime/runtime_internal.h"
 
 #define BUCKET_BITS_MIN 6u
@@ -648,14 +649,11 @@ static dw_status check_patterns(const char *const *patterns, size_t count, dw_er
 static dw_status check_tenant(const char *name, const dw_tenant_options *options, dw_error *err)
 {
     size_t bytes = name != NULL ? strnlen(name, DW_TENANT_NAME_MAX + 1) : DW_TENANT_NAME_MAX + 1;
-    bool good = bytes <= DW_TENANT_NAME_MAX;
-    for (size_t i = 0; i < bytes && good; i++) {
-        good = (unsigned char)name[i] >= ' ';
-    }
-    if (!good) {
+    if (bytes > DW_TENANT_NAME_MAX || (bytes > 0 && !dw_text_is_name(name))) {
         return dw_fail(err, DW_E_ARG,
-                       "tenant: a name has at most %d bytes, none of them below a space",
-                       DW_TENANT_NAME_MAX);
+                       "tenant '%.63s': a name is at most %d bytes of UTF-8, none of them below a "
+                       "space",
+                       name != NULL ? name : "(NULL)", DW_TENANT_NAME_MAX);
     }
     if (options->weight > 10000) {
         return dw_fail(err, DW_E_RANGE, "tenant '%s': weight %u, at most 10,000", name,

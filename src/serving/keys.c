@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "base/utf8.h"
 
 #define KEYS_MAX 65536
 
@@ -68,6 +69,10 @@ static dw_status add_line(dw_keys *keys, const char *line, size_t bytes, size_t 
     if (name == 0 || name > DW_TENANT_NAME_MAX || rest < sizeof digits - 1 ||
         (rest > sizeof digits - 1 && blank[sizeof digits] != ' ')) {
         return dw_fail(err, DW_E_FORMAT, "keys: line %zu is not \"TENANT SHA256\"", number);
+    }
+    if (!dw_text_is_utf8(line, name)) {
+        return dw_fail(err, DW_E_FORMAT, "keys: line %zu: tenant '%.*s' is no UTF-8", number,
+                       (int)name, line);
     }
     if (keys->count == KEYS_MAX) {
         return dw_fail(err, DW_E_LIMIT, "keys: more than %d", KEYS_MAX);

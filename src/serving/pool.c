@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "base/public_struct.h"
+#include "base/utf8.h"
 #include "serving/pool_bytes.h"
 
 #define MS UINT64_C(1000000)
@@ -631,6 +632,10 @@ static void hide_own_names(const dw_model_pool *pool)
 dw_status dw_model_pool_add(dw_model_pool *pool, const char *name, const char *path, dw_error *err)
 {
     dw__pool_entry *e = NULL;
+    if (!dw_text_is_name(name)) {
+        return dw_fail(err, DW_E_ARG,
+                       "model '%.80s': a name is UTF-8 without characters below a space", name);
+    }
     dw__pool_lock(pool);
     dw_status status = find_named(pool, name) == NULL
                            ? add(pool, name, path, &e, err)
