@@ -2,9 +2,15 @@
  * turns: tokens a second, the best round of each, and the ratio. libllama here is built for its
  * vocabulary (-O1); the kernels, ggml's, are the same for both. */
 #include <ggml-cpu.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 #include "base/os.h"
 #include "inference/batch.h"
@@ -30,25 +36,78 @@ typedef struct test {
     uint32_t depth;
     uint32_t count; /* tokens a step */
     uint32_t steps;
+    bool beside; /* another program runs on one of the cores */
 } test;
+
+/* ---- another program ---- */
+
+/* It computes for as long as this process is there. */
+static void keep_busy(pid_t parent)
+{
+#if defined(__linux__)
+    cpu_set_t last;
+    CPU_ZERO(&last);
+    CPU_SET((size_t)sysconf(_SC_NPROCESSORS_ONLN) - 1, &last);
+    (void)sched_setaffinity(0, sizeof last, &last);
+#endif
+    while (getppid() == parent) {
+        for (volatile int i = 0; i < 1000000; i++) {}
+    }
+    _exit(0);
+}
+
+static pid_t start_other(void)
+{
+    const pid_t parent = getpid();
+    const pid_t other = fork();
+    if (other < 0) {
+        bench_die("cannot start another program");
+    }
+    if (other == 0) {
+        keep_busy(parent);
+    }
+    return other;
+}
+
+static void end_other(pid_t other)
+{
+    (void)kill(other, SIGKILL);
+    (void)waitpid(other, NULL, 0);
+}
+
+/* ---- one sequence ---- */
 
 static void run_test(sides *s, const test *t)
 {
     if (!bench_wants(s->options, t->name)) {
         return;
     }
-    double best[2] = {0, 0};
-    for (int e = 0; e < 2; e++) { /* fill up to the depth, and warm up */
+    const bench_options *o = s->options;
+    const int first = o->sides == BENCH_THEIRS ? 1 : 0;
+    const int end = o->sides == BENCH_OURS ? 1 : 2;
+    double *rates[2] = {calloc((size_t)o->rounds, sizeof(double)),
+                        calloc((size_t)o->rounds, sizeof(double))};
+    if (rates[0] == NULL || rates[1] == NULL) {
+        bench_die("no memory for the rounds");
+    }
+    for (int e = first; e < end; e++) { /* fill up to the depth, and warm up */
         sides_fill(s, &sides_both[e], t->depth);
         (void)measure(s, &sides_both[e], t->depth, t->count, t->steps > 4 ? 4 : 1);
     }
-    for (int round = 0; round < s->options->rounds; round++) {
-        for (int e = 0; e < 2; e++) {
-            double rate = measure(s, &sides_both[e], t->depth, t->count, t->steps);
-            best[e] = rate > best[e] ? rate : best[e];
+    sides_rest(s);
+    const pid_t other = t->beside ? start_other() : 0;
+    for (int round = 0; round < o->rounds; round++) {
+        for (int e = first; e < end; e++) {
+            rates[e][round] = measure(s, &sides_both[e], t->depth, t->count, t->steps);
+            sides_rest(s);
         }
     }
-    bench_row(t->name, "tokens/s", best[0], best[1]);
+    if (t->beside) {
+        end_other(other);
+    }
+    bench_rounds(o, t->name, "tokens/s", rates, o->rounds);
+    free(rates[0]);
+    free(rates[1]);
 }
 
 /* ---- several sequences ---- */
@@ -170,15 +229,26 @@ static void run_crowd(sides *s, uint32_t count, uint32_t depth)
     if (!bench_wants(s->options, name)) {
         return;
     }
-    crowd_open(&c);
-    double best[2] = {0, 0};
-    for (int round = 0; round <= s->options->rounds; round++) { /* the first warms up */
-        double ours = crowd_measure(&c, crowd_step_ours);
-        double theirs = crowd_measure(&c, crowd_step_theirs);
-        best[0] = round > 0 && ours > best[0] ? ours : best[0];
-        best[1] = round > 0 && theirs > best[1] ? theirs : best[1];
+    const int rounds = s->options->rounds;
+    double *rates[2] = {calloc((size_t)rounds, sizeof(double)),
+                        calloc((size_t)rounds, sizeof(double))};
+    if (rates[0] == NULL || rates[1] == NULL) {
+        bench_die("no memory for the rounds");
     }
-    bench_row(name, "tokens/s", best[0], best[1]);
+    crowd_open(&c);
+    for (int round = -1; round < rounds; round++) { /* the first warms up */
+        for (int e = 0; e < 2; e++) {
+            if (s->options->sides == (e == 0 ? BENCH_THEIRS : BENCH_OURS)) {
+                continue;
+            }
+            double rate = crowd_measure(&c, e == 0 ? crowd_step_ours : crowd_step_theirs);
+            sides_rest(s);
+            rates[e][round < 0 ? 0 : round] = rate;
+        }
+    }
+    bench_rounds(s->options, name, "tokens/s", rates, rounds);
+    free(rates[0]);
+    free(rates[1]);
     for (uint32_t i = 0; i < count; i++) {
         dw_context_destroy(c.contexts[i]);
     }
@@ -202,12 +272,15 @@ static void tell_bytes(const sides *s)
 
 int main(int argc, char **argv)
 {
-    static const test tests[] = {{"prefill_128", 0, 128, 1},
-                                 {"prefill_512", 0, 512, 1},
-                                 {"prefill_4096", 0, 4096, 1},
-                                 {"decode_depth_0", 1, 1, DECODE_TOKENS},
-                                 {"decode_depth_1024", 1024, 1, DECODE_TOKENS},
-                                 {"decode_depth_4096", 4096, 1, DECODE_TOKENS}};
+    static const test tests[] = {{"prefill_128", 0, 128, 1, false},
+                                 {"prefill_512", 0, 512, 1, false},
+                                 {"prefill_4096", 0, 4096, 1, false},
+                                 {"decode_depth_0", 1, 1, DECODE_TOKENS, false},
+                                 {"decode_depth_128", 128, 1, DECODE_TOKENS, false},
+                                 {"beside_decode_depth_0", 1, 1, DECODE_TOKENS, true},
+                                 {"beside_decode_depth_128", 128, 1, DECODE_TOKENS, true},
+                                 {"decode_depth_1024", 1024, 1, DECODE_TOKENS, false},
+                                 {"decode_depth_4096", 4096, 1, DECODE_TOKENS, false}};
     bench_options options = {.rounds = 5, .context = 4608};
     bench_read_options(&options, argc, argv,
                        "Prompts, decoding and several sequences, by both engines.");
@@ -220,7 +293,7 @@ int main(int argc, char **argv)
     tell_bytes(&s);
     bool gpu = dw_device_info_of(s.device)->kind != DW_DEVICE_CPU;
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
-        if (gpu || tests[i].count <= PROMPT_TOKENS_CPU) {
+        if (gpu ? !tests[i].beside : tests[i].count <= PROMPT_TOKENS_CPU) {
             run_test(&s, &tests[i]);
         }
     }

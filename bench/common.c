@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "base/os.h"
+#include "kernels/attention_kernel.h"
+#include "kernels/matmul_kernel.h"
 
 void bench_die(const char *what)
 {
@@ -45,6 +47,10 @@ static void show_help(const char *program, const char *about)
         "  -c, --context N     tokens that contexts are made for\n"
         "  -e, --extra KIND    what libllama may copy weights into: none, repack (all\n"
         "                      but AMX), all (its default; traps where AMX is only shown)\n"
+        "  -s, --side NAME     whose steps are run: both, ours, theirs (for profilers)\n"
+        "  -M, --median        medians of the rounds and of their ratios, not the best of each\n"
+        "  -p, --pass-over N   none of the first N of our CPU kernels: with 1 and AVX-512 here,\n"
+        "                      AVX2's\n"
         "  -h, --help          this text\n",
         program, about);
 }
@@ -61,60 +67,102 @@ static long number_of(const char *option, const char *text, long most)
     return value;
 }
 
+static int one_of(const char *option, const char *text, const char *const names[3])
+{
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            return i;
+        }
+    }
+    (void)fprintf(stderr, "bench: --%s: '%s', there are %s, %s, %s\n", option, text, names[0],
+                  names[1], names[2]);
+    exit(2);
+}
+
 static bench_extra extra_of(const char *text)
 {
     static const char *const names[] = {"none", "repack", "all"};
-    for (int i = 0; i < 3; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            return (bench_extra)i;
-        }
+    return (bench_extra)one_of("extra", text, names);
+}
+
+static bench_sides sides_of(const char *text)
+{
+    static const char *const names[] = {"both", "ours", "theirs"};
+    return (bench_sides)one_of("side", text, names);
+}
+
+static void pass_over(const char *text)
+{
+    const size_t count = (size_t)number_of("pass-over", text, 8);
+    dw_matmul_kernels_pass_over(count);
+    dw_attention_kernels_pass_over(count);
+}
+
+static void read_option(bench_options *options, int option, const char *value)
+{
+    switch (option) {
+    case 'm':
+        options->model = value;
+        break;
+    case 'd':
+        options->device = value;
+        break;
+    case 'g':
+        options->choose = true;
+        break;
+    case 't':
+        options->threads = (int)number_of("threads", value, 512);
+        break;
+    case 'n':
+        options->rounds = (int)number_of("rounds", value, 100000);
+        break;
+    case 'r':
+        options->rows = value;
+        break;
+    case 'c':
+        options->context = (uint32_t)number_of("context", value, 1 << 20);
+        break;
+    case 'e':
+        options->extra = extra_of(value);
+        break;
+    case 's':
+        options->sides = sides_of(value);
+        break;
+    case 'M':
+        options->median = true;
+        break;
+    case 'p':
+        pass_over(value);
+        break;
+    default:
+        exit(2);
     }
-    (void)fprintf(stderr, "bench: --extra: '%s', there are none, repack, all\n", text);
-    exit(2);
 }
 
 void bench_read_options(bench_options *options, int argc, char **argv, const char *about)
 {
-    static const struct option known[] = {
-        {"model", required_argument, NULL, 'm'},   {"device", required_argument, NULL, 'd'},
-        {"choose", no_argument, NULL, 'g'},        {"threads", required_argument, NULL, 't'},
-        {"rounds", required_argument, NULL, 'n'},  {"rows", required_argument, NULL, 'r'},
-        {"context", required_argument, NULL, 'c'}, {"extra", required_argument, NULL, 'e'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"model", required_argument, NULL, 'm'},
+                                          {"device", required_argument, NULL, 'd'},
+                                          {"choose", no_argument, NULL, 'g'},
+                                          {"threads", required_argument, NULL, 't'},
+                                          {"rounds", required_argument, NULL, 'n'},
+                                          {"rows", required_argument, NULL, 'r'},
+                                          {"context", required_argument, NULL, 'c'},
+                                          {"extra", required_argument, NULL, 'e'},
+                                          {"side", required_argument, NULL, 's'},
+                                          {"median", no_argument, NULL, 'M'},
+                                          {"pass-over", required_argument, NULL, 'p'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    static const char letters[] = "m:d:gt:n:r:c:e:s:Mp:h";
     /* The environment's word for `all`, which came before the option. */
     options->extra = getenv("BENCH_REPACK") != NULL ? BENCH_EXTRA_ALL : options->extra;
-    for (int option; (option = getopt_long(argc, argv, "m:d:gt:n:r:c:e:h", known, NULL)) != -1;) {
-        switch (option) {
-        case 'm':
-            options->model = optarg;
-            break;
-        case 'd':
-            options->device = optarg;
-            break;
-        case 'g':
-            options->choose = true;
-            break;
-        case 't':
-            options->threads = (int)number_of("threads", optarg, 512);
-            break;
-        case 'n':
-            options->rounds = (int)number_of("rounds", optarg, 100000);
-            break;
-        case 'r':
-            options->rows = optarg;
-            break;
-        case 'c':
-            options->context = (uint32_t)number_of("context", optarg, 1 << 20);
-            break;
-        case 'e':
-            options->extra = extra_of(optarg);
-            break;
-        case 'h':
+    for (int option; (option = getopt_long(argc, argv, letters, known, NULL)) != -1;) {
+        if (option == 'h') {
             show_help(argv[0], about);
             exit(0);
-        default:
-            exit(2);
         }
+        read_option(options, option, optarg);
     }
     if (optind < argc) {
         (void)fprintf(stderr, "bench: unknown argument '%s'; see --help\n", argv[optind]);
@@ -154,6 +202,37 @@ void bench_row(const char *row, const char *unit, double ours, double theirs)
     (void)printf("%s,%s,%.5g,%.5g,", row, unit, ours, theirs);
     (void)(theirs > 0 ? printf("%.3f\n", ours / theirs) : printf("\n"));
     (void)fflush(stdout);
+}
+
+static int in_order(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+void bench_rounds(const bench_options *options, const char *row, const char *unit, double *rates[2],
+                  int count)
+{
+    double *ratios = calloc((size_t)count, sizeof *ratios);
+    if (ratios == NULL) {
+        bench_die("no memory for the rounds");
+    }
+    for (int i = 0; i < count; i++) {
+        ratios[i] = rates[1][i] > 0 ? rates[0][i] / rates[1][i] : 0;
+    }
+    double *const lists[] = {rates[0], rates[1], ratios};
+    for (int i = 0; i < 3; i++) {
+        qsort(lists[i], (size_t)count, sizeof *ratios, in_order);
+    }
+    if (!options->median) {
+        bench_row(row, unit, rates[0][count - 1], rates[1][count - 1]);
+    } else {
+        (void)printf("%s,%s,%.5g,%.5g,%.3f\n", row, unit, rates[0][count / 2], rates[1][count / 2],
+                     ratios[count / 2]);
+        (void)fflush(stdout);
+    }
+    free(ratios);
 }
 
 void bench_figure(const char *name, const char *unit, double value)

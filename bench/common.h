@@ -15,6 +15,9 @@ typedef enum bench_extra {
     BENCH_EXTRA_ALL     /* llama.cpp's own default */
 } bench_extra;
 
+/* Which side's steps are run: one alone is for profilers. */
+typedef enum bench_sides { BENCH_BOTH, BENCH_OURS, BENCH_THEIRS } bench_sides;
+
 typedef struct bench_options {
     const char *model;
     const char *device; /* NULL: the CPU */
@@ -24,6 +27,8 @@ typedef struct bench_options {
     int rounds;
     uint32_t context; /* tokens that a context is made for */
     bench_extra extra;
+    bench_sides sides;
+    bool median; /* of the rounds, and of their ratios, in the place of the best of each */
 } bench_options;
 
 /* Read the command line over `options`, which holds the defaults (model NULL and threads 0: the
@@ -39,6 +44,10 @@ void bench_die(const char *what);
 
 /* One row of results: both values in `unit`, and what ours is by theirs. */
 void bench_row(const char *row, const char *unit, double ours, double theirs);
+/* The same of `count` rounds, as the options ask: the best of each side; or medians, and that of
+ * the rounds' own ratios, which says more where other programs run. Sorts both. */
+void bench_rounds(const bench_options *options, const char *row, const char *unit, double *rates[2],
+                  int count);
 /* A figure that only one value belongs to, as the row itself: "name,unit,value,,". */
 void bench_figure(const char *name, const char *unit, double value);
 /* The columns' names of the above. */

@@ -82,6 +82,11 @@ void sides_end_their_step(sides *s, struct llama_context *context, int32_t row)
     }
 }
 
+void sides_rest(sides *s)
+{
+    ggml_threadpool_pause(s->pool);
+}
+
 static void step_ours(sides *s, uint32_t start, uint32_t count)
 {
     dw_error err = {0};

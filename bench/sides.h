@@ -38,6 +38,10 @@ void sides_end_step(sides *s, dw_step *step, uint32_t sequence);
 /* The same of libllama's last step, its output `row`. */
 void sides_end_their_step(sides *s, struct llama_context *context, int32_t row);
 
+/* libllama's threads sleep until its next step. Else they would look for work for tenths of a
+ * second, on cores that our next step runs on. */
+void sides_rest(sides *s);
+
 /* One way to compute, ours or theirs. `step` takes the tokens from `start` on, where the context
  * must end; `trim` forgets what is behind `length`. */
 typedef struct side {
