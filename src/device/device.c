@@ -11,20 +11,43 @@
 
 #define THREADS_MAX 512 /* GGML_MAX_N_THREADS */
 
-static dw_status open_cpu_threads(dw_device *device, dw_error *err)
+static dw_status open_threads(ggml_backend_t backend, int threads, struct ggml_threadpool **out,
+                              dw_error *err)
 {
     struct ggml_threadpool_params params;
-    ggml_threadpool_params_init(&params, device->threads);
+    ggml_threadpool_params_init(&params, threads);
     /* Workers sleep as soon as a graph is done. ggml's default, 50, has them spin for hundreds of
      * milliseconds on a core that another guest could use, and decodes no faster. */
     params.poll = 0;
-    device->pool = ggml_threadpool_new(&params);
-    if (device->pool == NULL) {
-        return dw_fail(err, DW_E_DEVICE, "CPU: cannot start %d threads", device->threads);
+    *out = ggml_threadpool_new(&params);
+    if (*out == NULL) {
+        return dw_fail(err, DW_E_DEVICE, "CPU: cannot start %d threads", threads);
     }
-    ggml_backend_cpu_set_n_threads(device->backend, device->threads);
-    ggml_backend_cpu_set_threadpool(device->backend, device->pool);
+    ggml_backend_cpu_set_n_threads(backend, threads);
+    ggml_backend_cpu_set_threadpool(backend, *out);
     return DW_OK;
+}
+
+static void init_alone(void *user)
+{
+    dw_device *device = user;
+    device->alone = ggml_backend_dev_init(device->handle, NULL);
+}
+
+static dw_status open_cpu_threads(dw_device *device, dw_error *err)
+{
+    dw_status status = open_threads(device->backend, device->threads, &device->pool, err);
+    if (status != DW_OK || device->threads == 1) {
+        return status;
+    }
+    status = dw_ggml_guarded(init_alone, device, err);
+    if (status == DW_OK && device->alone == NULL) {
+        status = dw_fail(err, DW_E_DEVICE, "CPU: cannot be opened twice");
+    }
+    if (status == DW_OK) {
+        status = open_threads(device->alone, 1, &device->pool_alone, err);
+    }
+    return status == DW_OK ? dw_crew_create(&device->crew, device->threads, err) : status;
 }
 
 /* y = 2x + 1 on the device: whatever keeps it from computing, this build's lack of code for it
@@ -185,6 +208,11 @@ bool dw_device_unified(const dw_device *device)
 int dw_device_threads(const dw_device *device)
 {
     return device->threads;
+}
+
+dw_crew *dw_device_crew(const dw_device *device)
+{
+    return device->crew;
 }
 
 dw_device_extra *dw_device_lock_extra(dw_device *device)

@@ -5,6 +5,7 @@
 #include <ggml-backend.h>
 
 #include "base/counters.h"
+#include "base/crew.h"
 #include "base/status.h"
 
 typedef struct dw_device dw_device;
@@ -30,6 +31,9 @@ ggml_backend_buffer_type_t dw_device_buffer_type(const dw_device *device);
 /* Whether weights and KV stay in host pages: the device reads those at full speed. */
 bool dw_device_unified(const dw_device *device);
 int dw_device_threads(const dw_device *device);
+/* Who helps nodes of graphs that are run on the calling thread alone (dw_device_run_options): on
+ * the CPU with several threads, else NULL. For the nodes of such a graph, while it is run. */
+dw_crew *dw_device_crew(const dw_device *device);
 
 /* How much memory it has, and how much is free now; 0: not reported, or it is lost. */
 void dw_device_memory(dw_device *device, size_t *bytes, size_t *free_bytes);

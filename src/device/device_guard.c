@@ -137,6 +137,11 @@ void dw__device_free_backend(dw_device *device, ggml_backend_t backend)
 void dw__device_end(dw_device *device)
 {
     bool lost = dw_device_lost(device);
+    dw_crew_destroy(device->crew);
+    dw__device_free_backend(device, device->alone);
+    if (device->pool_alone != NULL) {
+        ggml_threadpool_free(device->pool_alone);
+    }
     dw__device_free_backend(device, device->backend);
     if (device->pool != NULL && !(lost && device->threads > 1)) {
         ggml_threadpool_free(device->pool);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/crew.h"
 #include "base/turn.h"
 #include "device/device.h"
 
@@ -12,6 +13,9 @@ struct dw_device {
     ggml_backend_dev_t handle;
     ggml_backend_t backend;
     struct ggml_threadpool *pool; /* CPU only; one for all graphs, instead of one a graph */
+    ggml_backend_t alone;         /* CPU only, with several threads: the same on one thread */
+    struct ggml_threadpool *pool_alone;
+    dw_crew *crew; /* that helps nodes of graphs on `alone` */
     dw_device_info info;
     int threads;
     bool stages;            /* views of guest memory */

@@ -99,6 +99,11 @@ static dw_status result_of(const dw_device *device, enum ggml_status result, dw_
     }
 }
 
+static ggml_backend_t backend_for(const dw_device *device, const dw_device_run_options *options)
+{
+    return options->alone && device->alone != NULL ? device->alone : device->backend;
+}
+
 /* In the device's turn. `error` is not NULL. */
 static dw_status compute_locked(dw_device *device, graph_call *call, const dw_stops *stops,
                                 dw_error *error)
@@ -108,7 +113,7 @@ static dw_status compute_locked(dw_device *device, graph_call *call, const dw_st
         return status;
     }
     if (device->info.kind == DW_DEVICE_CPU) {
-        ggml_backend_cpu_set_abort_callback(device->backend, stops != NULL ? asked_to_stop : NULL,
+        ggml_backend_cpu_set_abort_callback(call->backend, stops != NULL ? asked_to_stop : NULL,
                                             (void *)(uintptr_t)stops);
     }
     if (device->fails_in > 0) {
@@ -116,6 +121,9 @@ static dw_status compute_locked(dw_device *device, graph_call *call, const dw_st
     }
     dw_graph_work_give();
     status = dw_ggml_guarded(compute_graph, call, error);
+    if (call->backend == device->alone && device->crew != NULL) {
+        dw_crew_settle(device->crew); /* what they read may go, and change */
+    }
     dw_graph_work_take();
     if (status != DW_OK) {
         dw__device_recover(device, error, true);
@@ -149,7 +157,7 @@ dw_status dw_device_run(dw_device *device, struct ggml_cgraph *graph,
         status = dw_device_view_bring(options->view, graph, error);
     }
     if (status == DW_OK) {
-        graph_call call = {.backend = device->backend,
+        graph_call call = {.backend = backend_for(device, options),
                            .graph = graph,
                            .before = &options->before,
                            .after = &options->after};
@@ -218,7 +226,7 @@ dw_status dw_device_launch(dw_device *device, struct ggml_cgraph *graph,
 {
     dw_error own;
     dw_error *error = err != NULL ? err : &own;
-    graph_call call = {.backend = device->backend,
+    graph_call call = {.backend = backend_for(device, options),
                        .graph = graph,
                        .before = &options->before,
                        .after = &options->after,

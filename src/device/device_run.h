@@ -24,6 +24,8 @@ typedef struct dw_device_run_options {
     /* The run is given up once one of these asks: on the CPU between nodes, and within those of
      * ours (src/model); other devices finish what they have begun. NULL: nobody does. */
     const dw_stops *stops;
+    /* On the CPU: on the calling thread alone; nodes have themselves helped (dw_device_crew). */
+    bool alone;
     dw_device_copy before; /* to the device */
     dw_device_copy after;  /* to the host */
 } dw_device_run_options;

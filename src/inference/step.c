@@ -75,6 +75,7 @@ static dw_device_run_options options_of(const dw_step_run *run)
 static dw_status run_graph(dw_step_graph *graph, const dw_step_run *run, dw_error *err)
 {
     dw_device_run_options options = options_of(run);
+    options.alone = graph->by_crew;
     options.before = graph->before;
     options.after = graph->after;
     dw_matmul_set_stops(graph->matmul, run->stops);

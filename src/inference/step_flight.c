@@ -115,7 +115,8 @@ static dw_status launch(dw_step_flight *flight, dw_step_flight *behind, dw_model
     work.behind = behind;
     status = dw__plan_ready(flight->plan, graph, &work, err);
     if (status == DW_OK) {
-        const dw_device_run_options options = {.before = graph->before, .after = graph->after};
+        const dw_device_run_options options = {
+            .alone = graph->by_crew, .before = graph->before, .after = graph->after};
         status = dw_device_launch(graph->device, graph->forward.graph, &options,
                                   graph->marks[flight->turn], err);
     }

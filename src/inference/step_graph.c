@@ -95,6 +95,46 @@ static dw_status list_kv_views(dw_step_graph *graph, dw_error *err)
     return DW_OK;
 }
 
+/* What one thread does beside the products of one token: some microseconds' a layer at most. */
+#define ELEMENTS_ALONE 65536
+
+/* Whether all work of a node is a crew's, or little. */
+static bool goes_alone(const dw_step_graph *graph, const struct ggml_tensor *node)
+{
+    uint64_t work;
+    if (dw_matmul_units(graph->matmul, node, &work) > 0) {
+        return node->src[0]->ne[1] <= DW_MATMUL_OWN_COLUMNS;
+    }
+    switch (node->op) {
+    case GGML_OP_MUL_MAT:
+    case GGML_OP_MUL_MAT_ID:
+    case GGML_OP_FLASH_ATTN_EXT:
+        return false;
+    default:
+        return ggml_nelements(node) <= ELEMENTS_ALONE;
+    }
+}
+
+/* Between the nodes of a graph all of ggml's threads wait for all, and one that another program
+ * keeps from its core holds up the others. Where there are few columns that costs most. */
+static dw_status take_crew(dw_step_graph *graph, dw_error *err)
+{
+    dw_crew *crew = dw_device_crew(graph->device);
+    if (crew == NULL || graph->matmul == NULL || graph->attention == NULL ||
+        graph->size.adapters != NULL || graph->size.token_count > DW_MATMUL_OWN_COLUMNS ||
+        (graph->scatter != NULL && graph->scatter->node != NULL)) {
+        return DW_OK;
+    }
+    for (int i = 0; i < ggml_graph_n_nodes(graph->forward.graph); i++) {
+        if (!goes_alone(graph, ggml_graph_node(graph->forward.graph, i))) {
+            return DW_OK;
+        }
+    }
+    graph->by_crew = true;
+    dw_attention_set_crew(graph->attention, crew);
+    return dw_matmul_set_crew(graph->matmul, crew, err);
+}
+
 dw_status dw__step_graph_build(dw_step_graph *graph, dw_model *model,
                                const dw_forward_options *ours, dw_error *err)
 {
@@ -120,6 +160,9 @@ dw_status dw__step_graph_build(dw_step_graph *graph, dw_model *model,
     options.on_cpu = on_cpu && !adapters_by_ggml;
     status = dw_forward_graph_build(&graph->forward, graph->ggml, shape, dw_model_weights_of(model),
                                     &options, err);
+    if (status == DW_OK) {
+        status = take_crew(graph, err);
+    }
     return status == DW_OK ? list_kv_views(graph, err) : status;
 }
 

@@ -42,6 +42,7 @@ struct dw_step_graph {
     dw_device_copy after;
     dw_device_mark *marks[2]; /* of flights, by turn; NULL: none yet */
     uint32_t flights;         /* under way; it is taken while there are any */
+    bool by_crew; /* whose products and attention are all of its work: the rest is one thread's */
     bool taken; /* atomic: a run goes on that gives the model's lock up meanwhile: it is that run's
                    alone */
 };

@@ -62,6 +62,7 @@ typedef struct layer_work {
     const struct ggml_tensor *node; /* that attends */
     _Atomic uint32_t next;          /* unit to be taken */
     uint32_t end;                   /* of the units that a run of the node takes */
+    struct ggml_tensor *result;     /* of a run with a crew */
 } layer_work;
 
 struct dw_attention {
@@ -89,10 +90,16 @@ struct dw_attention {
     float *scratch; /* [threads][thread_floats] */
     size_t thread_floats;
     const dw_stops *stops; /* of the run; NULL: nobody stops it */
+    dw_crew *crew;         /* NULL: none */
 };
 
 /* Multiplications between two looks at the stops: some tenths of a millisecond's. */
 #define LOOK_WORK ((uint64_t)1 << 21)
+
+static const work_list *list_of(const layer_work *work)
+{
+    return &work->attention->lists[work->windowed ? 1 : 0];
+}
 
 static uint32_t group_of(const dw_attention *attention)
 {
@@ -161,6 +168,11 @@ void dw_attention_set_stops(dw_attention *attention, const dw_stops *stops)
     if (attention != NULL) {
         attention->stops = stops;
     }
+}
+
+void dw_attention_set_crew(dw_attention *attention, dw_crew *crew)
+{
+    attention->crew = crew;
 }
 
 /* ---- cutting a step into units ---- */
@@ -741,14 +753,44 @@ static void run_head(const layer_work *work, const unit *one, uint32_t kv_head,
     }
 }
 
+static void run_unit(const layer_work *work, const unit *one, struct ggml_tensor *dst,
+                     const workplace *place)
+{
+    for (uint32_t i = 0; i < one->kv_head_count; i++) {
+        if (work->attention->has_left[one->sequence]) {
+            pass_head(work, one, one->kv_head + i, dst, place);
+        } else {
+            run_head(work, one, one->kv_head + i, dst, place);
+        }
+    }
+}
+
+static void run_unit_of_crew(void *user, uint32_t index, int thread)
+{
+    const layer_work *work = user;
+    const dw_attention *attention = work->attention;
+    const work_list *list = list_of(work);
+    const workplace place = workplace_of(attention, thread);
+    if (list->work < LOOK_WORK || !dw_stops_asked(attention->stops)) {
+        run_unit(work, &list->units[index], work->result, &place);
+    }
+}
+
 static void attend(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
     dw_graph_work_take();
-    (void)nth;
     layer_work *work = user;
+    const uint32_t count = list_of(work)->count;
+    if (nth == 1 && work->attention->crew != NULL && count > 1 && count <= DW_CREW_UNITS_MAX) {
+        work->result = dst;
+        dw_crew_run(work->attention->crew,
+                    &(dw_crew_job){.units = count, .deliver = run_unit_of_crew, .user = work});
+        dw_graph_work_give();
+        return;
+    }
     const dw_attention *attention = work->attention;
     DW_ASSERT(ith < attention->threads);
-    const work_list *list = &attention->lists[work->windowed ? 1 : 0];
+    const work_list *list = list_of(work);
     const uint32_t end = list->count < work->end ? list->count : work->end;
     workplace place = workplace_of(attention, ith);
     uint64_t done = 0;
@@ -760,13 +802,7 @@ static void attend(struct ggml_tensor *dst, int ith, int nth, void *user)
         const unit *one = &list->units[index];
         done = done >= LOOK_WORK ? 0 : done;
         done += work_of(attention, one);
-        for (uint32_t i = 0; i < one->kv_head_count; i++) {
-            if (attention->has_left[one->sequence]) {
-                pass_head(work, one, one->kv_head + i, dst, &place);
-            } else {
-                run_head(work, one, one->kv_head + i, dst, &place);
-            }
-        }
+        run_unit(work, one, dst, &place);
     }
     dw_graph_work_give();
 }
@@ -814,7 +850,7 @@ uint32_t dw_attention_units(dw_attention *attention, const struct ggml_tensor *n
     if (layer == NULL) {
         return 0;
     }
-    const work_list *list = &attention->lists[layer->windowed ? 1 : 0];
+    const work_list *list = list_of(layer);
     *work = list->work;
     return list->count;
 }

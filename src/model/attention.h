@@ -13,6 +13,7 @@
 
 #include <ggml.h>
 
+#include "base/crew.h"
 #include "base/stop.h"
 #include "kernels/attention_kernel.h"
 #include "model/architecture.h"
@@ -48,6 +49,9 @@ dw_status dw_attention_create(dw_attention **out, const dw_model_shape *shape, d
 void dw_attention_destroy(dw_attention *attention);
 /* As dw_matmul_set_stops. */
 void dw_attention_set_stops(dw_attention *attention, const dw_stops *stops);
+
+/* As dw_matmul_set_crew, for what attends. */
+void dw_attention_set_crew(dw_attention *attention, dw_crew *crew);
 
 /* Append a layer's keys [head_dim, kv_heads, tokens] and values, whose rows [head_dim * kv_heads]
  * may lie apart. F32. The node must be put into the graph. Thread: the graph's builder. */

@@ -12,7 +12,7 @@
 #define SEGMENT_BYTES_MAX (DW_SEGMENT * 4u) /* of DW_SEGMENT elements as ggml has them */
 #define FEW_COLUMNS 8u                      /* up to so many, a unit of work is several panels */
 #define FEW_PANELS 4u
-#define OWN_COLUMNS 2u /* up to so many each thread makes for itself: it waits for nobody */
+#define OWN_COLUMNS DW_MATMUL_OWN_COLUMNS /* each thread for itself: it waits for nobody */
 #define ALIGN_BYTES 64u
 
 typedef struct product {
@@ -36,6 +36,11 @@ typedef struct product {
     _Atomic uint32_t next; /* unit to be taken */
     uint32_t end;          /* of the units that a run of the node takes */
     _Atomic int through;   /* threads of the run */
+    /* With a crew: */
+    unsigned char *made;  /* [n][layout.bytes]: this node's columns alone */
+    uint32_t *cuts;       /* [cut_count + 1]: panels [cuts[i], cuts[i + 1]) are unit i */
+    uint32_t cut_count;   /* 0: without a crew */
+    _Atomic bool stopped; /* by who may, in this run */
 } product;
 
 struct dw_matmul {
@@ -47,6 +52,10 @@ struct dw_matmul {
     size_t place_bytes;
     uint32_t length_max;
     const dw_stops *stops; /* of the run; NULL: nobody stops it */
+    dw_crew *crew;         /* NULL: none */
+    int threads;
+    unsigned char *made; /* the products' columns, and what aligns them */
+    uint32_t *cuts;      /* the products' */
 };
 
 /* Multiplications between two looks at the stops: about a tenth of a millisecond's. */
@@ -73,6 +82,7 @@ dw_status dw_matmul_create(dw_matmul **out, const dw_matmul_options *options, dw
     if (matmul != NULL) {
         matmul->kernel = kernel;
         matmul->length_max = options->length_max;
+        matmul->threads = options->threads;
         /* No column has more bytes than one of floats, and what aligns its three parts. */
         matmul->place_bytes = ROW_AT + row_bytes_of(options->length_max) +
                               OWN_COLUMNS * (row_bytes_of(options->length_max) + 3 * ALIGN_BYTES);
@@ -96,6 +106,8 @@ void dw_matmul_destroy(dw_matmul *matmul)
     }
     dw_free(matmul->products);
     dw_free(matmul->places);
+    dw_free(matmul->made);
+    dw_free(matmul->cuts);
     dw_free(matmul);
 }
 
@@ -179,6 +191,17 @@ static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
     dw_graph_work_give();
 }
 
+static void make_columns(const product *of, const struct ggml_tensor *x, int thread,
+                         unsigned char *columns)
+{
+    for (int64_t i = 0; i < x->ne[1]; i++) {
+        const float *row = row_at(of, x, i, thread);
+        for (uint32_t from = 0; from < of->layout.length; from += DW_SEGMENT) {
+            convert_segment(of, row, from, columns + (size_t)i * of->layout.bytes);
+        }
+    }
+}
+
 /* The columns of a product, [n][layout.bytes]: made before, or here, for this thread alone. */
 static const unsigned char *columns_of(const product *of, const struct ggml_tensor *node,
                                        int thread)
@@ -189,12 +212,7 @@ static const unsigned char *columns_of(const product *of, const struct ggml_tens
     }
     unsigned char *columns =
         place_of(of->matmul, thread) + ROW_AT + row_bytes_of(of->matmul->length_max);
-    for (int64_t i = 0; i < x->ne[1]; i++) {
-        const float *row = row_at(of, x, i, thread);
-        for (uint32_t from = 0; from < of->layout.length; from += DW_SEGMENT) {
-            convert_segment(of, row, from, columns + (size_t)i * of->layout.bytes);
-        }
-    }
+    make_columns(of, x, thread, columns);
     return columns;
 }
 
@@ -317,11 +335,131 @@ static void begin_anew(product *of, int threads)
     atomic_store_explicit(&of->through, 0, memory_order_relaxed);
 }
 
+/* ---- with a crew ---- */
+
+/* Panels of a unit, so that their results for one or two columns have room in a thread's place. */
+#define CUT_PANELS_MAX (DW_TILE_COLUMNS_MAX / OWN_COLUMNS)
+
+/* Every so many multiplications somebody looks at the stops. */
+static bool is_stopped(product *of, uint32_t unit)
+{
+    const uint64_t each =
+        (uint64_t)of->layout.length * of->panel_count * of->matmul->kernel->rows / of->cut_count;
+    if (each * unit / LOOK_WORK != each * (unit + 1) / LOOK_WORK &&
+        dw_stops_asked(of->matmul->stops)) {
+        atomic_store_explicit(&of->stopped, true, memory_order_relaxed);
+    }
+    return atomic_load_explicit(&of->stopped, memory_order_relaxed);
+}
+
+static size_t outs_of(const product *of)
+{
+    return (size_t)of->node->src[0]->ne[1] * of->matmul->kernel->rows;
+}
+
+static void compute_cut(void *user, uint32_t unit, int thread)
+{
+    product *of = user;
+    dw_matmul_tile tile = tile_for(of, thread);
+    tile.columns = of->made;
+    tile.column_count = (uint32_t)of->node->src[0]->ne[1];
+    for (uint32_t i = of->cuts[unit]; i < of->cuts[unit + 1] && !is_stopped(of, unit); i++) {
+        panel at = panel_at(of, i);
+        multiply_panel(of, &at, &tile);
+        tile.out += outs_of(of);
+    }
+}
+
+static void deliver_cut(void *user, uint32_t unit, int thread)
+{
+    product *of = user;
+    dw_matmul_tile tile = tile_for(of, thread);
+    tile.column_count = (uint32_t)of->node->src[0]->ne[1];
+    if (atomic_load_explicit(&of->stopped, memory_order_relaxed)) {
+        return;
+    }
+    for (uint32_t i = of->cuts[unit]; i < of->cuts[unit + 1]; i++) {
+        panel at = panel_at(of, i);
+        put(of, (struct ggml_tensor *)(uintptr_t)of->node, &at, 0, &tile);
+        tile.out += outs_of(of);
+    }
+}
+
+static void multiply_by_crew(product *of)
+{
+    atomic_store_explicit(&of->stopped, dw_stops_asked(of->matmul->stops), memory_order_relaxed);
+    make_columns(of, of->node->src[0], 0, of->made);
+    dw_crew_run(of->matmul->crew, &(dw_crew_job){.units = of->cut_count,
+                                                 .compute = compute_cut,
+                                                 .deliver = deliver_cut,
+                                                 .user = of});
+}
+
+/* The larger units come first, so that all end at about the same time: each is a share of what is
+ * left. `to` NULL: they are counted. */
+static uint32_t cut_panels(const product *of, uint32_t *to)
+{
+    uint32_t count = 0;
+    for (uint32_t at = 0; at < of->panel_count; count++) {
+        const uint32_t left = of->panel_count - at;
+        uint32_t each = left / (2 * (uint32_t)of->matmul->threads);
+        each = each > CUT_PANELS_MAX ? CUT_PANELS_MAX : each > 0 ? each : 1;
+        if (to != NULL) {
+            to[count] = at;
+            to[count + 1] = at + each;
+        }
+        at += each;
+    }
+    return count;
+}
+
+dw_status dw_matmul_set_crew(dw_matmul *matmul, dw_crew *crew, dw_error *err)
+{
+    size_t bytes = ALIGN_BYTES;
+    size_t cuts = 0;
+    for (uint32_t i = 0; i < matmul->product_count; i++) {
+        const product *of = &matmul->products[i];
+        if (of->own) {
+            bytes += (size_t)of->node->src[0]->ne[1] * of->layout.bytes + ALIGN_BYTES;
+            cuts += cut_panels(of, NULL) + 1;
+        }
+    }
+    matmul->made = dw_alloc(1, bytes);
+    matmul->cuts = dw_alloc(cuts, sizeof *matmul->cuts);
+    if (matmul->made == NULL || matmul->cuts == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for the columns of products");
+    }
+    matmul->crew = crew;
+    uintptr_t made = ((uintptr_t)matmul->made + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
+    uint32_t *at = matmul->cuts;
+    for (uint32_t i = 0; i < matmul->product_count; i++) {
+        product *of = &matmul->products[i];
+        const uint32_t count = of->own ? cut_panels(of, at) : 0;
+        if (!of->own || count > DW_CREW_UNITS_MAX) {
+            continue;
+        }
+        of->cuts = at;
+        of->cut_count = count;
+        of->made = (unsigned char *)made;
+        at += count + 1;
+        made += (size_t)of->node->src[0]->ne[1] * of->layout.bytes / ALIGN_BYTES * ALIGN_BYTES +
+                ALIGN_BYTES;
+    }
+    return DW_OK;
+}
+
+/* ---- as nodes ---- */
+
 /* Units are taken one after the other. */
 static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
     dw_graph_work_take();
     product *of = user;
+    if (nth == 1 && of->cut_count > 0) {
+        multiply_by_crew(of);
+        dw_graph_work_give();
+        return;
+    }
     const uint32_t n = (uint32_t)dst->src[0]->ne[1];
     const grid cut = grid_of(of, n);
     const uint32_t all = cut.units * cut.tiles;

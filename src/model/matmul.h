@@ -6,10 +6,12 @@
 #ifndef DW_MODEL_MATMUL_H
 #define DW_MODEL_MATMUL_H
 
+#include "base/crew.h"
 #include "base/stop.h"
 #include "model/weights.h"
 
 #define DW_MATMUL_GROUP_MAX 3u
+#define DW_MATMUL_OWN_COLUMNS 2u /* up to so many a product's node makes itself */
 
 typedef struct dw_matmul dw_matmul;
 
@@ -31,6 +33,11 @@ void dw_matmul_destroy(dw_matmul *matmul);
  * the run is given up behind it (dw_device_run). Borrowed; `matmul` and `stops` may be NULL.
  * Thread: not during a run. */
 void dw_matmul_set_stops(dw_matmul *matmul, const dw_stops *stops);
+
+/* Nodes that make their columns themselves have the crew help them where ggml has one thread for
+ * them. The numbers are the same. Thread: the graph's builder, once all nodes are there.
+ * Errors: DW_E_MEMORY. */
+dw_status dw_matmul_set_crew(dw_matmul *matmul, dw_crew *crew, dw_error *err);
 
 /* Units of work in a node of dw_matmul_node or dw_matmul_store_node, of about the same size, and
  * the multiplications in all of them; 0: it is none of `matmul`'s, which may be NULL. */
