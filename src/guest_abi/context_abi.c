@@ -54,6 +54,10 @@ int32_t dw__open_context(dw_instance *instance, dw_model *model, uint32_t tokens
         status = dw_context_create(&context, model, &options, err);
     }
     if (status == DW_OK) {
+        status =
+            dw_instance_may_have_adapters(instance, context, dw_context_adapters(context), err);
+    }
+    if (status == DW_OK) {
         status = dw_instance_share_prefixes_of(instance, context, err);
     }
     if (status != DW_OK) {
@@ -324,7 +328,8 @@ static dw_status open_saved(dw_instance *instance, const dw_context_place *place
         status = dw_instance_work_apart(instance, do_open, &work, err);
     }
     if (status == DW_OK) {
-        status = dw__may_have_adapters(instance, *context, dw_context_adapters(*context), err);
+        status =
+            dw_instance_may_have_adapters(instance, *context, dw_context_adapters(*context), err);
     }
     return status == DW_OK ? dw_instance_share_prefixes_of(instance, *context, err) : status;
 }

@@ -10,10 +10,6 @@
  * status with dw_instance_error filled: DW_E_LIMIT (as many as it may have are open, more tokens
  * than it may have), those of dw_context_create. */
 int32_t dw__open_context(dw_instance *instance, dw_model *model, uint32_t tokens_max);
-/* Whether `context`, of the guest's or about to be, may have these adapters beside those of its
- * other contexts; NULL: none. Errors: DW_E_LIMIT (adapter_sets). */
-dw_status dw__may_have_adapters(dw_instance *instance, const dw_context *context,
-                                const dw_adapter_set *set, dw_error *err);
 /* text [bytes], a grammar, or a JSON Schema that becomes one; 0 bytes: none. Errors: DW_E_LIMIT,
  * those of dw_sampler_set_grammar and dw_json_grammar_make_for. */
 dw_status dw__hold_to(dw_instance *instance, dw_guest_sampler *sampler, const char *text,

@@ -9,8 +9,6 @@
 static_assert(DW_LORAS_MAX == DW_ADAPTERS_MAX, "what models have is what guests may ask for");
 static_assert(DW_LORA_NAME_MAX == DW_ADAPTER_NAME_MAX, "the same of names");
 
-#define SETS_MAX 256 /* the highest that the limit adapter_sets can be */
-
 /* model -> how many */
 static int32_t lora_count(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -66,36 +64,6 @@ static dw_status find_lists(dw_instance *instance, const wasmtime_val_raw_t *arg
     return status;
 }
 
-dw_status dw__may_have_adapters(dw_instance *instance, const dw_context *context,
-                                const dw_adapter_set *set, dw_error *err)
-{
-    const dw_handle_table *table = dw_instance_handles(instance);
-    const uint64_t limit = dw_instance_limits(instance)->adapter_sets;
-    const dw_adapter_set *others[SETS_MAX];
-    size_t count = 0;
-    for (size_t i = 0; set != NULL && i < table->capacity; i++) {
-        const dw_context *other = dw_handle_at(table, DW_HANDLE_CONTEXT, i);
-        const dw_adapter_set *own =
-            other != NULL && other != context ? dw_context_adapters(other) : NULL;
-        size_t at = 0;
-        while (at < count && others[at] != own) {
-            at++;
-        }
-        if (own == set) {
-            return DW_OK;
-        }
-        if (own != NULL && at == count && count < SETS_MAX) {
-            others[count++] = own;
-        }
-    }
-    return set == NULL || count < limit
-               ? DW_OK
-               : dw_fail(err, DW_E_LIMIT,
-                         "adapters: contexts have %zu sets of them, with their scales, limit %llu "
-                         "(adapter_sets)",
-                         count, (unsigned long long)limit);
-}
-
 /* Scales are numbers: without a limit each context's steps could be of a kind of their own, and run
  * alone. */
 static dw_status set_adapters(dw_instance *instance, dw_context *context,
@@ -105,7 +73,7 @@ static dw_status set_adapters(dw_instance *instance, dw_context *context,
     dw_adapters *adapters = dw_model_adapters(dw_context_model(context));
     dw_status status = dw_adapter_set_get(&set, adapters, choices, count, err);
     if (status == DW_OK) {
-        status = dw__may_have_adapters(instance, context, set, err);
+        status = dw_instance_may_have_adapters(instance, context, set, err);
     }
     if (status == DW_OK) {
         status = dw_context_set_adapters(context, choices, count, err);

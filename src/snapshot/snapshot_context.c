@@ -650,6 +650,9 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
     int32_t *tokens = NULL;
     dw_context *context = NULL;
     dw_status status = read_context(t, entry, &saved, err);
+    if (status == DW_OK) { /* beside those of the contexts before it */
+        status = dw_instance_may_have_adapters(t->actor->instance, NULL, saved.adapters, err);
+    }
     if (status == DW_OK) {
         status = read_tokens(t, handle, (uint32_t)saved.length, &tokens, err);
     }

@@ -168,6 +168,10 @@ const char *dw_instance_prefix_scope(const dw_instance *instance);
 /* Which contexts it may save and open under names; counted. NULL: none. Not while it runs. */
 void dw_instance_set_contexts(dw_instance *instance, dw_context_grants *grants);
 dw_context_grants *dw_instance_contexts(const dw_instance *instance);
+/* Whether `context`, of the guest's or about to be, may have these adapters beside those of its
+ * other contexts; NULL: none. Errors: DW_E_LIMIT (adapter_sets). */
+dw_status dw_instance_may_have_adapters(dw_instance *instance, const dw_context *context,
+                                        const dw_adapter_set *set, dw_error *err);
 /* What `work` returns, on a thread of its own, which is to look at dw_instance_stop by itself: the
  * guest does not end before it does. Meanwhile others run. What it allocates is not charged to the
  * guest, unless it enters the account there. Errors: also DW_E_MEMORY. */

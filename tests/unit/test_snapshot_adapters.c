@@ -52,17 +52,25 @@ static void freeze(dw_actor *actor)
     }
 }
 
-static dw_actor *thaw(dw_model *model, dw_error *error)
+static dw_status try_thaw(dw_actor **actor, dw_model *model, const dw_limits *limits,
+                          dw_error *error)
 {
-    dw_actor *actor = NULL;
     const char *const paths[] = {snapshot};
     const dw_thaw_options options = {.struct_bytes = sizeof options,
                                      .paths = paths,
                                      .path_count = 1,
                                      .models = &model,
-                                     .model_count = 1};
-    const dw_status status = dw_actor_thaw(&actor, fixture->engine, &options, NULL, error);
-    assert_int_equal(status == DW_OK, actor != NULL);
+                                     .model_count = 1,
+                                     .limits = limits};
+    const dw_status status = dw_actor_thaw(actor, fixture->engine, &options, NULL, error);
+    assert_int_equal(status == DW_OK, *actor != NULL);
+    return status;
+}
+
+static dw_actor *thaw(dw_model *model, dw_error *error)
+{
+    dw_actor *actor = NULL;
+    const dw_status status = try_thaw(&actor, model, NULL, error);
     assert_true(status == DW_OK || status == DW_E_NOT_FOUND);
     return actor;
 }
@@ -163,6 +171,44 @@ static void test_snapshot_adapters_that_were_chosen(void **state)
     dw_model_unref(model);
 }
 
+/* An actor that is thawed has no more sets of adapters than it could choose. */
+static void test_snapshot_adapters_have_a_limit(void **state)
+{
+    enum { CONTEXTS = 5 }; /* the actor's own, and its forks */
+    dw_error error = {.message = ""};
+    actor_answer answer;
+    dw_actor *thawed = NULL;
+    unsigned sets = 0;
+    (void)state;
+    dw_model *model = open_model("one", first, 0.0F);
+    dw_actor *actor = spawn(model);
+    assert_int_equal(actor_told(actor, &answer, "b4"), DW_OK);
+    const dw_handle_table *table = dw_instance_handles(dw_actor_instance(actor));
+    for (size_t i = 0; i < table->capacity; i++) {
+        dw_context *context = dw_handle_at(table, DW_HANDLE_CONTEXT, i);
+        const dw_adapter_choice choice = {0, 0.5F + 0.125F * (float)sets};
+        if (context != NULL) {
+            assert_int_equal(dw_context_trim(context, 0, &error), DW_OK);
+            assert_int_equal(dw_context_set_adapters(context, &choice, 1, &error), DW_OK);
+            sets++;
+        }
+    }
+    assert_int_equal(sets, CONTEXTS);
+    freeze(actor);
+    for (uint64_t most = 1; most <= CONTEXTS; most++) {
+        const dw_limits limits = {.struct_bytes = sizeof limits, .adapter_sets = most};
+        dw_status status = try_thaw(&thawed, model, &limits, &error);
+        assert_int_equal(status, most < CONTEXTS ? DW_E_LIMIT : DW_OK);
+        char words[64];
+        (void)snprintf(words, sizeof words, "have %d sets of them, with their scales, limit %d",
+                       (int)most, (int)most);
+        assert_true(status == DW_OK || strstr(error.message, words) != NULL);
+        dw_actor_destroy(thawed);
+    }
+    dw_actor_destroy(actor);
+    dw_model_unref(model);
+}
+
 static int open_all(void **state)
 {
     actor_fixture_open(state);
@@ -193,6 +239,7 @@ int main(void)
         cmocka_unit_test(test_snapshot_adapters_go_along),
         cmocka_unit_test(test_snapshot_adapters_refused),
         cmocka_unit_test(test_snapshot_adapters_that_were_chosen),
+        cmocka_unit_test(test_snapshot_adapters_have_a_limit),
     };
     (void)unsetenv("DW_TEST_MODEL"); /* its adapters are for the tiny one */
     wasm_signals_save();
