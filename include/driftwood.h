@@ -644,7 +644,7 @@ typedef struct dw_adapter_options {
  * are. The file is read, and not needed afterwards. `options` is copied.
  * Errors, each with the file: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT (a key or tensor missing, or
  * with what cannot be), DW_E_UNSUPPORTED (another kind of adapter or architecture, a tensor that
- * the model lacks or that is none that adapters change; an encoder), DW_E_NUMERIC (not finite),
+ * the model lacks or that is none that adapters change), DW_E_NUMERIC (not finite),
  * DW_E_ARG (name, scale; the same adapter twice), DW_E_LIMIT (64 adapters, rank 4,096, name),
  * DW_E_MEMORY, DW_E_DEVICE. Thread: any. */
 DW_API DW_MUST_CHECK dw_status dw_model_add_adapter(dw_model *model,

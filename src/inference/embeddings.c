@@ -56,8 +56,15 @@ static dw_status encode(dw_model *model, const dw_embed_step *step, dw_error *er
     dw_step_slice slice =
         dw__step_slice_cut(&whole, dw_model_shape_of(model), 0, step->token_count);
     slice.kv_type = DW_KV_F32;
-    dw_status status = dw__step_run(model, &slice, NULL, err);
-    return status == DW_OK ? dw__step_slice_check(&slice, err) : status;
+    dw_status status = dw_adapter_set_usual(&slice.adapters, dw_model_adapters(model), err);
+    if (status == DW_OK) {
+        status = dw__step_run(model, &slice, NULL, err);
+    }
+    if (status == DW_OK) {
+        status = dw__step_slice_check(&slice, err);
+    }
+    dw_adapter_set_unref(slice.adapters);
+    return status;
 }
 
 /* In a context of its own, in slices that are short whether others have their turns between them or

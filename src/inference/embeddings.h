@@ -20,8 +20,9 @@ typedef struct dw_embed_step {
     dw_stop *stop;         /* may be NULL */
 } dw_embed_step;
 
-/* Compute the embedding; nothing is kept. Texts of encoders go through at once (on
- * the CPU in parts, between which others have their turns), those of others in slices.
+/* Compute the embedding, with the model's usual adapters; nothing is kept. Texts of encoders go
+ * through at once (on the CPU in parts, between which others have their turns), those of others in
+ * slices.
  * Errors: DW_E_ARG (no tokens), DW_E_LIMIT (more than the model was made for), DW_E_RANGE (a token
  * outside the vocabulary), DW_E_ALIGN, DW_E_OVERLAP, DW_E_CANCELLED, DW_E_NUMERIC (the model gave
  * NaN), DW_E_MEMORY, DW_E_DEVICE: `rows` then hold anything.

@@ -645,12 +645,6 @@ dw_status dw_model_add_adapter(dw_model *model, const dw_adapter_options *option
     if (own.name == NULL || own.path == NULL) {
         return dw_fail(err, DW_E_ARG, "adapter: %s is missing", own.name == NULL ? "name" : "path");
     }
-    if (model->shape.architecture->encoder) {
-        return dw_fail(err, DW_E_UNSUPPORTED,
-                       "adapter '%.80s': a model of architecture '%s' is an encoder, which takes "
-                       "none",
-                       own.name, model->shape.architecture->name);
-    }
     return open_adapter(model, &own, err);
 }
 

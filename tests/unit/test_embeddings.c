@@ -11,6 +11,7 @@
 #include "inference/step_parts.h"
 #include "model_fixture.h"
 #include "support.h"
+#include "tiny_adapter.h"
 #include "tiny_model.h"
 
 #define CONTEXT_TOKENS 1024u
@@ -99,6 +100,19 @@ static void llama_start(llama *with, const char *path, enum llama_pooling_type p
     params.no_perf = true;
     with->context = llama_init_from_model(with->model, params);
     assert_non_null(with->context);
+}
+
+/* With these adapters [count] at these scales. */
+static void llama_adapt(llama *with, char (*files)[32], float *scales, size_t count)
+{
+    struct llama_adapter_lora *theirs[2];
+    for (size_t i = 0; i < count; i++) {
+        theirs[i] = llama_adapter_lora_init(with->model, files[i]);
+        assert_non_null(theirs[i]);
+    }
+    if (count > 0) {
+        assert_int_equal(llama_set_adapters_lora(with->context, theirs, count, scales), 0);
+    }
 }
 
 static void llama_stop(llama *with)
@@ -204,6 +218,103 @@ static void test_embeddings_of_encoders_match_libllama(void **state)
         double worst = compare_embeddings(path, true, counts, sizeof counts / sizeof counts[0]);
         print_message("%s %zu: worst relative difference %.3g\n", encoders[i].name, i, worst);
         (void)unlink(path);
+    }
+}
+
+/* ---- with adapters ---- */
+
+typedef struct adapted {
+    char model[32];
+    char files[2][32];
+    float scales[2];
+} adapted;
+
+static void write_adapted(adapted *of, const tiny_architecture *kind)
+{
+    *of = (adapted){.model = "/tmp/dw-embed-XXXXXX", .scales = {1.0F, -0.75F}};
+    write_model(of->model, kind, 0);
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(of->files[i], sizeof of->files[i], "/tmp/dw-embed-XXXXXX");
+        int fd = mkstemp(of->files[i]);
+        assert_true(fd >= 0);
+        (void)close(fd);
+        const tiny_adapter options = {.rank = i == 0 ? 8 : 5,
+                                      .seed = 3 + (uint64_t)i,
+                                      .alpha = 12,
+                                      .type = GGML_TYPE_F32,
+                                      .only = i == 0 ? NULL : "attn_",
+                                      .table = i == 0};
+        tiny_adapter_write(of->files[i], of->model, &options);
+    }
+}
+
+static void remove_adapted(const adapted *of)
+{
+    (void)unlink(of->model);
+    (void)unlink(of->files[0]);
+    (void)unlink(of->files[1]);
+}
+
+static void add_adapters(model_fixture *fixture, const adapted *of, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        dw_error err = {0};
+        const dw_adapter_options options = {.struct_bytes = sizeof options,
+                                            .name = i == 0 ? "first" : "second",
+                                            .path = of->files[i],
+                                            .scale = of->scales[i]};
+        if (dw_model_add_adapter(fixture->model, &options, &err) != DW_OK) {
+            fail_msg("%s", err.message);
+        }
+    }
+}
+
+/* With the first `count` of the adapters: how far from libllama, and from the model alone. */
+static double compare_adapted(adapted *of, size_t count, double *changed)
+{
+    static const uint32_t counts[] = {1, 2, 33, 300};
+    static float plain[1024];
+    double worst = 0;
+    model_fixture fixture;
+    llama with = {.encodes = true};
+    model_fixture_open(&fixture, of->model);
+    const uint32_t length = dw_model_shape_of(fixture.model)->embedding_length;
+    assert_true(length <= 1024);
+    llama_start(&with, of->model, LLAMA_POOLING_TYPE_MEAN, GGML_TYPE_F32);
+    llama_adapt(&with, of->files, of->scales, count);
+    fill_tokens(&fixture, 300);
+    embed(&fixture, 33, DW_POOL_MEAN);
+    memcpy(plain, fixture.logits, length * sizeof *plain);
+    add_adapters(&fixture, of, count);
+    for (size_t i = 0; i < (emulated() ? 2 : 4); i++) {
+        embed(&fixture, counts[i], DW_POOL_MEAN);
+        if (counts[i] == 33) {
+            *changed = logits_difference(plain, fixture.logits, length);
+        }
+        llama_run(&with, fixture.tokens, counts[i]);
+        worst = fmax(worst, logits_difference(llama_get_embeddings_seq(with.context, 0),
+                                              fixture.logits, length));
+    }
+    assert_true(worst < limit(&fixture, 1e-3));
+    llama_stop(&with);
+    model_fixture_close(&fixture);
+    return worst;
+}
+
+static void test_embeddings_with_adapters_match_libllama(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ENCODER_COUNT; i++) {
+        adapted of;
+        double one = 1;
+        double two = 1;
+        write_adapted(&of, &encoders[i]);
+        const double first = compare_adapted(&of, 1, &one);
+        const double both = compare_adapted(&of, 2, &two);
+        print_message("%s %zu: changes %.3g and %.3g, worst relative difference %.3g and %.3g\n",
+                      encoders[i].name, i, one, two, first, both);
+        assert_true(emulated() || (one > 0.02 && two > 0.02));
+        remove_adapted(&of);
     }
 }
 
@@ -623,6 +734,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_embeddings_of_encoders_match_libllama),
+        cmocka_unit_test(test_embeddings_with_adapters_match_libllama),
         cmocka_unit_test(test_embeddings_of_decoders_match_libllama),
         cmocka_unit_test(test_embeddings_are_the_same_in_company),
         cmocka_unit_test(test_embeddings_in_parts_are_the_same),
