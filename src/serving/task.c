@@ -201,37 +201,41 @@ void dw_task_leave(dw_task *task)
 
 /* ---- the actor ------------------------------------------------------------------------------ */
 
-static void mark_ready(dw_task *task)
+/* With the task's lock. true: the loop is to be woken; for others it was already. */
+static bool mark_ready(dw_task *task)
 {
     dw_server *server = task->server;
     if (task->is_ready) {
-        return;
+        return false;
     }
     task->is_ready = true;
     (void)pthread_mutex_lock(&server->lock);
-    bool first = server->ready == NULL; /* for others the loop was woken already */
+    bool first = server->ready == NULL;
     task->next_ready = server->ready;
     server->ready = task;
     (void)pthread_mutex_unlock(&server->lock);
-    if (first) {
-        dw_waker_wake(&server->news);
-    }
+    return first;
 }
 
 /* On the thread that runs the guest. */
 static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
 {
     dw_task *task = user;
+    dw_server *server = task->server;
     ptrdiff_t taken = (ptrdiff_t)count;
+    bool wakes = false;
     (void)pthread_mutex_lock(&task->lock);
     if (task->news.count > KEPT_MAX) {
         taken = -EAGAIN; /* the guest waits until some of it was read */
     } else if (!dw_text_add(&task->news, bytes, count)) {
         taken = -ENOMEM;
     } else {
-        mark_ready(task);
+        wakes = mark_ready(task);
     }
     (void)pthread_mutex_unlock(&task->lock);
+    if (wakes) { /* without the lock, for which the loop would wait at once */
+        dw_waker_wake(&server->news);
+    }
     return taken;
 }
 
@@ -245,7 +249,10 @@ static void on_message_end(void *user, const dw_runtime_end *end)
     if (end->error != NULL) {
         task->end_error = *end->error;
     }
-    mark_ready(task);
+    /* Before the lock is free: then the loop may end the task, and the server may go. */
+    if (mark_ready(task)) {
+        dw_waker_wake(&task->server->news);
+    }
     (void)pthread_mutex_unlock(&task->lock);
 }
 
@@ -903,7 +910,9 @@ void dw_task_pause(dw_task *task, bool paused)
     if (task->paused && !paused) {
         task->paused = false;
         (void)pthread_mutex_lock(&task->lock);
-        mark_ready(task);
+        if (mark_ready(task)) {
+            dw_waker_wake(&task->server->news);
+        }
         (void)pthread_mutex_unlock(&task->lock);
     }
     task->paused = paused;
