@@ -2,13 +2,17 @@
 """serve.py BUILD [LLAMA_SERVER]: `driftwood serve` against llama.cpp's server, over HTTP, in turn. A folder in
 the place of LLAMA_SERVER is another build of Driftwood.
 
-Both serve the same model with as many threads and slots, and are asked the same, streamed. Prints CSV: name,
-unit, ours, theirs, ratio. By the environment: DRIFTWOOD_LLAMA_SERVER: the server; BENCH_MODEL: a GGUF file
-(the default model); BENCH_DEVICE (CPU); BENCH_CLIENTS (1,16,64); BENCH_ROUNDS (3); BENCH_CHATS: chats a
-client (2); BENCH_ROWS: only these, beginnings of names, with commas. `wrk` measures /health where there is one.
+Both serve the same model with as many threads and slots, and are asked the same, streamed, in pairs: who begins changes
+from round to round. Prints CSV: name, unit, ours, theirs, ratio; `load` is the machine's, on average over the last minute,
+before and after a row. By the environment: DRIFTWOOD_LLAMA_SERVER: the server; BENCH_MODEL: a GGUF file (the default
+model); BENCH_DEVICE (CPU); BENCH_CLIENTS (1,16,64); BENCH_ROUNDS (3); BENCH_CHATS: chats of a round, at least one a client
+(8); BENCH_ROW_SECONDS: a row has no further round after so long, and a side's round of chats is cut off at a quarter of it,
+with what came by then (240); BENCH_ROWS: only these, beginnings of names, with commas. `wrk` measures /health where
+there is one. `inf`: of as many chats no token came before they were cut off.
 """
 import http.client
 import json
+import math
 import os
 import pathlib
 import re
@@ -31,7 +35,8 @@ MODEL = os.environ.get("BENCH_MODEL", os.path.expanduser(
 DEVICE = os.environ.get("BENCH_DEVICE", "CPU")
 CLIENTS = [int(n) for n in os.environ.get("BENCH_CLIENTS", "1,16,64").split(",")]
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-CHATS = int(os.environ.get("BENCH_CHATS", "2"))
+CHATS = int(os.environ.get("BENCH_CHATS", "8"))
+ROW_SECONDS = float(os.environ.get("BENCH_ROW_SECONDS", "240"))
 ROWS = [row for row in os.environ.get("BENCH_ROWS", "").split(",") if row]
 SLOTS = max(CLIENTS)
 SENTENCES = ["The tide took the boats out past the bar before the light came.",
@@ -94,34 +99,56 @@ class Server:
         self.stop()
         self.place.cleanup()
 
-    def chat(self, messages, tokens):
-        """-> the answer, times of its pieces after the request (s), usage"""
+    def chat(self, messages, tokens, until=None):
+        """-> the answer, times of its pieces after the request (s), usage; at `until` (perf_counter) it is left"""
         body = json.dumps({"messages": messages, "max_tokens": tokens, "temperature": 0, "stream": True,
                            "ignore_eos": True, "cache_prompt": True,
                            "stream_options": {"include_usage": True}})
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=3600)
         begin = time.perf_counter()
         connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+        text, times, usage = "", [], {}
+        try:
+            for line in self.lines(connection, until):
+                if line.startswith(b"data: {"):
+                    event = json.loads(line[6:])
+                    usage = event.get("usage") or usage
+                    delta = (event.get("choices") or [{}])[0].get("delta", {}).get("content")
+                    if delta:
+                        times.append(time.perf_counter() - begin)
+                        text += delta
+        except TimeoutError:
+            pass
+        connection.close()
+        return text, times, usage
+
+    @staticmethod
+    def lines(connection, until):
+        """Of the answer; TimeoutError: the time is over"""
+        def wait():
+            if until is not None:
+                left = until - time.perf_counter()
+                if left <= 0:
+                    raise TimeoutError
+                stream.settimeout(left)
+
+        stream = connection.sock
+        wait()
         answer = connection.getresponse()
         if answer.status != 200:
             raise SystemExit(f"{answer.status}: {answer.read()[:400]}")
-        text, times, usage = "", [], {}
-        for line in answer:
-            if line.startswith(b"data: {"):
-                event = json.loads(line[6:])
-                usage = event.get("usage") or usage
-                delta = (event.get("choices") or [{}])[0].get("delta", {}).get("content")
-                if delta:
-                    times.append(time.perf_counter() - begin)
-                    text += delta
-        connection.close()
-        return text, times, usage
+        while True:
+            wait()
+            line = answer.readline()
+            if not line:
+                return
+            yield line
 
 
 def print_row(name, unit, ours, theirs):
     """Medians of the rounds; the ratio is of the medians."""
     a, b = statistics.median(ours), statistics.median(theirs) if theirs else None
-    ratio = f"{a / b:.4g}" if b else ""
+    ratio = f"{a / b:.4g}" if b and math.isfinite(a) and math.isfinite(b) else ""
     print(f"{name},{unit},{a:.5g},{'' if b is None else f'{b:.5g}'},{ratio}", flush=True)
 
 
@@ -134,19 +161,34 @@ def quantile(values, q):
     return values[min(len(values) - 1, int(q * len(values)))]
 
 
+def pairs(sides):
+    """-> round, number of a side, side: as many rounds as a row has time for, at least one"""
+    end = time.perf_counter() + ROW_SECONDS
+    print(f"load,,{os.getloadavg()[0]:.1f},,", flush=True)
+    for r in range(ROUNDS):
+        if r > 0 and time.perf_counter() >= end:
+            break
+        for i in sorted(range(len(sides)), reverse=r % 2 == 1):
+            yield r, i, sides[i]
+    print(f"load,,{os.getloadavg()[0]:.1f},,", flush=True)
+
+
 # ---- rows ----
 
 def load(server, clients, seed):
-    """Closed loop: each client CHATS chats of about 128 tokens in, 64 out."""
+    """Closed loop: each client chats of about 128 tokens in, 64 out, until the round's are done or its time is over."""
     firsts, gaps, counts = [], [], []
     lock = threading.Lock()
+    until = time.perf_counter() + ROW_SECONDS / 4
 
     def client(number):
-        for chat in range(CHATS):
+        for chat in range(max(CHATS // clients, 1)):
+            if time.perf_counter() >= until:
+                break
             message = passage(seed + number * 100 + chat, 8)
-            _, times, usage = server.chat([{"role": "user", "content": message}], 64)
+            _, times, usage = server.chat([{"role": "user", "content": message}], 64, until)
             with lock:
-                firsts.append(times[0])
+                firsts.append(times[0] if times else math.inf)
                 gaps.extend(b - a for a, b in zip(times, times[1:]))
                 counts.append(usage.get("completion_tokens", len(times)))
     threads = [threading.Thread(target=client, args=(n,)) for n in range(clients)]
@@ -157,7 +199,7 @@ def load(server, clients, seed):
         thread.join()
     return {"tokens_per_second": sum(counts) / (time.perf_counter() - begin),
             "first_token_50": 1e3 * quantile(firsts, 0.5), "first_token_99": 1e3 * quantile(firsts, 0.99),
-            "between_tokens_99": 1e3 * quantile(gaps, 0.99)}
+            "between_tokens_99": 1e3 * quantile(gaps or [math.inf], 0.99)}
 
 
 def chats(sides):
@@ -166,9 +208,8 @@ def chats(sides):
         if not wanted(name):
             continue
         rows = [[], []]
-        for r in range(ROUNDS):
-            for i, side in enumerate(sides):
-                rows[i].append(load(side, clients, 100000 * (r + 1) + 7 * clients))
+        for r, i, side in pairs(sides):
+            rows[i].append(load(side, clients, 100000 * (r + 1) + 7 * clients))
         for what, unit in (("tokens_per_second", "1/s"), ("first_token_50", "ms"), ("first_token_99", "ms"),
                            ("between_tokens_99", "ms")):
             print_row(f"{name}_{what}", unit, [row[what] for row in rows[0]], [row[what] for row in rows[1]])
@@ -185,13 +226,12 @@ def restart(sides):
     if not wanted("second_turn_after_restart"):
         return
     times = [[], []]
-    for r in range(ROUNDS):
-        for i, side in enumerate(sides):
-            messages, _ = long_talk(side, 5000 + r)
-            side.stop(signal.SIGKILL)
-            side.start()
-            _, taken, _ = side.chat(messages + [{"role": "user", "content": "And then?"}], 4)
-            times[i].append(1e3 * taken[0])
+    for r, i, side in pairs(sides):
+        messages, _ = long_talk(side, 5000 + r)
+        side.stop(signal.SIGKILL)
+        side.start()
+        _, taken, _ = side.chat(messages + [{"role": "user", "content": "And then?"}], 4)
+        times[i].append(1e3 * taken[0])
     print_row("second_turn_after_restart_first_token", "ms", *times)
 
 
@@ -199,17 +239,16 @@ def branches(sides):
     if not wanted("four_branches"):
         return
     times = [[], []]
-    for r in range(ROUNDS):
-        for i, side in enumerate(sides):
-            messages, _ = long_talk(side, 9000 + r)
-            threads = [threading.Thread(target=side.chat, args=(messages + [
-                {"role": "user", "content": f"Go on, way {n}."}], 32)) for n in range(4)]
-            begin = time.perf_counter()
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            times[i].append(time.perf_counter() - begin)
+    for r, i, side in pairs(sides):
+        messages, _ = long_talk(side, 9000 + r)
+        threads = [threading.Thread(target=side.chat, args=(messages + [
+            {"role": "user", "content": f"Go on, way {n}."}], 32)) for n in range(4)]
+        begin = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        times[i].append(time.perf_counter() - begin)
     print_row("four_branches_of_1500_tokens", "s", *times)
 
 
@@ -217,11 +256,10 @@ def health(sides):
     if not wanted("health") or shutil.which("wrk") is None:
         return
     rates = [[], []]
-    for _ in range(ROUNDS):
-        for i, side in enumerate(sides):
-            told = subprocess.run(["wrk", "-t1", "-c32", "-d3s", f"http://127.0.0.1:{side.port}/health"],
-                                  capture_output=True, text=True, check=True).stdout
-            rates[i].append(float(re.search(r"Requests/sec:\s*([\d.]+)", told)[1]))
+    for _, i, side in pairs(sides):
+        told = subprocess.run(["wrk", "-t1", "-c32", "-d3s", f"http://127.0.0.1:{side.port}/health"],
+                              capture_output=True, text=True, check=True).stdout
+        rates[i].append(float(re.search(r"Requests/sec:\s*([\d.]+)", told)[1]))
     print_row("health", "1/s", *rates)
 
 
@@ -240,18 +278,18 @@ def streamed(sides):
         if not wanted(name):
             continue
         taken = [[], []]
-        for r in range(ROUNDS):
-            for i, side in enumerate(sides):
-                if side.build:
-                    before, counts = loop_time(side), []
-                    threads = [threading.Thread(target=lambda n: counts.append(len(side.chat(
-                        [{"role": "user", "content": passage(30000 + 100 * r + n, 2)}], 300)[1])), args=(n,))
-                               for n in range(clients)]
-                    for thread in threads:
-                        thread.start()
-                    for thread in threads:
-                        thread.join()
-                    taken[i].append((loop_time(side) - before) / sum(counts) / 1e3)
+        for r, i, side in pairs(sides):
+            if side.build:
+                until = time.perf_counter() + ROW_SECONDS / 4
+                before, counts = loop_time(side), []
+                threads = [threading.Thread(target=lambda n, side=side, until=until, counts=counts, r=r: counts.append(
+                    len(side.chat([{"role": "user", "content": passage(30000 + 100 * r + n, 2)}], 300, until)[1])),
+                                            args=(n,)) for n in range(clients)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                taken[i].append((loop_time(side) - before) / max(sum(counts), 1) / 1e3)
         print_row(name, "us", *taken)
 
 
