@@ -15,12 +15,15 @@
 #include "kv/kv_pool.h"
 #include "memory/file_guard.h"
 #include "scheduler/scheduler.h"
+#include "snapshot/kept_heads.h"
 #include "snapshot/thaw.h"
 #include "wasm/module.h"
 
 /* A guest is a program: larger files are something else. */
 #define WASM_FILE_BYTES_MAX ((size_t)256 << 20)
 #define DESCRIPTOR_NAME_BYTES 32
+/* Headers of snapshots that were read: of some 8,000. */
+#define HEADS_BYTES_MAX ((size_t)24 << 20)
 #define PREFIX_BYTES_MAX (UINT64_C(1) << 30)
 #define THAW_FILES_MAX 64
 
@@ -28,6 +31,7 @@ struct dw_engine {
     dw_device *device;
     dw_prefix_cache *prefixes;
     dw_wasm_host *wasm;
+    dw_kept_heads *heads;
 };
 
 const char *dw_version(void)
@@ -60,6 +64,29 @@ static uint64_t kv_bytes_max(const dw_engine_options *options, const dw_limits *
 {
     uint64_t limit = limits->device_kv_bytes != DW_LIMIT_NONE ? limits->device_kv_bytes : 0;
     return options->kv_bytes_max != 0 ? options->kv_bytes_max : limit;
+}
+
+static dw_status create_host(dw_engine *engine, const dw_engine_options *own,
+                             const dw_limits *limits, dw_error *err)
+{
+    const dw_host_parts parts = {
+        .device = engine->device,
+        .prefixes = engine->prefixes,
+        .import_tables = dw_import_tables,
+        .import_table_count = DW_IMPORT_TABLES_COUNT,
+        .nn_imports = dw_nn_imports,
+        .own_imports = own->imports,
+        .own_import_count = own->import_count,
+        .counts_fuel = own->counts_fuel,
+        .module_limits = limits,
+        .traces_calls = own->traces_calls,
+        .perf_map = own->perf_map,
+        .module_cache = own->module_cache,
+        .module_cache_bytes = own->module_cache_bytes_max,
+    };
+    engine->heads = dw_kept_heads_create(HEADS_BYTES_MAX);
+    return engine->heads != NULL ? dw_wasm_host_create(&engine->wasm, &parts, err)
+                                 : dw_fail(err, DW_E_MEMORY, "no memory for an engine");
 }
 
 dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw_error *err)
@@ -97,22 +124,7 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
             err);
     }
     if (status == DW_OK) {
-        dw_host_parts parts = {
-            .device = engine->device,
-            .prefixes = engine->prefixes,
-            .import_tables = dw_import_tables,
-            .import_table_count = DW_IMPORT_TABLES_COUNT,
-            .nn_imports = dw_nn_imports,
-            .own_imports = own.imports,
-            .own_import_count = own.import_count,
-            .counts_fuel = own.counts_fuel,
-            .module_limits = &limits,
-            .traces_calls = own.traces_calls,
-            .perf_map = own.perf_map,
-            .module_cache = own.module_cache,
-            .module_cache_bytes = own.module_cache_bytes_max,
-        };
-        status = dw_wasm_host_create(&engine->wasm, &parts, err);
+        status = create_host(engine, &own, &limits, err);
     }
     if (status != DW_OK) {
         dw_engine_destroy(engine);
@@ -138,6 +150,7 @@ void dw_engine_destroy(dw_engine *engine)
         return;
     }
     dw_wasm_host_destroy(engine->wasm);
+    dw_kept_heads_destroy(engine->heads);
     dw_prefix_cache_destroy(engine->prefixes);
     dw_device_close(engine->device);
     dw_free(engine);
@@ -292,6 +305,7 @@ dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine, const dw_thaw_options
     char names[THAW_FILES_MAX][DESCRIPTOR_NAME_BYTES];
     const char *paths[THAW_FILES_MAX];
     dw_thaw_options own;
+    const dw_thaw_host host = {.wasm = engine->wasm, .heads = engine->heads};
     *out = NULL;
     dw_status status = dw_struct_read(&own, sizeof own, options, "dw_thaw_options", err);
     if (status != DW_OK) {
@@ -303,7 +317,7 @@ dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine, const dw_thaw_options
     }
     if (own.fds == NULL || own.path_count > THAW_FILES_MAX) { /* too many are refused there */
         own.identities = own.fds == NULL ? own.identities : NULL;
-        return dw_snapshot_thaw(out, engine->wasm, &own, stats, err);
+        return dw_snapshot_thaw(out, &host, &own, stats, err);
     }
     for (size_t i = 0; i < own.path_count; i++) {
         status = name_descriptor(names[i], own.fds[i], err);
@@ -313,7 +327,7 @@ dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine, const dw_thaw_options
         paths[i] = names[i];
     }
     own.paths = paths;
-    return dw_snapshot_thaw(out, engine->wasm, &own, stats, err);
+    return dw_snapshot_thaw(out, &host, &own, stats, err);
 }
 
 dw_status dw_scheduler_create(dw_scheduler **out, dw_engine *engine,

@@ -58,6 +58,9 @@ bool dw_os_is_open(int fd);
 /* A memory file without a name, `bytes` long. */
 dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err);
 dw_status dw_os_memfd_resize(int fd, uint64_t bytes, dw_error *err);
+/* Write into one, within its length: its pages need no mapping for that, nor are they cleared
+ * first. Errors: DW_E_IO, DW_E_MEMORY. */
+dw_status dw_os_memfd_write(int fd, uint64_t offset, const void *from, size_t bytes, dw_error *err);
 void dw_os_close(int fd);
 /* The first range of a memory file's [offset, end) that holds pages: what lies before it is a hole
  * and reads as zero. Where the system does not tell, all of it; false: nothing but a hole. Moves

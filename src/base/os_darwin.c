@@ -35,6 +35,24 @@ dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err)
     return DW_OK;
 }
 
+/* These take no write(2). */
+dw_status dw_os_memfd_write(int fd, uint64_t offset, const void *from, size_t bytes, dw_error *err)
+{
+    const size_t before = (size_t)(offset % dw_os_page_bytes());
+    void *view = bytes > 0 ? mmap(NULL, before + bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                                  (off_t)(offset - before))
+                           : NULL;
+    if (view == MAP_FAILED) {
+        return dw_fail(err, DW_E_MEMORY, "mapping %zu bytes of a memory file: %s", bytes,
+                       strerror(errno));
+    }
+    if (view != NULL) {
+        memcpy((char *)view + before, from, bytes);
+        (void)munmap(view, before + bytes);
+    }
+    return DW_OK;
+}
+
 /* fsync leaves it in the drive's cache; file systems that cannot do more say so. */
 int dw_os_sync(int fd)
 {

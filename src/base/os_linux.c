@@ -28,6 +28,11 @@ dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err)
     return DW_OK;
 }
 
+dw_status dw_os_memfd_write(int fd, uint64_t offset, const void *from, size_t bytes, dw_error *err)
+{
+    return dw_os_write_at(fd, offset, from, bytes, err);
+}
+
 int dw_os_sync(int fd)
 {
     return fsync(fd) == 0 ? 0 : errno;

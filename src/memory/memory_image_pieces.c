@@ -6,6 +6,8 @@
 
 /* Files that an image keeps open. */
 #define FILES_MAX 16u
+/* Of what is read at once: it stays in a core's cache. */
+#define READ_BYTES ((size_t)256 << 10)
 
 typedef struct making {
     const dw_block_piece *pieces;
@@ -18,6 +20,7 @@ typedef struct making {
     int fds[FILES_MAX];
     size_t file_count;
     dw_extent_file *own; /* each page where it is in the image; NULL: none is read */
+    unsigned char *room; /* [READ_BYTES], with `own` */
 } making;
 
 static uint64_t bytes_of(uint64_t blocks)
@@ -108,32 +111,56 @@ static dw_status add_mapped(making *m, const dw_block_piece *piece, dw_error *er
     return dw_file_extents_add(&m->image->extents, &extent, err);
 }
 
+static dw_status create_own(making *m, dw_error *err)
+{
+    m->room = dw_alloc(READ_BYTES, 1);
+    return m->room != NULL ? dw_extent_file_create(&m->own, "memory image", m->bytes, err)
+                           : dw_fail(err, DW_E_MEMORY, "no memory for a piece of an image");
+}
+
+/* Pieces [from, end) into the image's own file. They go there by way of `room`: read into a mapping
+ * of it each page would be a fault, and cleared before. */
+static dw_status copy_pieces(const making *m, size_t from, size_t end, dw_error *err)
+{
+    unsigned char *room = m->room;
+    const int own = dw_extent_file_fd(m->own);
+    uint64_t begin = 0; /* what the room has goes there */
+    size_t held = 0;
+    dw_status status = DW_OK;
+    for (size_t i = from; i < end && status == DW_OK; i++) {
+        const dw_block_piece *piece = &m->pieces[i];
+        const uint64_t bytes = bytes_of(piece->count);
+        for (uint64_t done = 0; done < bytes && status == DW_OK;) {
+            const uint64_t place = bytes_of(piece->first) + done;
+            if (held == READ_BYTES || (held > 0 && begin + held != place)) {
+                status = dw_os_memfd_write(own, begin, room, held, err);
+                held = 0;
+            }
+            begin = held == 0 ? place : begin;
+            const uint64_t left = bytes - done;
+            const size_t some = left < READ_BYTES - held ? (size_t)left : READ_BYTES - held;
+            if (status == DW_OK) {
+                status = dw_os_read_at(piece->fd, piece->offset + done, room + held, some, err);
+            }
+            held += some;
+            done += some;
+        }
+    }
+    return status == DW_OK && held > 0 ? dw_os_memfd_write(own, begin, room, held, err) : status;
+}
+
 /* Pieces [from, end), with the zero pages between them. */
 static dw_status add_read(making *m, size_t from, size_t end, dw_error *err)
 {
     const size_t page = dw_os_page_bytes();
     const size_t start = (size_t)bytes_of(m->pieces[from].first) & ~(page - 1);
     const dw_block_piece *last = &m->pieces[end - 1];
-    void *view = NULL;
     size_t stop;
     DW_ASSERT(dw_round_up(&stop, (size_t)bytes_of((uint64_t)last->first + last->count), page));
-    dw_status status = DW_OK;
-    if (m->own == NULL) {
-        status = dw_extent_file_create(&m->own, "memory image", m->bytes, err);
-    }
+    dw_status status = m->own == NULL ? create_own(m, err) : DW_OK;
     if (status == DW_OK) {
-        status = dw_extent_file_map(m->own, start, stop - start, &view, err);
+        status = copy_pieces(m, from, end, err);
     }
-    if (status != DW_OK) {
-        return status;
-    }
-    for (size_t i = from; i < end && status == DW_OK; i++) {
-        const dw_block_piece *piece = &m->pieces[i];
-        status = dw_os_read_at(piece->fd, piece->offset,
-                               (unsigned char *)view + (bytes_of(piece->first) - start),
-                               (size_t)bytes_of(piece->count), err);
-    }
-    dw_os_unmap(view, stop - start);
     const dw_file_extent extent = {
         .start = start, .bytes = stop - start, .file = m->own, .file_offset = start};
     return status == DW_OK ? dw_file_extents_add(&m->image->extents, &extent, err) : status;
@@ -176,6 +203,7 @@ dw_status dw_memory_image_of_pieces(dw_memory_image **out, size_t bytes,
     choose(&m);
     status = lay_out(&m, err);
     dw_extent_file_unref(m.own);
+    dw_free(m.room);
     for (size_t i = 0; i < FILES_MAX; i++) {
         dw_extent_file_unref(m.files[i]);
     }

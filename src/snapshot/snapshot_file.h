@@ -150,10 +150,17 @@ const char *dw_snapshot_file_identity(const dw_snapshot_file *file);
  * snapshot begins, whose offsets count from there. */
 int dw_snapshot_file_fd(const dw_snapshot_file *file);
 uint64_t dw_snapshot_file_begin(const dw_snapshot_file *file);
-/* dw_snapshot_file_open; `beside` (may be NULL) is open, and shares its descriptor where both are
- * in one series. */
-dw_status dw_snapshot_file_open_beside(dw_snapshot_file **out, const char *path, unsigned flags,
-                                       const dw_snapshot_file *beside, dw_error *err);
+/* What is known of a file before it is opened; each may be NULL. */
+typedef struct dw_snapshot_known {
+    const dw_snapshot_file *beside; /* is open, and shares its descriptor where both are in one
+                                         series */
+    struct dw_kept_heads *heads;    /* kept_heads.h: of files that are trusted */
+    const char *identity;           /* the one that is meant; "": it is not known */
+} dw_snapshot_known;
+/* dw_snapshot_file_open. Without DW_SNAPSHOT_VERIFY a header that is kept under `identity` is not
+ * read again: dw_snapshot_file_identity is then what is meant, not what the file has. */
+dw_status dw_snapshot_file_open_known(dw_snapshot_file **out, const char *path, unsigned flags,
+                                      const dw_snapshot_known *known, dw_error *err);
 uint64_t dw_snapshot_file_bytes(const dw_snapshot_file *file);
 /* Whether it is of the version of deltas, in which only what changed of the settings is told. */
 bool dw_snapshot_file_closely(const dw_snapshot_file *file);

@@ -63,7 +63,7 @@ static dw_status parse_object(json_t **out, const char *text, size_t bytes, size
 static uint64_t place_of(const dw_snapshot_file *file, const char *key)
 {
     size_t length = strlen(key);
-    const char *end = file->header + file->header_bytes;
+    const char *end = file->header + file->head->header_bytes;
     for (const char *c = file->header + 8; c + length + 2 < end; c++) {
         if (*c == '"' && memcmp(c + 1, key, length) == 0 && c[length + 1] == '"' &&
             c[length + 2 + strspn(c + length + 2, " \t\r\n")] == ':') {
@@ -90,7 +90,7 @@ static dw_status parse_header(dw_snapshot_file *file, json_t **root, dw_error *e
 {
     size_t used = 0;
     const char *text = file->header + 8;
-    size_t bytes = without_spaces(text, file->header_bytes - 8);
+    size_t bytes = without_spaces(text, file->head->header_bytes - 8);
     dw_status status = parse_object(root, text, bytes, &used, 8, err);
     for (size_t i = used; status == DW_OK && i < bytes; i++) {
         if (text[i] != ' ') {
@@ -119,12 +119,12 @@ static dw_status check_format(dw_snapshot_file *file, const json_t *root, dw_err
     uint64_t byte = place_of(file, "__metadata__");
     const char *key;
     json_t *value;
-    file->metadata = json_incref(json_object_get(root, "__metadata__"));
-    if (!json_is_object(file->metadata)) {
+    file->head->metadata = json_incref(json_object_get(root, "__metadata__"));
+    if (!json_is_object(file->head->metadata)) {
         return dw__snapshot_fail_at(err, DW_E_FORMAT, byte,
                                     "no Driftwood snapshot: no __metadata__");
     }
-    json_object_foreach(file->metadata, key, value)
+    json_object_foreach(file->head->metadata, key, value)
     {
         if (!json_is_string(value)) {
             return dw__snapshot_fail_at(err, DW_E_FORMAT, place_of(file, key),
@@ -147,8 +147,8 @@ static dw_status check_format(dw_snapshot_file *file, const json_t *root, dw_err
             format != NULL ? format : "", DW__SNAPSHOT_FORMAT);
     }
     const char *version = dw_snapshot_file_meta(file, "version");
-    file->close = version != NULL && strcmp(version, DW_SNAPSHOT_VERSION_DELTA) == 0;
-    if (version == NULL || (!file->close && strcmp(version, DW_SNAPSHOT_VERSION) != 0 &&
+    file->head->close = version != NULL && strcmp(version, DW_SNAPSHOT_VERSION_DELTA) == 0;
+    if (version == NULL || (!file->head->close && strcmp(version, DW_SNAPSHOT_VERSION) != 0 &&
                             strcmp(version, DW_SNAPSHOT_VERSION_FIRST) != 0)) {
         return dw__snapshot_fail_at(
             err, version == NULL ? DW_E_FORMAT : DW_E_UNSUPPORTED, place_of(file, "version"),
@@ -162,14 +162,14 @@ static dw_status check_seal(dw_snapshot_file *file, dw_error *err)
 {
     uint8_t stored[DW_HASH128_BYTES];
     uint8_t seal[DW_HASH128_BYTES];
-    const unsigned unit = file->close ? DW_SNAPSHOT_DELTA_UNIT : DW_SNAPSHOT_ALIGNMENT;
-    if (file->header_bytes % unit != 0) {
+    const unsigned unit = file->head->close ? DW_SNAPSHOT_DELTA_UNIT : DW_SNAPSHOT_ALIGNMENT;
+    if (file->head->header_bytes % unit != 0) {
         return dw__snapshot_fail_at(err, DW_E_FORMAT, 0,
                                     "a header of %zu bytes with its length: no multiple "
                                     "of %u",
-                                    file->header_bytes, unit);
+                                    file->head->header_bytes, unit);
     }
-    if (file->bytes - file->header_bytes < sizeof stored) {
+    if (file->bytes - file->head->header_bytes < sizeof stored) {
         return dw__snapshot_fail_at(err, DW_E_FORMAT, file->bytes,
                                     "the file ends, before its seal");
     }
@@ -178,14 +178,14 @@ static dw_status check_seal(dw_snapshot_file *file, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    dw_hash128_of(seal, file->header, file->header_bytes);
-    dw_hex(file->identity, seal, sizeof seal);
+    dw_hash128_of(seal, file->header, file->head->header_bytes);
+    dw_hex(file->head->identity, seal, sizeof seal);
     if (memcmp(seal, stored, sizeof seal) != 0) {
         char digits[DW_SNAPSHOT_IDENTITY];
         dw_hex(digits, stored, sizeof stored);
         return dw__snapshot_fail_at(err, DW_E_FORMAT, place,
                                     "the seal is %s, the header makes %s: damaged or cut", digits,
-                                    file->identity);
+                                    file->head->identity);
     }
     return DW_OK;
 }
@@ -313,7 +313,7 @@ static dw_status take_entry(const dw_snapshot_file *file, dw_snapshot_entry *ent
     if (status != DW_OK) {
         return status;
     }
-    entry->offset = file->header_bytes + *data;
+    entry->offset = file->head->header_bytes + *data;
     status = take_offsets(file, entry, json_object_get(value, "data_offsets"), data, err);
     if (status == DW_OK && entry->bytes > file->bytes - entry->offset) {
         status = dw__snapshot_fail_at(err, DW_E_FORMAT, file->bytes,
@@ -327,12 +327,12 @@ static dw_status check_filler(const dw_snapshot_file *file, const dw_snapshot_en
                               dw_error *err)
 {
     char name[32];
-    (void)snprintf(name, sizeof name, "%s%zu", DW__SNAPSHOT_FILLER, file->filler_count);
+    (void)snprintf(name, sizeof name, "%s%zu", DW__SNAPSHOT_FILLER, file->head->filler_count);
     if (strcmp(entry->name, name) != 0 || strcmp(entry->dtype, "U8") != 0 ||
         entry->dimension_count != 1 || entry->bytes == 0 || entry->bytes >= DW_SNAPSHOT_ALIGNMENT ||
-        (!file->close && (entry->offset + entry->bytes) % DW_SNAPSHOT_ALIGNMENT != 0)) {
+        (!file->head->close && (entry->offset + entry->bytes) % DW_SNAPSHOT_ALIGNMENT != 0)) {
         return fail_entry(file, err, DW_E_FORMAT, entry->name, "no filler %s, U8, %s%u", name,
-                          file->close ? "of less than " : "to the next multiple of ",
+                          file->head->close ? "of less than " : "to the next multiple of ",
                           DW_SNAPSHOT_ALIGNMENT);
     }
     return DW_OK;
@@ -361,10 +361,10 @@ static dw_status make_room(dw_snapshot_file *file, size_t tensor_count, dw_error
         return dw__snapshot_fail_at(err, DW_E_LIMIT, 8, "%zu tensors, limit %u", tensor_count,
                                     DW_SNAPSHOT_TENSORS_MAX);
     }
-    file->entries = dw_alloc(tensor_count, sizeof *file->entries);
-    file->fillers = dw_alloc(tensor_count, sizeof *file->fillers);
-    file->by_name = dw_alloc(tensor_count, sizeof *file->by_name);
-    if (file->entries == NULL || file->fillers == NULL || file->by_name == NULL) {
+    file->head->entries = dw_alloc(tensor_count, sizeof *file->head->entries);
+    file->head->fillers = dw_alloc(tensor_count, sizeof *file->head->fillers);
+    file->head->by_name = dw_alloc(tensor_count, sizeof *file->head->by_name);
+    if (file->head->entries == NULL || file->head->fillers == NULL || file->head->by_name == NULL) {
         return dw_fail(err, DW_E_MEMORY, "%zu tensors: no memory", tensor_count);
     }
     return DW_OK;
@@ -395,9 +395,10 @@ static dw_status take_entries(dw_snapshot_file *file, json_t *root, dw_error *er
             sealed = true;
         } else if (dw__snapshot_name_is_filler(name)) {
             status = check_filler(file, &entry, err);
-            file->fillers[file->filler_count++] = (dw__snapshot_filler){entry.offset, entry.bytes};
+            file->head->fillers[file->head->filler_count++] =
+                (dw__snapshot_filler){entry.offset, entry.bytes};
         } else {
-            file->entries[file->entry_count++] = entry;
+            file->head->entries[file->head->entry_count++] = entry;
         }
     }
     if (status == DW_OK && !sealed) {
@@ -417,10 +418,10 @@ static int compare_names(const void *a, const void *b)
 
 static void sort_names(dw_snapshot_file *file)
 {
-    for (size_t i = 0; i < file->entry_count; i++) {
-        file->by_name[i] = &file->entries[i];
+    for (size_t i = 0; i < file->head->entry_count; i++) {
+        file->head->by_name[i] = &file->head->entries[i];
     }
-    qsort(file->by_name, file->entry_count, sizeof *file->by_name, compare_names);
+    qsort(file->head->by_name, file->head->entry_count, sizeof *file->head->by_name, compare_names);
 }
 
 /* A text of JSON within the JSON: tensor name to checksum, for each tensor and no other. */
@@ -439,12 +440,12 @@ static dw_status take_checksums(dw_snapshot_file *file, dw_error *err)
         status =
             dw__snapshot_fail_at(err, DW_E_FORMAT, byte, "checksums: more than one JSON object");
     }
-    if (status == DW_OK && json_object_size(checksums) != file->entry_count) {
+    if (status == DW_OK && json_object_size(checksums) != file->head->entry_count) {
         status = dw__snapshot_fail_at(err, DW_E_FORMAT, byte, "checksums: %zu, of %zu tensors",
-                                      json_object_size(checksums), file->entry_count);
+                                      json_object_size(checksums), file->head->entry_count);
     }
-    for (size_t i = 0; i < file->entry_count && status == DW_OK; i++) {
-        dw_snapshot_entry *entry = &file->entries[i];
+    for (size_t i = 0; i < file->head->entry_count && status == DW_OK; i++) {
+        dw_snapshot_entry *entry = &file->head->entries[i];
         const char *digits = json_string_value(json_object_get(checksums, entry->name));
         if (digits == NULL || !dw_hex_parse(entry->checksum, sizeof entry->checksum, digits)) {
             status = dw__snapshot_fail_at(err, DW_E_FORMAT, byte, "checksums: '%.40s' for %s",

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
+#include "snapshot/kept_heads.h"
 #include "snapshot/snapshot_reader_internal.h"
 
 static const char *shown(const dw_snapshot_file *file)
@@ -96,20 +97,45 @@ static dw_status open_file(dw_snapshot_file *file, const dw_snapshot_file *besid
     return status;
 }
 
+dw__snapshot_head *dw__snapshot_head_ref(dw__snapshot_head *head)
+{
+    (void)atomic_fetch_add(&head->users, 1);
+    return head;
+}
+
+void dw__snapshot_head_unref(dw__snapshot_head *head)
+{
+    if (head == NULL || atomic_fetch_sub(&head->users, 1) != 1) {
+        return;
+    }
+    json_decref(head->metadata);
+    dw_free(head->entries);
+    dw_free(head->by_name);
+    dw_free(head->fillers);
+    dw_free(head);
+}
+
 static dw_status read_header(dw_snapshot_file *file, dw_error *err)
 {
-    uint8_t length[8];
-    if (file->bytes < sizeof length) {
+    uint8_t first[4096]; /* most are shorter */
+    const size_t count = file->bytes < sizeof first ? (size_t)file->bytes : sizeof first;
+    file->head = dw_alloc(1, sizeof *file->head);
+    if (file->head == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "a snapshot: no memory");
+    }
+    file->head->users = 1;
+    file->head->bytes = file->bytes;
+    if (count < 8) {
         return dw__snapshot_fail_at(err, DW_E_FORMAT, file->bytes,
                                     "the file ends, before the 8 bytes of its header's length");
     }
-    dw_status status = dw__snapshot_read_at(file, 0, sizeof length, length, err);
+    dw_status status = dw__snapshot_read_at(file, 0, count, first, err);
     if (status != DW_OK) {
         return status;
     }
     uint64_t bytes = 0;
     for (unsigned i = 0; i < 8; i++) {
-        bytes |= (uint64_t)length[i] << 8 * i;
+        bytes |= (uint64_t)first[i] << 8 * i;
     }
     if (bytes > DW_SNAPSHOT_HEADER_BYTES_MAX - 8) {
         return dw__snapshot_fail_at(err, DW_E_LIMIT, 0,
@@ -121,12 +147,15 @@ static dw_status read_header(dw_snapshot_file *file, dw_error *err)
                                     "the file ends, its header has %llu bytes",
                                     (unsigned long long)bytes);
     }
-    file->header_bytes = (size_t)bytes + 8;
-    file->header = dw_alloc(file->header_bytes + 1, 1);
+    const size_t all = (size_t)bytes + 8;
+    const size_t there = all < count ? all : count;
+    file->head->header_bytes = all;
+    file->header = dw_alloc(all + 1, 1);
     if (file->header == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "a header of %zu bytes: no memory", file->header_bytes);
+        return dw_fail(err, DW_E_MEMORY, "a header of %zu bytes: no memory", all);
     }
-    return dw__snapshot_read_at(file, 0, file->header_bytes, file->header, err);
+    memcpy(file->header, first, there);
+    return dw__snapshot_read_at(file, there, all - there, file->header + there, err);
 }
 
 /* ---- checksums ---------------------------------------------------------------------------- */
@@ -187,11 +216,11 @@ static dw_status verify_all(const dw_snapshot_file *file, dw_error *err)
     if (hash == NULL || piece == NULL) {
         status = dw_fail(err, DW_E_MEMORY, "checksums: no memory");
     }
-    for (size_t i = 0; i < file->filler_count && status == DW_OK; i++) {
-        status = verify_filler(file, &file->fillers[i], piece, err);
+    for (size_t i = 0; i < file->head->filler_count && status == DW_OK; i++) {
+        status = verify_filler(file, &file->head->fillers[i], piece, err);
     }
-    for (size_t i = 0; i < file->entry_count && status == DW_OK; i++) {
-        status = verify_entry(file, &file->entries[i], hash, piece, err);
+    for (size_t i = 0; i < file->head->entry_count && status == DW_OK; i++) {
+        status = verify_entry(file, &file->head->entries[i], hash, piece, err);
     }
     dw_free(piece);
     dw_hash128_destroy(hash);
@@ -200,34 +229,47 @@ static dw_status verify_all(const dw_snapshot_file *file, dw_error *err)
 
 /* ---- the file ------------------------------------------------------------------------------ */
 
-static dw_status load(dw_snapshot_file *file, unsigned flags, const dw_snapshot_file *beside,
-                      dw_error *err)
+/* A header that is known is not read again: what it is known by is its hash. */
+static dw_status find_header(dw_snapshot_file *file, unsigned flags, const dw_snapshot_known *known,
+                             dw_error *err)
 {
-    dw_status status = open_file(file, beside, err);
-    if (status != DW_OK) {
-        return status;
+    const bool trusted = known->heads != NULL && known->identity != NULL &&
+                         known->identity[0] != '\0' && (flags & DW_SNAPSHOT_VERIFY) == 0;
+    file->head = trusted ? dw__kept_head_find(known->heads, known->identity, file->bytes) : NULL;
+    if (file->head != NULL) {
+        return DW_OK;
     }
-    status = read_header(file, err);
-    if (status != DW_OK) {
-        return status;
+    dw_status status = read_header(file, err);
+    if (status == DW_OK) {
+        status = dw__snapshot_read_header(file, err);
     }
-    status = dw__snapshot_read_header(file, err);
-    if (status != DW_OK) {
-        return status;
+    if (status == DW_OK && trusted) {
+        dw__kept_head_put(known->heads, file->head);
     }
     dw_free(file->header);
     file->header = NULL;
-    return (flags & DW_SNAPSHOT_VERIFY) != 0 ? verify_all(file, err) : DW_OK;
+    return status;
+}
+
+static dw_status load(dw_snapshot_file *file, unsigned flags, const dw_snapshot_known *known,
+                      dw_error *err)
+{
+    dw_status status = open_file(file, known->beside, err);
+    if (status == DW_OK) {
+        status = find_header(file, flags, known, err);
+    }
+    return status == DW_OK && (flags & DW_SNAPSHOT_VERIFY) != 0 ? verify_all(file, err) : status;
 }
 
 dw_status dw_snapshot_file_open(dw_snapshot_file **out, const char *path, unsigned flags,
                                 dw_error *err)
 {
-    return dw_snapshot_file_open_beside(out, path, flags, NULL, err);
+    static const dw_snapshot_known nothing = {.beside = NULL};
+    return dw_snapshot_file_open_known(out, path, flags, &nothing, err);
 }
 
-dw_status dw_snapshot_file_open_beside(dw_snapshot_file **out, const char *path, unsigned flags,
-                                       const dw_snapshot_file *beside, dw_error *err)
+dw_status dw_snapshot_file_open_known(dw_snapshot_file **out, const char *path, unsigned flags,
+                                      const dw_snapshot_known *known, dw_error *err)
 {
     *out = NULL;
     dw_snapshot_file *file = dw_alloc(1, sizeof *file);
@@ -236,7 +278,7 @@ dw_status dw_snapshot_file_open_beside(dw_snapshot_file **out, const char *path,
     }
     file->fd = -1;
     file->path = dw_strdup(path);
-    dw_status status = file->path != NULL ? load(file, flags, beside, err)
+    dw_status status = file->path != NULL ? load(file, flags, known, err)
                                           : dw_fail(err, DW_E_MEMORY, "a snapshot: no memory");
     if (status != DW_OK) {
         dw_snapshot_file_close(file);
@@ -255,12 +297,9 @@ void dw_snapshot_file_close(dw_snapshot_file *file)
         dw_os_close(file->shared->fd);
         dw_free(file->shared);
     }
-    json_decref(file->metadata);
+    dw__snapshot_head_unref(file->head);
     dw_free(file->path);
     dw_free(file->header);
-    dw_free(file->entries);
-    dw_free(file->by_name);
-    dw_free(file->fillers);
     dw_free(file);
 }
 

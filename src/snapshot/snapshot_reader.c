@@ -51,20 +51,20 @@ static int compare_with_name(const void *name, const void *entry)
 
 const dw_snapshot_entry *dw_snapshot_file_tensor(const dw_snapshot_file *file, const char *name)
 {
-    const dw_snapshot_entry *const *found = file->entry_count == 0
-                                                ? NULL
-                                                : bsearch(name, file->by_name, file->entry_count,
-                                                          sizeof *file->by_name, compare_with_name);
+    const dw_snapshot_entry *const *found =
+        file->head->entry_count == 0 ? NULL
+                                     : bsearch(name, file->head->by_name, file->head->entry_count,
+                                               sizeof *file->head->by_name, compare_with_name);
     return found != NULL ? *found : NULL;
 }
 
 size_t dw_snapshot_file_first(const dw_snapshot_file *file, const char *name)
 {
     size_t low = 0;
-    size_t high = file->entry_count;
+    size_t high = file->head->entry_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (strcmp(file->by_name[middle]->name, name) < 0) {
+        if (strcmp(file->head->by_name[middle]->name, name) < 0) {
             low = middle + 1;
         } else {
             high = middle;
@@ -75,28 +75,28 @@ size_t dw_snapshot_file_first(const dw_snapshot_file *file, const char *name)
 
 const dw_snapshot_entry *dw_snapshot_file_by_name(const dw_snapshot_file *file, size_t index)
 {
-    return index < file->entry_count ? file->by_name[index] : NULL;
+    return index < file->head->entry_count ? file->head->by_name[index] : NULL;
 }
 
 size_t dw_snapshot_file_count(const dw_snapshot_file *file)
 {
-    return file->entry_count;
+    return file->head->entry_count;
 }
 
 const dw_snapshot_entry *dw_snapshot_file_at(const dw_snapshot_file *file, size_t index)
 {
-    DW_ASSERT(index < file->entry_count);
-    return &file->entries[index];
+    DW_ASSERT(index < file->head->entry_count);
+    return &file->head->entries[index];
 }
 
 const char *dw_snapshot_file_meta(const dw_snapshot_file *file, const char *key)
 {
-    return json_string_value(json_object_get(file->metadata, key));
+    return json_string_value(json_object_get(file->head->metadata, key));
 }
 
 const char *dw_snapshot_file_identity(const dw_snapshot_file *file)
 {
-    return file->identity;
+    return file->head->identity;
 }
 
 int dw_snapshot_file_fd(const dw_snapshot_file *file)
@@ -111,7 +111,7 @@ uint64_t dw_snapshot_file_begin(const dw_snapshot_file *file)
 
 bool dw_snapshot_file_closely(const dw_snapshot_file *file)
 {
-    return file->close;
+    return file->head->close;
 }
 
 uint64_t dw_snapshot_file_bytes(const dw_snapshot_file *file)

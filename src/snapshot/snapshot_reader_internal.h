@@ -20,14 +20,11 @@ typedef struct dw__snapshot_shared {
     uint64_t bytes;
 } dw__snapshot_shared;
 
-struct dw_snapshot_file {
-    dw__snapshot_shared *shared; /* counted; its descriptor is: */
-    int fd;
-    char *path;
-    uint64_t begin; /* of the file: where this snapshot does */
-    uint64_t bytes;
+/* What a snapshot's header says: read once, then the same for all that have it. */
+typedef struct dw__snapshot_head {
+    _Atomic size_t users;
+    uint64_t bytes;      /* of the snapshot */
     size_t header_bytes; /* with the 8 of its length: where data begins */
-    char *header;        /* while it is opened */
     bool close;          /* version 3: nothing is aligned but by fillers of any length */
     json_t *metadata;
     char identity[DW_SNAPSHOT_IDENTITY];
@@ -36,6 +33,16 @@ struct dw_snapshot_file {
     const dw_snapshot_entry **by_name;
     dw__snapshot_filler *fillers;
     size_t filler_count;
+} dw__snapshot_head;
+
+struct dw_snapshot_file {
+    dw__snapshot_shared *shared; /* counted; its descriptor is: */
+    int fd;
+    char *path;
+    uint64_t begin; /* of the file: where this snapshot does */
+    uint64_t bytes;
+    char *header;            /* while it is read */
+    dw__snapshot_head *head; /* counted */
 };
 
 /* "byte N: ..."; the caller puts the path before it. */
@@ -44,7 +51,9 @@ dw_status dw__snapshot_fail_at(dw_error *err, dw_status code, uint64_t byte, con
 /* Bytes [offset, offset + bytes) of the file. Errors: DW_E_IO (also: cut since it was opened). */
 dw_status dw__snapshot_read_at(const dw_snapshot_file *file, uint64_t offset, size_t bytes,
                                void *to, dw_error *err);
-/* Fill in all of `file` but its descriptor and path from file->header: check the format, the seal
+dw__snapshot_head *dw__snapshot_head_ref(dw__snapshot_head *head);
+void dw__snapshot_head_unref(dw__snapshot_head *head);
+/* Fill in file->head, which has the header's length, from file->header: check the format, the seal
  * and every tensor's place. Errors: DW_E_FORMAT, DW_E_UNSUPPORTED, DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw__snapshot_read_header(dw_snapshot_file *file, dw_error *err);
 

@@ -121,8 +121,11 @@ static dw_status open_files(dw__thaw *t, dw_error *err)
     unsigned flags = t->options->trusted ? 0 : DW_SNAPSHOT_VERIFY;
     dw_status status = make_lists(t, err);
     for (size_t i = 0; i < t->options->path_count && status == DW_OK; i++) {
-        status = dw_snapshot_file_open_beside(&t->files[i], t->options->paths[i], flags,
-                                              i > 0 ? t->files[i - 1] : NULL, err);
+        const dw_snapshot_known known = {.beside = i > 0 ? t->files[i - 1] : NULL,
+                                         .heads = t->heads,
+                                         .identity = identity_of(t, i)};
+        status =
+            dw_snapshot_file_open_known(&t->files[i], t->options->paths[i], flags, &known, err);
         if (status == DW_OK) {
             t->file_count++;
             status = check_link(t, i, err);
@@ -374,11 +377,11 @@ static dw_status load_here(void *arg, dw_error *err)
     return load(arg, err);
 }
 
-dw_status dw_snapshot_thaw(dw_actor **out, dw_wasm_host *host, const dw_thaw_options *options,
+dw_status dw_snapshot_thaw(dw_actor **out, const dw_thaw_host *host, const dw_thaw_options *options,
                            dw_thaw_stats *stats, dw_error *err)
 {
     dw_thaw_options own;
-    dw__thaw t = {.host = host, .options = &own};
+    dw__thaw t = {.host = host->wasm, .heads = host->heads, .options = &own};
     *out = NULL;
     dw_status status = dw_struct_read(&own, sizeof own, options, "dw_thaw_options", err);
     if (status != DW_OK) {

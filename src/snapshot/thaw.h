@@ -4,8 +4,13 @@
 
 #include "wasm/guest_instance.h"
 
+typedef struct dw_thaw_host {
+    dw_wasm_host *wasm;
+    struct dw_kept_heads *heads; /* for files that are trusted; NULL: none are kept */
+} dw_thaw_host;
+
 /* With identities the actor knows which of its files holds what. Errors: dw_actor_thaw's. */
-dw_status dw_snapshot_thaw(dw_actor **out, dw_wasm_host *host, const dw_thaw_options *options,
+dw_status dw_snapshot_thaw(dw_actor **out, const dw_thaw_host *host, const dw_thaw_options *options,
                            dw_thaw_stats *stats, dw_error *err);
 
 #endif
