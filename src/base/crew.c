@@ -26,9 +26,16 @@
 #define COUNT_MASK ((UINT64_C(1) << COUNT_BITS) - 1)
 _Static_assert(DW_CREW_UNITS_MAX + HELPERS_MAX + 1 < COUNT_MASK, "taken too often");
 
+/* What a helper does: the job's number, the unit, and how far it is. It alone goes from one to the
+ * next, but that who has the work can take away what it computes. */
+typedef enum stage { IDLE, COMPUTES, DELIVERS, TAKEN_AWAY } stage;
+
+/* Apart from others', whose threads write theirs as often. */
 typedef struct helper {
-    _Atomic bool busy; /* may look at a job */
-    int index;         /* of the thread */
+    _Atomic uint64_t does;
+    _Atomic uint64_t delivered; /* units, since the crew is there */
+    _Atomic bool busy;          /* may look at a job */
+    int index;                  /* of the thread */
     dw_crew *crew;
     pthread_t thread;
     char apart[LINE_BYTES];
@@ -44,12 +51,12 @@ typedef struct shared_job {
 struct dw_crew {
     _Atomic uint64_t ticket;
     char apart_from_ticket[LINE_BYTES];
-    _Atomic uint32_t delivered; /* units of the job */
-    char apart_from_delivered[LINE_BYTES];
     shared_job job;
-    _Atomic uint32_t *claims; /* [DW_CREW_UNITS_MAX]: the last job whose unit somebody delivers */
-    uint32_t number;          /* of the job */
-    int helper_count;         /* that have a thread */
+    char apart_from_job[LINE_BYTES];
+    uint32_t number;    /* of the job */
+    uint64_t wanted;    /* units of all jobs */
+    uint64_t delivered; /* by who has the work */
+    int helper_count;   /* that have a thread */
     helper *helpers;
     _Atomic uint64_t delay_ns;
     _Atomic bool asleep; /* somebody may be */
@@ -90,23 +97,9 @@ static bool take(dw_crew *crew, uint32_t *number, uint32_t *unit)
     return has_units(taken);
 }
 
-/* Whether the calling thread is who delivers the unit. */
-static bool claim(dw_crew *crew, uint32_t number, uint32_t unit)
+static uint64_t doing(uint32_t number, uint32_t unit, stage how_far)
 {
-    uint32_t last = atomic_load_explicit(&crew->claims[unit], memory_order_relaxed);
-    while (last < number) {
-        if (atomic_compare_exchange_weak_explicit(&crew->claims[unit], &last, number,
-                                                  memory_order_acq_rel, memory_order_relaxed)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void deliver(dw_crew *crew, const dw_crew_job *job, uint32_t unit, int thread)
-{
-    job->deliver(job->user, unit, thread);
-    atomic_fetch_add_explicit(&crew->delivered, 1, memory_order_acq_rel);
+    return (uint64_t)number << 2 * COUNT_BITS | (uint64_t)unit << COUNT_BITS | (uint64_t)how_far;
 }
 
 /* ---- helpers ---- */
@@ -129,25 +122,37 @@ static void stand_still(dw_crew *crew)
     }
 }
 
-/* Whether there was a unit. */
+static void help_with(helper *h, uint32_t number, uint32_t unit)
+{
+    dw_crew_job job;
+    if (!read_job(h->crew, number, &job)) {
+        return;
+    }
+    if (job.compute != NULL) {
+        job.compute(job.user, unit, h->index);
+        stand_still(h->crew);
+    }
+    uint64_t expected = doing(number, unit, COMPUTES);
+    if (atomic_compare_exchange_strong_explicit(&h->does, &expected, doing(number, unit, DELIVERS),
+                                                memory_order_acq_rel, memory_order_relaxed)) {
+        job.deliver(job.user, unit, h->index);
+        const uint64_t before = atomic_load_explicit(&h->delivered, memory_order_relaxed);
+        atomic_store_explicit(&h->delivered, before + 1, memory_order_release);
+    }
+}
+
+/* Whether there was a unit. Where this thread stands still between taking one and saying so, it is
+ * waited for: that is a few instructions of some thousands. */
 static bool help(helper *h)
 {
-    dw_crew *crew = h->crew;
-    dw_crew_job job;
     uint32_t number;
     uint32_t unit;
-    if (!take(crew, &number, &unit)) {
+    if (!take(h->crew, &number, &unit)) {
         return false;
     }
-    if (read_job(crew, number, &job)) {
-        if (job.compute != NULL) {
-            job.compute(job.user, unit, h->index);
-            stand_still(crew);
-        }
-        if (claim(crew, number, unit)) {
-            deliver(crew, &job, unit, h->index);
-        }
-    }
+    atomic_store_explicit(&h->does, doing(number, unit, COMPUTES), memory_order_release);
+    help_with(h, number, unit);
+    atomic_store_explicit(&h->does, doing(0, 0, IDLE), memory_order_release);
     return true;
 }
 
@@ -214,19 +219,16 @@ static void wake(dw_crew *crew)
 static void begin(dw_crew *crew, const dw_crew_job *job)
 {
     DW_ASSERT(job->units > 0 && job->units <= DW_CREW_UNITS_MAX);
-    if (++crew->number == 0) { /* after years, or a day of the fastest: claims begin anew */
+    if (++crew->number == 0) { /* a day of the fastest: nobody may mistake it for the last one */
         dw_crew_settle(crew);
-        for (uint32_t i = 0; i < DW_CREW_UNITS_MAX; i++) {
-            atomic_store_explicit(&crew->claims[i], 0, memory_order_relaxed);
-        }
         crew->number = 1;
     }
+    crew->wanted += job->units;
     const uint64_t none = (uint64_t)crew->number << 2 * COUNT_BITS;
     atomic_store_explicit(&crew->ticket, none, memory_order_release);
     atomic_store_explicit(&crew->job.compute, job->compute, memory_order_release);
     atomic_store_explicit(&crew->job.deliver, job->deliver, memory_order_release);
     atomic_store_explicit(&crew->job.user, job->user, memory_order_release);
-    atomic_store_explicit(&crew->delivered, 0, memory_order_relaxed);
     atomic_store(&crew->ticket, none | (uint64_t)job->units << COUNT_BITS);
     if (atomic_load(&crew->asleep)) {
         wake(crew);
@@ -238,41 +240,49 @@ static void do_unit(dw_crew *crew, const dw_crew_job *job, uint32_t unit)
     if (job->compute != NULL) {
         job->compute(job->user, unit, 0);
     }
-    if (claim(crew, crew->number, unit)) {
-        deliver(crew, job, unit, 0);
-    }
+    job->deliver(job->user, unit, 0);
+    crew->delivered++;
 }
 
-/* What others have begun and nobody has delivered. */
-static void do_again(dw_crew *crew, const dw_crew_job *job)
+/* What helpers have begun. */
+static void take_away(dw_crew *crew, const dw_crew_job *job)
 {
-    for (uint32_t unit = 0; unit < job->units; unit++) {
-        if (atomic_load_explicit(&crew->claims[unit], memory_order_relaxed) < crew->number) {
+    for (int i = 0; i < crew->helper_count; i++) {
+        helper *h = &crew->helpers[i];
+        uint64_t does = atomic_load_explicit(&h->does, memory_order_relaxed);
+        const uint32_t unit = (uint32_t)(does >> COUNT_BITS & COUNT_MASK);
+        if (does == doing(crew->number, unit, COMPUTES) &&
+            atomic_compare_exchange_strong_explicit(&h->does, &does,
+                                                    doing(crew->number, unit, TAKEN_AWAY),
+                                                    memory_order_acq_rel, memory_order_relaxed)) {
             do_unit(crew, job, unit);
         }
     }
 }
 
-static bool is_over(const dw_crew *crew, const dw_crew_job *job)
+static bool is_over(const dw_crew *crew)
 {
-    return atomic_load_explicit(&crew->delivered, memory_order_acquire) == job->units;
+    uint64_t delivered = crew->delivered;
+    for (int i = 0; i < crew->helper_count; i++) {
+        delivered += atomic_load_explicit(&crew->helpers[i].delivered, memory_order_acquire);
+    }
+    return delivered == crew->wanted;
 }
 
 static void wait_for_others(dw_crew *crew, const dw_crew_job *job)
 {
-    bool may_do = job->compute != NULL;
     uint64_t since_ns = 0;
-    for (uint32_t looks = 1; !is_over(crew, job); looks++) {
+    for (uint32_t looks = 1; !is_over(crew); looks++) {
         relax();
         if (looks % LOOKS != 0) {
             continue;
         }
         const uint64_t now_ns = dw_os_clock_ns();
         since_ns = since_ns == 0 ? now_ns : since_ns;
-        if (may_do && now_ns - since_ns > PATIENCE_NS) {
-            do_again(crew, job);
-            may_do = false;
-        } else if (now_ns - since_ns > YIELD_NS) {
+        if (job->compute != NULL && now_ns - since_ns > PATIENCE_NS) {
+            take_away(crew, job);
+        }
+        if (now_ns - since_ns > YIELD_NS) {
             (void)sched_yield();
         }
     }
@@ -337,9 +347,8 @@ dw_status dw_crew_create(dw_crew **out, int threads, dw_error *err)
     }
     DW_ASSERT(pthread_mutex_init(&crew->lock, NULL) == 0);
     dw_os_cond_init(&crew->changed);
-    crew->claims = dw_alloc(DW_CREW_UNITS_MAX, sizeof *crew->claims);
     crew->helpers = dw_alloc((size_t)threads - 1, sizeof *crew->helpers);
-    dw_status status = crew->claims != NULL && crew->helpers != NULL
+    dw_status status = crew->helpers != NULL
                            ? start(crew, threads, err)
                            : dw_fail(err, DW_E_MEMORY, "no memory for %d threads", threads);
     if (status != DW_OK) {
@@ -362,7 +371,6 @@ void dw_crew_destroy(dw_crew *crew)
     }
     (void)pthread_cond_destroy(&crew->changed);
     (void)pthread_mutex_destroy(&crew->lock);
-    dw_free((void *)(uintptr_t)crew->claims);
     dw_free(crew->helpers);
     dw_free(crew);
 }

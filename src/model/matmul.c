@@ -339,13 +339,13 @@ static void begin_anew(product *of, int threads)
 
 /* Panels of a unit, so that their results for one or two columns have room in a thread's place. */
 #define CUT_PANELS_MAX (DW_TILE_COLUMNS_MAX / OWN_COLUMNS)
+#define CUT_WORK_MIN 10000u /* multiplications */
 
 /* Every so many multiplications somebody looks at the stops. */
 static bool is_stopped(product *of, uint32_t unit)
 {
-    const uint64_t each =
-        (uint64_t)of->layout.length * of->panel_count * of->matmul->kernel->rows / of->cut_count;
-    if (each * unit / LOOK_WORK != each * (unit + 1) / LOOK_WORK &&
+    const uint64_t each = (uint64_t)of->layout.length * of->matmul->kernel->rows;
+    if (each * of->cuts[unit] / LOOK_WORK != each * of->cuts[unit + 1] / LOOK_WORK &&
         dw_stops_asked(of->matmul->stops)) {
         atomic_store_explicit(&of->stopped, true, memory_order_relaxed);
     }
@@ -363,7 +363,8 @@ static void compute_cut(void *user, uint32_t unit, int thread)
     dw_matmul_tile tile = tile_for(of, thread);
     tile.columns = of->made;
     tile.column_count = (uint32_t)of->node->src[0]->ne[1];
-    for (uint32_t i = of->cuts[unit]; i < of->cuts[unit + 1] && !is_stopped(of, unit); i++) {
+    const uint32_t end = is_stopped(of, unit) ? 0 : of->cuts[unit + 1];
+    for (uint32_t i = of->cuts[unit]; i < end; i++) {
         panel at = panel_at(of, i);
         multiply_panel(of, &at, &tile);
         tile.out += outs_of(of);
@@ -396,14 +397,16 @@ static void multiply_by_crew(product *of)
 }
 
 /* The larger units come first, so that all end at about the same time: each is a share of what is
- * left. `to` NULL: they are counted. */
+ * left, but takes a microsecond: taking one is a tenth of that. `to` NULL: they are counted. */
 static uint32_t cut_panels(const product *of, uint32_t *to)
 {
     uint32_t count = 0;
+    const uint32_t least = CUT_WORK_MIN / (of->layout.length * of->matmul->kernel->rows) + 1;
     for (uint32_t at = 0; at < of->panel_count; count++) {
         const uint32_t left = of->panel_count - at;
         uint32_t each = left / (2 * (uint32_t)of->matmul->threads);
-        each = each > CUT_PANELS_MAX ? CUT_PANELS_MAX : each > 0 ? each : 1;
+        each = each > least ? each : least < left ? least : left;
+        each = each > CUT_PANELS_MAX ? CUT_PANELS_MAX : each;
         if (to != NULL) {
             to[count] = at;
             to[count + 1] = at + each;

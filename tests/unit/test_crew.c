@@ -126,7 +126,7 @@ static void test_crew_wakes_helpers(void **state)
 static void test_crew_without_memory(void **state)
 {
     (void)state;
-    for (int64_t n = 0; n < 3; n++) {
+    for (int64_t n = 0; n < 2; n++) {
         dw_crew *crew = NULL;
         dw_error err = {0};
         dw_alloc_fail_after(n);
