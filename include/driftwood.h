@@ -660,6 +660,7 @@ typedef struct dw_adapter_info {
     uint32_t rank;           /* the largest of its pairs' */
     uint64_t pair_count;     /* matrices that it changes */
     uint64_t bytes;          /* of the device's memory */
+    const char *path;        /* of its file when it was loaded, as the name */
 } dw_adapter_info;
 
 /* Thread: any. */
@@ -1507,6 +1508,31 @@ DW_API DW_MUST_CHECK dw_status dw_actor_export(dw_actor *actor, int fd,
                                                const dw_freeze_options *options,
                                                dw_freeze_stats *stats, dw_error *err);
 
+/* An adapter that the model of an actor had, at the scale of its new contexts. */
+typedef struct dw_adapter_wanted {
+    const char *name;
+    const char *fingerprint;
+    float scale;      /* 0: for contexts that choose it */
+    const char *path; /* where its file was; NULL: not known */
+} dw_adapter_wanted;
+
+/* The model that an actor had, and whose it is; borrowed for the call. */
+typedef struct dw_model_wanted {
+    size_t struct_bytes;
+    const char *name;        /* the model's own (dw_model_info) when the actor was written */
+    const char *fingerprint;
+    const char *tenant; /* NULL: of nobody's, as the next */
+    /* Whether the tenant's actors may be granted (dw_tenant_options.models) the model of these
+     * names: its own, and the one that a pool has it under. Either may be NULL: there is none, or
+     * that grants another. Called as may_have(wanted, ...). Thread: any. */
+    bool (*may_have)(const struct dw_model_wanted *wanted, const char *own_name,
+                     const char *served_name);
+    /* Without adapters; NULL: the snapshot does not say. */
+    const char *base_fingerprint;
+    const dw_adapter_wanted *adapters; /* [adapter_count], in the order in which it had them */
+    size_t adapter_count;
+} dw_model_wanted;
+
 typedef struct dw_thaw_options {
     size_t struct_bytes;
     const char *const *paths; /* [path_count]: a full snapshot, then deltas, each upon the last */
@@ -1553,6 +1579,9 @@ typedef struct dw_thaw_options {
     /* To be looked at, and frozen: folders of its that are not among `dirs` are no error. An actor
      * that lacks one works on nothing (DW_E_DENIED). */
     bool to_look;
+    /* In the place of find_model: of a model with adapters it is told also which these are. */
+    dw_status (*find_wanted)(void *user, const dw_model_wanted *wanted, dw_model **model,
+                             dw_error *err);
 } dw_thaw_options;
 
 typedef struct dw_thaw_stats {
@@ -1748,19 +1777,6 @@ typedef enum dw_durability {
     DW_DURABLE_PARK = 3,    /* when it leaves memory, or as many messages are not as wait at most
                                (limit `mail`) */
 } dw_durability;
-
-/* The model that an actor had, and whose it is; borrowed for the call. */
-typedef struct dw_model_wanted {
-    size_t struct_bytes;
-    const char *name;        /* the model's own (dw_model_info) when the actor was written */
-    const char *fingerprint;
-    const char *tenant;
-    /* Whether the tenant's actors may be granted (dw_tenant_options.models) the model of these
-     * names: its own, and the one that a pool has it under. Either may be NULL: there is none, or
-     * that grants another. Called as may_have(wanted, ...). Thread: any. */
-    bool (*may_have)(const struct dw_model_wanted *wanted, const char *own_name,
-                     const char *served_name);
-} dw_model_wanted;
 
 struct dw_log_entry;
 typedef struct dw_runtime_options {

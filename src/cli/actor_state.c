@@ -13,105 +13,7 @@
 #define IMPORT_PIECE ((size_t)1 << 20)
 #define MODULE_BYTES_MAX ((size_t)256 << 20)
 
-/* ---- models and guests ------------------------------------------------------------------- */
-
-/* `index`: which of those that --model named, whose adapters it gets; 0 also for the first where
- * none was. */
-static dw_status keep_model(dw_cli_actors *actors, const char *path, size_t index, dw_model **model,
-                            dw_error *err)
-{
-    if (actors->model_count == DW_CLI_MODELS_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "more than %d models at a time", DW_CLI_MODELS_MAX);
-    }
-    dw_status status = dw_cli_open_actors_model(model, actors->engine, path, err);
-    if (status == DW_OK) {
-        actors->models[actors->model_count++] = *model;
-        status = dw_cli_loras_add(&actors->session->loras, index, *model, err);
-    }
-    return status;
-}
-
-bool dw_cli_find_fingerprint(const char *fingerprint, char *path, size_t capacity)
-{
-    char folder[DW_CLI_PATH_MAX];
-    DIR *list = dw_cli_model_folder(folder, sizeof folder, NULL) == DW_OK ? opendir(folder) : NULL;
-    bool found = false;
-    const dw_fingerprint_options options = {.struct_bytes = sizeof options,
-                                            .folder = dw_cli_fingerprint_folder(),
-                                            .on_progress = dw_cli_on_fingerprint};
-    for (struct dirent *entry = NULL; list != NULL && !found && (entry = readdir(list)) != NULL;) {
-        const char *end = strstr(entry->d_name, ".gguf");
-        dw_gguf *gguf = NULL;
-        if (end == NULL || end[5] != '\0' ||
-            (size_t)snprintf(path, capacity, "%s/%s", folder, entry->d_name) >= capacity ||
-            dw_gguf_open(&gguf, path, NULL) != DW_OK) {
-            continue;
-        }
-        found = dw_gguf_matches(gguf, &options, fingerprint, &found, NULL) == DW_OK && found;
-        dw_gguf_close(gguf);
-    }
-    if (list != NULL) {
-        (void)closedir(list);
-    }
-    return found;
-}
-
-/* What --model named, once there is a need; the default, where adapters stand alone. */
-static dw_status open_named(dw_cli_actors *actors, dw_error *err)
-{
-    const dw_cli_session *session = actors->session;
-    char path[DW_CLI_PATH_MAX];
-    dw_model *model = NULL;
-    dw_status status = DW_OK;
-    size_t count = session->model_count;
-    count = count == 0 && session->loras.count > 0 ? 1 : count;
-    for (size_t i = 0; i < count && status == DW_OK; i++) {
-        status = dw_cli_find_model(path, sizeof path, session->models[i].from, err);
-        if (status == DW_OK) {
-            status = keep_model(actors, path, i, &model, err);
-        }
-    }
-    return status;
-}
-
-static dw_status search_model(dw_cli_actors *actors, const char *name, const char *fingerprint,
-                              dw_model **model, dw_error *err)
-{
-    char path[DW_CLI_PATH_MAX];
-    dw_status status = DW_OK;
-    if (actors->model_count == 0) {
-        status = open_named(actors, err);
-    }
-    for (size_t i = 0; i < actors->model_count && status == DW_OK; i++) {
-        bool matches = false;
-        status = dw_model_matches(actors->models[i], fingerprint, &matches, err);
-        if (status == DW_OK && matches) {
-            *model = actors->models[i];
-            return DW_OK;
-        }
-    }
-    if (status == DW_OK && dw_cli_find_fingerprint(fingerprint, path, sizeof path)) {
-        return keep_model(actors, path, actors->model_count, model, err);
-    }
-    return status != DW_OK ? status
-                           : dw_fail(err, DW_E_NOT_FOUND,
-                                     "the actor's model '%.80s' (%.60s) is neither in the cache "
-                                     "nor given by --model",
-                                     name, fingerprint);
-}
-
-static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
-                            dw_error *err)
-{
-    dw_cli_actors *actors = user;
-    (void)pthread_mutex_lock(&actors->lock);
-    dw_status status = search_model(actors, name, fingerprint, model, err);
-    if (status == DW_OK) {
-        (void)dw_model_ref(*model);
-    }
-    (void)pthread_mutex_unlock(&actors->lock);
-    return status;
-}
+/* ---- guests ------------------------------------------------------------------------------ */
 
 static dw_status open_guest(dw_cli_actors *actors, const char *name, dw_module **module,
                             dw_error *err)
@@ -222,7 +124,7 @@ static dw_status open_runtime(dw_cli_actors *actors, const dw_cli_opening *how, 
     char *manifest = NULL;
     dw_runtime_options options = {.struct_bytes = sizeof options,
                                   .path = actors->path,
-                                  .find_model = find_model,
+                                  .find_granted = dw_cli_actors_model,
                                   .find_guest = find_guest,
                                   .on_problem = tell_problem,
                                   .on_stderr = on_stderr,
@@ -296,6 +198,7 @@ dw_status dw_cli_actors_close(dw_cli_actors *actors, dw_error *err)
     }
     for (size_t i = 0; i < actors->model_count; i++) {
         dw_model_unref(actors->models[i]);
+        free(actors->model_paths[i]);
     }
     dw_engine_destroy(actors->engine);
     free(actors->path);
@@ -415,7 +318,7 @@ dw_status dw_cli_actors_copy(dw_cli_actors *actors, const char *id, const dw_kv_
                                      .paths = (const char *const *)paths.list,
                                      .path_count = paths.count,
                                      .identities = (const char *const *)paths.identities,
-                                     .find_model = find_model,
+                                     .find_wanted = dw_cli_actors_model,
                                      .find_module = find_folder_module,
                                      .find_user = actors,
                                      .id = id,
@@ -455,7 +358,7 @@ static dw_status find_granted(dw_cli_actors *actors, const dw_cli_session *sessi
         status = dw_cli_find_model(granted->paths[i], sizeof granted->paths[i],
                                    session->models[i].from, err);
         if (status == DW_OK) {
-            status = keep_model(actors, granted->paths[i], i, &granted->models[i], err);
+            status = dw_cli_actors_load(actors, granted->paths[i], i, &granted->models[i], err);
         }
     }
     return status;
@@ -711,10 +614,10 @@ static dw_status find_module(void *user, const char *sha256, dw_module **module,
                    sha256);
 }
 
-static dw_status find_model_to_import(void *user, const char *name, const char *fingerprint,
-                                      dw_model **model, dw_error *err)
+static dw_status find_model_to_import(void *user, const dw_model_wanted *wanted, dw_model **model,
+                                      dw_error *err)
 {
-    return find_model(((module_search *)user)->actors, name, fingerprint, model, err);
+    return dw_cli_actors_model(((module_search *)user)->actors, wanted, model, err);
 }
 
 static dw_status import_file(module_search *search, const char *path, const dw_cli_import *what,
@@ -724,7 +627,7 @@ static dw_status import_file(module_search *search, const char *path, const dw_c
     dw_thaw_options options = {.struct_bytes = sizeof options,
                                .paths = &path,
                                .path_count = 1,
-                               .find_model = find_model_to_import,
+                               .find_wanted = find_model_to_import,
                                .find_module = find_module,
                                .find_user = search,
                                .kv_type = what->kv_type,

@@ -22,7 +22,8 @@ typedef struct dw_cli_actors {
     dw_limits limits;              /* of actors that are loaded */
     dw_cli_seen seen;              /* log and trace */
     pthread_mutex_t lock; /* guards what follows: a runtime's threads ask for models and guests */
-    dw_model *models[DW_CLI_MODELS_MAX]; /* [model_count], loaded so far */
+    dw_model *models[DW_CLI_MODELS_MAX];  /* [model_count], loaded so far */
+    char *model_paths[DW_CLI_MODELS_MAX]; /* likewise */
     size_t model_count;
     dw_module *modules[DW_CLI_MODELS_MAX]; /* [module_count], of guests by name */
     char *module_names[DW_CLI_MODELS_MAX]; /* likewise */
@@ -48,6 +49,16 @@ dw_status dw_cli_actors_close(dw_cli_actors *actors, dw_error *err);
 /* By the start of an id, or by "TENANT@NAME". Errors: those of dw_runtime_find_id, _find. */
 dw_status dw_cli_actors_find(dw_cli_actors *actors, const char *start,
                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+/* The model that an actor had, counted, as dw_runtime_options' find_granted and dw_thaw_options'
+ * find_wanted have it with the actors as `user`. Errors: DW_E_NOT_FOUND, which says what is missing
+ * or other than it was: the model's file, an adapter's, its fingerprint or scale; those of
+ * dw_model_open_with and dw_model_add_adapter. Thread: any. */
+dw_status dw_cli_actors_model(void *user, const dw_model_wanted *wanted, dw_model **model,
+                              dw_error *err);
+/* The model of a file, with the adapters of the one at `index` of those that --model named; 0 is
+ * also the first where none was. Kept until the actors are closed. Errors: as above, DW_E_LIMIT. */
+dw_status dw_cli_actors_load(dw_cli_actors *actors, const char *path, size_t index,
+                             dw_model **model, dw_error *err);
 /* The actor as its files have it, a copy that has nothing to do with the runtime; `kv_type` NULL:
  * as it is. The caller's to destroy. `stats` may be NULL. Errors: those of dw_runtime_list_paths
  * and dw_actor_thaw. */

@@ -340,5 +340,6 @@ void dw_adapter_close(dw_adapter *adapter)
     }
     dw_free(adapter->pairs);
     dw_free(adapter->name);
+    dw_free(adapter->path);
     dw_free(adapter);
 }

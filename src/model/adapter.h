@@ -32,6 +32,7 @@ typedef struct dw_adapter_pair {
 
 typedef struct dw_adapter {
     char *name;
+    char *path;                             /* of the file, as of whoever opened it */
     char fingerprint[DW_FINGERPRINT_BYTES]; /* of the file's keys and tensors */
     float scale;                            /* with which new contexts have it; 0: they do not */
     float alpha;

@@ -1,7 +1,9 @@
 #include "model/model.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -613,6 +615,14 @@ dw_adapter_base dw_model_adapter_base(const dw_model *model)
                              .tensors = model->ggml};
 }
 
+/* From wherever it is looked for later. */
+static dw_status keep_path(dw_adapter *adapter, const char *path, dw_error *err)
+{
+    char whole[PATH_MAX];
+    adapter->path = dw_strdup(realpath(path, whole) != NULL ? whole : path);
+    return adapter->path != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a path");
+}
+
 static dw_status open_adapter(dw_model *model, const dw_adapter_options *options, dw_error *err)
 {
     dw_adapter_base base = dw_model_adapter_base(model);
@@ -625,6 +635,9 @@ static dw_status open_adapter(dw_model *model, const dw_adapter_options *options
     }
     status = dw_adapter_open(&adapter, &base, gguf, err);
     dw_gguf_close(gguf);
+    if (status == DW_OK) {
+        status = keep_path(adapter, options->path, err);
+    }
     if (status == DW_OK) {
         status = dw_adapters_add(&model->adapters, adapter, options->name, options->scale, err);
     }
@@ -667,7 +680,8 @@ dw_status dw_model_get_adapter(const dw_model *model, size_t index, dw_adapter_i
                                  .alpha = adapter->alpha,
                                  .rank = adapter->rank,
                                  .pair_count = adapter->pair_count,
-                                 .bytes = adapter->bytes};
+                                 .bytes = adapter->bytes,
+                                 .path = adapter->path};
     dw_status status = dw_struct_fill(info, &own, sizeof own, "dw_adapter_info");
     return status == DW_OK ? DW_OK : dw_fail(err, status, "dw_adapter_info: struct_bytes");
 }

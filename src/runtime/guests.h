@@ -103,7 +103,7 @@ void dw__host_wait_end(dw__host *host);
 
 /* ---- models.c ---- */
 
-/* The models of an actor that is read, of `tenant`: dw_thaw_options' find_model with a search as
+/* The models of an actor that is read, of `tenant`: dw_thaw_options' find_wanted with a search as
  * `find_user`, by those of `options`. `host`: whose worker reads it; may be NULL. All borrowed. */
 typedef struct dw__model_search {
     dw_model_wanted wanted; /* first */
@@ -112,7 +112,7 @@ typedef struct dw__model_search {
     dw__host *host;
 } dw__model_search;
 void dw__model_search_begin(dw__model_search *search, dw_runtime *runtime, const char *tenant);
-dw_status dw__model_search_find(void *user, const char *name, const char *fingerprint,
-                                dw_model **model, dw_error *err);
+dw_status dw__model_search_find(void *user, const dw_model_wanted *wanted, dw_model **model,
+                                dw_error *err);
 
 #endif

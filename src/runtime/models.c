@@ -92,15 +92,15 @@ void dw__model_search_begin(dw__model_search *search, dw_runtime *runtime, const
         .runtime = runtime};
 }
 
-dw_status dw__model_search_find(void *user, const char *name, const char *fingerprint,
-                                dw_model **model, dw_error *err)
+dw_status dw__model_search_find(void *user, const dw_model_wanted *wanted, dw_model **model,
+                                dw_error *err)
 {
     dw__model_search *search = user;
     const dw_runtime_options *options = search->options;
     dw_status status = DW_OK;
     if (options->find_model == NULL && options->find_granted == NULL) {
         return dw_fail(err, DW_E_NOT_FOUND, "the actor's model '%.80s' (%.60s): there are none",
-                       name, fingerprint);
+                       wanted->name, wanted->fingerprint);
     }
     if (search->host != NULL) {
         status = dw__host_wait_begin(search->host, err);
@@ -108,11 +108,15 @@ dw_status dw__model_search_find(void *user, const char *name, const char *finger
             return status;
         }
     }
-    search->wanted.name = name;
-    search->wanted.fingerprint = fingerprint;
-    status = options->find_granted != NULL
-                 ? options->find_granted(options->user, &search->wanted, model, err)
-                 : options->find_model(options->user, name, fingerprint, model, err);
+    search->wanted.name = wanted->name;
+    search->wanted.fingerprint = wanted->fingerprint;
+    search->wanted.base_fingerprint = wanted->base_fingerprint;
+    search->wanted.adapters = wanted->adapters;
+    search->wanted.adapter_count = wanted->adapter_count;
+    status =
+        options->find_granted != NULL
+            ? options->find_granted(options->user, &search->wanted, model, err)
+            : options->find_model(options->user, wanted->name, wanted->fingerprint, model, err);
     if (search->host != NULL) {
         dw__host_wait_end(search->host);
     }

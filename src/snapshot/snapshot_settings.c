@@ -99,21 +99,36 @@ bool dw__settings_hash(const json_t *of, char hash[DW_HASH128_TEXT])
     return text != NULL;
 }
 
-/* Those that the model's contexts begin with, for messages: its fingerprint is also theirs. NULL:
- * none. */
-static json_t *usual_adapters(const dw_model *model)
+/* The model's adapters, for whoever loads them again: its fingerprint is also that of those which
+ * its contexts begin with. NULL: none. A path that is no UTF-8 is left out. */
+static json_t *adapters_of(const dw_model *model)
 {
     json_t *list = NULL;
     for (size_t i = 0; i < dw_model_adapter_count(model); i++) {
         dw_adapter_info info = {.struct_bytes = sizeof info};
-        if (dw_model_get_adapter(model, i, &info, NULL) == DW_OK && info.scale != 0.0F) {
-            list = list == NULL ? json_array() : list;
-            (void)json_array_append_new(list, json_pack("{s:s, s:s, s:f}", "name", info.name,
-                                                        "fingerprint", info.fingerprint, "scale",
-                                                        (double)info.scale));
+        if (dw_model_get_adapter(model, i, &info, NULL) != DW_OK) {
+            continue;
         }
+        json_t *one =
+            json_pack("{s:s, s:s, s:f, s:o*}", "name", info.name, "fingerprint", info.fingerprint,
+                      "scale", (double)info.scale, "path", json_string(info.path));
+        list = list == NULL ? json_array() : list;
+        (void)json_array_append_new(list, one);
     }
     return list;
+}
+
+/* Its fingerprint without adapters; NULL: it has none. */
+static dw_status base_of(dw_model *model, json_t **base, dw_error *err)
+{
+    char text[DW_FINGERPRINT_BYTES];
+    *base = NULL;
+    if (dw_model_adapter_count(model) == 0) {
+        return DW_OK;
+    }
+    dw_status status = dw_model_fingerprint_with(model, NULL, text, err);
+    *base = status == DW_OK ? json_string(text) : NULL;
+    return status;
 }
 
 dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err)
@@ -122,16 +137,20 @@ dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err)
     for (size_t i = 0; i < options->model_count; i++) {
         char fingerprint[DW_FINGERPRINT_BYTES];
         dw_model_info info = {.struct_bytes = sizeof info};
+        json_t *base = NULL;
         dw_status status = dw_model_fingerprint(options->models[i], fingerprint, err);
+        if (status == DW_OK) {
+            status = base_of(options->models[i], &base, err);
+        }
         if (status != DW_OK) {
             return status;
         }
         dw_model_get_info(options->models[i], &info);
         const char *as = options->model_names != NULL ? options->model_names[i] : "";
-        if (!dw__json_append(to, json_pack("{s:s%, s:s, s:s*, s:o*}", "name", info.name,
+        if (!dw__json_append(to, json_pack("{s:s%, s:s, s:s*, s:o*, s:o*}", "name", info.name,
                                            strlen(info.name), "fingerprint", fingerprint, "as",
                                            as[0] != '\0' ? as : NULL, "adapters",
-                                           usual_adapters(options->models[i])))) {
+                                           adapters_of(options->models[i]), "base", base))) {
             return dw_fail(err, DW_E_UNSUPPORTED, "freeze: the model's name is no UTF-8");
         }
     }
@@ -170,56 +189,101 @@ dw_status dw__model_get(const dw__thaw *t, const json_t *entry, const char *key,
 
 /* ---- loading ------------------------------------------------------------------------------ */
 
-/* The name of the first that it had; NULL: none. */
-static const char *first_adapter(const json_t *entry)
+/* What is asked for, borrowed from the snapshot. */
+typedef struct wanted_model {
+    dw_model_wanted of;
+    dw_adapter_wanted adapters[DW_ADAPTERS_MAX];
+    const char *first; /* the name of the first that its contexts begin with; NULL: none do */
+} wanted_model;
+
+static dw_status read_adapter(const json_t *entry, dw_adapter_wanted *adapter, dw_error *err)
 {
-    const json_t *list = json_object_get(entry, "adapters");
-    return json_string_value(json_object_get(json_array_get(list, 0), "name"));
+    const json_t *scale = json_object_get(entry, "scale");
+    *adapter = (dw_adapter_wanted){.scale = (float)json_number_value(scale)};
+    dw_status status = dw__json_text(entry, "adapters", "name", &adapter->name, err);
+    if (status == DW_OK) {
+        status = dw__json_text(entry, "adapters", "fingerprint", &adapter->fingerprint, err);
+    }
+    if (status == DW_OK && !json_is_number(scale)) {
+        status = dw_fail(err, DW_E_FORMAT, "adapters: '%.80s' has no scale", adapter->name);
+    }
+    if (status == DW_OK && json_object_get(entry, "path") != NULL) {
+        status = dw__json_text(entry, "adapters", "path", &adapter->path, err);
+    }
+    return status;
+}
+
+static dw_status read_wanted(const json_t *entry, wanted_model *wanted, dw_error *err)
+{
+    const json_t *list = NULL;
+    *wanted = (wanted_model){.of = {.struct_bytes = sizeof wanted->of}};
+    dw_status status = dw__json_text(entry, "models", "fingerprint", &wanted->of.fingerprint, err);
+    if (status == DW_OK) {
+        status = dw__json_text(entry, "models", "name", &wanted->of.name, err);
+    }
+    if (status == DW_OK && json_object_get(entry, "base") != NULL) {
+        status = dw__json_text(entry, "models", "base", &wanted->of.base_fingerprint, err);
+    }
+    if (status == DW_OK && json_object_get(entry, "adapters") != NULL) {
+        status = dw__json_array(entry, "models", "adapters", DW_ADAPTERS_MAX, &list, err);
+    }
+    for (size_t i = 0; status == DW_OK && i < json_array_size(list); i++) {
+        dw_adapter_wanted *adapter = &wanted->adapters[i];
+        status = read_adapter(json_array_get(list, i), adapter, err);
+        wanted->of.adapter_count = i + 1;
+        if (wanted->first == NULL && adapter->scale != 0.0F) {
+            wanted->first = adapter->name;
+        }
+    }
+    wanted->of.adapters = wanted->adapters;
+    return status;
+}
+
+/* By whoever opens what is wanted; *model stays NULL where there is nobody. */
+static dw_status ask_for(const dw__thaw *t, const wanted_model *wanted, dw_model **model,
+                         dw_error *err)
+{
+    const dw_thaw_options *options = t->options;
+    dw_status status = DW_OK;
+    if (options->find_wanted != NULL) {
+        status = options->find_wanted(options->find_user, &wanted->of, model, err);
+    } else if (options->find_model != NULL) {
+        status = options->find_model(options->find_user, wanted->of.name, wanted->of.fingerprint,
+                                     model, err);
+    }
+    return status == DW_E_NOT_FOUND && wanted->first != NULL
+               ? dw_fail_within(err, status, "a model with adapter '%.60s'", wanted->first)
+               : status;
 }
 
 /* `*model` is counted. */
 static dw_status find_model(const dw__thaw *t, const json_t *entry, dw_model **model, dw_error *err)
 {
-    const char *fingerprint;
-    const char *name;
-    dw_status status = dw__json_text(entry, "models", "fingerprint", &fingerprint, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw__json_text(entry, "models", "name", &name, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    const char *adapter = first_adapter(entry);
-    for (size_t i = 0; i < t->options->model_count; i++) {
+    wanted_model wanted;
+    dw_status status = read_wanted(entry, &wanted, err);
+    for (size_t i = 0; status == DW_OK && i < t->options->model_count; i++) {
         bool matches;
-        status = dw_model_matches(t->options->models[i], fingerprint, &matches, err);
-        if (status != DW_OK) {
-            return status;
-        }
-        if (matches) {
+        status = dw_model_matches(t->options->models[i], wanted.of.fingerprint, &matches, err);
+        if (status == DW_OK && matches) {
             *model = dw_model_ref(t->options->models[i]);
             return DW_OK;
         }
     }
-    if (t->options->find_model != NULL) {
-        status = t->options->find_model(t->options->find_user, name, fingerprint, model, err);
-        if (status == DW_E_NOT_FOUND && adapter != NULL) {
-            return dw_fail_within(err, status, "a model with adapter '%.60s'", adapter);
-        }
-        if (status != DW_OK || *model != NULL) {
-            return status;
-        }
+    if (status == DW_OK) {
+        status = ask_for(t, &wanted, model, err);
     }
-    return adapter == NULL
+    if (status != DW_OK || *model != NULL) {
+        return status;
+    }
+    return wanted.first == NULL
                ? dw_fail(err, DW_E_NOT_FOUND,
-                         "the snapshot's model '%.80s' (%.60s) is not among the %zu at hand", name,
-                         fingerprint, t->options->model_count)
+                         "the snapshot's model '%.80s' (%.60s) is not among the %zu at hand",
+                         wanted.of.name, wanted.of.fingerprint, t->options->model_count)
                : dw_fail(
                      err, DW_E_NOT_FOUND,
                      "the snapshot's model '%.60s' with adapter '%.60s' (together %.72s) is not "
                      "among the %zu at hand",
-                     name, adapter, fingerprint, t->options->model_count);
+                     wanted.of.name, wanted.first, wanted.of.fingerprint, t->options->model_count);
 }
 
 static dw_status read_texts(const json_t *settings, const char *key, const char **texts,

@@ -6,6 +6,7 @@ test_options.py.
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -70,18 +71,49 @@ class Adapters(unittest.TestCase):
         state = ["--state", os.path.join(self.folder.name, "state"), "--model", MODEL]
         spawn = ["actor", "spawn", "--guest", "chat", "--temp", "0", "--max-tokens", "8", *state]
         actor = self.good(*spawn, "--lora", self.pirate).stdout.strip()
-        child = self.good("actor", "fork", *state, "--lora", self.pirate, actor).stdout.strip()
+        child = self.good("actor", "fork", *state, actor).stdout.strip()
         send = ["actor", "send", *state]
         first = self.good(*send, "--lora", "renamed=" + self.pirate, actor, "Name a sea.").stdout
-        self.assertEqual(first, self.good(*send, "--lora", self.pirate, child, "Name a sea.").stdout)
+        self.assertEqual(first, self.good(*send, child, "Name a sea.").stdout)
         plain = self.good(*spawn).stdout.strip()
         self.assertNotEqual(first, self.good(*send, plain, "Name a sea.").stdout)
-        for wrong in ([], ["--lora", self.poet], ["--lora", self.pirate + ":0.5"],
-                      ["--lora", self.pirate + ":0"]):
-            done = run(*send, *wrong, actor, "And another one?")
-            self.assertEqual(done.returncode, 1, done.stdout)
-            self.assertRegex(done.stderr, "a model with adapter '(pirate|renamed)'")
+        for wrong, why in ((self.poet, "'poet' is another file .* than that of 'renamed'"),
+                           (self.pirate + ":0.5", "'pirate' has scale 0.5, the actor's 'renamed' has 1"),
+                           (self.pirate + ":0", "'pirate' has scale 0, the actor's 'renamed' has 1")):
+            self.told([*send, "--lora", wrong, actor, "And another one?"],
+                         "a model with adapter 'renamed': --lora " + why)
         self.assertNotEqual(self.good(*send, "--lora", self.pirate, actor, "And another one?").stdout, "")
+
+    def told(self, command, why):
+        done = run(*command)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertRegex(done.stderr, why)
+
+    def test_files_are_found_again(self):
+        state = ["--state", os.path.join(self.folder.name, "found"), "--model", MODEL]
+        own = [os.path.join(self.folder.name, name) for name in ("one.gguf", "two.gguf")]
+        for path, of in zip(own, (self.pirate, self.poet)):
+            shutil.copyfile(of, path)
+        actor = self.good("actor", "spawn", "--guest", "chat", "--temp", "0", "--max-tokens", "8", *state,
+                          "--lora", own[0] + ":0.5", "--lora", "b=" + own[1]).stdout.strip()
+        twins = [self.good("actor", "fork", *state, actor).stdout.strip() for _ in range(3)]
+        send = ["actor", "send", *state]
+        said = self.good(*send, "--lora", own[0] + ":0.5", "--lora", own[1], actor, "Name a sea.").stdout
+        self.assertEqual(said, self.good(*send, twins[0], "Name a sea.").stdout)
+        moved = own[0] + ".moved.gguf"
+        os.rename(own[0], moved)
+        command = [*send, twins[1], "Name a sea."]
+        self.told(command, "the file of 'one' .* is not at .*one.gguf: give it by --lora")
+        shutil.copyfile(self.poet, own[0])
+        self.told(command, "one.gguf is another file now than that of 'one'")
+        os.unlink(own[0])
+        os.mkfifo(own[0])
+        self.told(command, "the file of 'one' .* is not at .*one.gguf")
+        # Only the one that moved has to be given; from then on it is found where it is now.
+        self.assertEqual(said, self.good(*send, "--lora", moved + ":0.5", *command[-2:]).stdout)
+        self.assertNotEqual(self.good(*send, twins[1], "Why?").stdout, "")
+        # What contexts may choose is there for them again, and its absence no obstacle before they do.
+        self.good("actor", "show", *state, twins[2], "--lora", moved + ":0.5")
 
     def test_served_under_two_names(self):
         server = Server("--model", "pirate=" + MODEL, "--lora", self.pirate, model="plain=" + MODEL)
