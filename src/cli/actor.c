@@ -143,6 +143,7 @@ enum {
     USES_RUNTIME = 1 << 12, /* makes actors, or has them in memory */
     USES_LOGS = 1 << 13,
     USES_CONTEXTS = 1 << 14,
+    USES_LIMITS = 1 << 15, /* tells what an actor may take */
 };
 
 static const struct option options[] = {
@@ -621,7 +622,7 @@ static const subcommand subcommands[] = {
      USES_SPAWN | USES_MODEL | USES_KV_TYPE | USES_JSON | USES_TERMS | USES_RUNTIME},
     {"send", send_to, 2, true, false, USES_STATE | USES_MODEL | USES_JSON | USES_RUNTIME},
     {"list", list_without_id, 0, false, true, USES_STATE | USES_JSON},
-    {"show", show, 1, true, true, USES_STATE | USES_JSON},
+    {"show", show, 1, true, true, USES_STATE | USES_LIMITS | USES_JSON},
     {"run", run_all, 0, false, false, USES_STATE | USES_MODEL | USES_RUNTIME},
     {"freeze", freeze, 1, true, false, USES_STATE | USES_MODEL | USES_JSON | USES_RUNTIME},
     {"rewind", rewind_one, 2, true, false, USES_STATE | USES_MODEL | USES_RUNTIME},
@@ -743,9 +744,10 @@ static unsigned use_of_one(int option);
 /* What an option is good for; 0: for every command. */
 static unsigned use_of(int option)
 {
-    return option == OPT_REMOVE   ? USES_CONTEXTS
-           : option == OPT_TENANT ? USES_TERMS | USES_CONTEXTS
-                                  : use_of_one(option);
+    return option == OPT_REMOVE     ? USES_CONTEXTS
+           : option == OPT_TENANT   ? USES_TERMS | USES_CONTEXTS
+           : option == OPT_MANIFEST ? USES_RUNTIME | USES_LIMITS
+                                    : use_of_one(option);
 }
 
 static unsigned use_of_one(int option)
@@ -759,12 +761,13 @@ static unsigned use_of_one(int option)
     case DW_CLI_OPT_MODEL:
     case DW_CLI_OPT_LORA:
     case DW_CLI_OPT_KV_MEMORY:
+        return USES_MODEL;
     case DW_CLI_OPT_LIMIT: /* what loads or makes actors */
     case DW_CLI_OPT_LIMITS:
     case DW_CLI_OPT_TIMEOUT:
     case DW_CLI_OPT_CPU_TIME:
     case DW_CLI_OPT_FUEL:
-        return USES_MODEL;
+        return USES_MODEL | USES_LIMITS;
     case DW_CLI_OPT_KV_TYPE:
         return USES_KV_TYPE;
     case OPT_BY_HASH:
@@ -788,7 +791,6 @@ static unsigned use_of_one(int option)
     case OPT_PRIORITY:
     case OPT_DURABILITY:
         return USES_TERMS;
-    case OPT_MANIFEST:
     case OPT_LOG:
     case OPT_LOG_LEVEL:
     case OPT_TRACE:
@@ -825,6 +827,8 @@ static void tell_idle_options(request *r, const subcommand *chosen)
     }
     if ((chosen->uses & USES_RUNTIME) == 0) {
         r->seeing = (dw_cli_seeing){.log = NULL};
+    }
+    if ((chosen->uses & (USES_RUNTIME | USES_LIMITS)) == 0) {
         r->terms.manifest = NULL;
     }
     if (names.text[0] != '\0') {

@@ -9,29 +9,37 @@ static uint64_t whole(const json_t *object, const char *key)
     return value > 0 ? (uint64_t)value : 0;
 }
 
-/* The limits that the actor was given: 0 elsewhere. */
-static dw_limits given_limits(const json_t *settings)
+/* Those of `list`, names to texts. */
+static void take_limits(dw_limits *limits, const json_t *list)
 {
-    dw_limits limits = {.struct_bytes = sizeof limits};
     const char *name;
     json_t *value;
-    json_object_foreach(json_object_get(settings, "limits"), name, value)
+    json_object_foreach((json_t *)(uintptr_t)list, name, value)
     {
         const char *text = json_string_value(value);
-        if (text != NULL && dw_limits_set(&limits, name, text, NULL) != DW_OK) {
+        if (text != NULL && dw_limits_set(limits, name, text, NULL) != DW_OK) {
             continue; /* a later version's */
         }
     }
+}
+
+dw_limits dw_cli_actor_limits(const json_t *actor)
+{
+    dw_limits limits = {.struct_bytes = sizeof limits};
+    const json_t *settings = json_object_get(actor, "settings");
+    take_limits(&limits, json_object_get(settings, "limits"));
     const struct {
         const char *key; /* where it stands by itself */
         uint64_t *limit;
-    } alone[] = {{"memory_bytes_max", &limits.memory_bytes},
-                 {"context_count_max", &limits.contexts},
-                 {"message_count_max", &limits.messages}};
+    } alone[] = {
+        {"memory_bytes_max", &limits.memory_bytes},     {"context_count_max", &limits.contexts},
+        {"context_tokens_max", &limits.context_tokens}, {"timeout_ms", &limits.timeout_ms},
+        {"message_bytes_max", &limits.message_bytes},   {"message_count_max", &limits.messages}};
     for (size_t i = 0; i < sizeof alone / sizeof alone[0]; i++) {
         uint64_t set = whole(settings, alone[i].key);
         *alone[i].limit = set != 0 ? set : *alone[i].limit;
     }
+    take_limits(&limits, json_object_get(actor, "limits"));
     return limits;
 }
 
@@ -101,7 +109,7 @@ static void put_unknown(json_t *account, const char *name, uint64_t given)
 
 json_t *dw_cli_actor_account(const json_t *actor)
 {
-    const dw_limits limits = given_limits(json_object_get(actor, "settings"));
+    const dw_limits limits = dw_cli_actor_limits(actor);
     uint64_t linear = 0;
     uint64_t keys = 0;
     size_t i;

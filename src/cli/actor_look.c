@@ -92,34 +92,39 @@ static dw_status list_freezes(dw_cli_actors *actors, const char *id, json_t **li
 }
 
 /* The limit's value as it was set, or its default. */
-static void limit_text(const json_t *settings, const char *name, char text[DW_LIMIT_TEXT_BYTES])
+static uint64_t limit_of(const json_t *about, const char *name, dw_limit_unit *unit)
 {
+    const dw_limits limits = dw_cli_actor_limits(about);
+    const uint64_t set[] = {
+#define VALUE(member, ...) limits.member,
+        DW_LIMIT_LIST(VALUE)
+#undef VALUE
+    };
     dw_limit_info info = {.struct_bytes = sizeof info};
-    const char *given =
-        json_string_value(json_object_get(json_object_get(settings, "limits"), name));
-    text[0] = '\0';
-    for (size_t i = 0; i < dw_limit_count(); i++) {
-        if (dw_limit_get_info(i, &info, NULL) == DW_OK && strcmp(info.name, name) == 0) {
-            json_int_t member = json_integer_value(json_object_get(settings, name));
-            dw_limit_format(info.unit, member > 0 ? (uint64_t)member : info.usual, text);
-        }
+    size_t i = 0;
+    while (i < dw_limit_count() &&
+           (dw_limit_get_info(i, &info, NULL) != DW_OK || strcmp(info.name, name) != 0)) {
+        i++;
     }
-    if (given != NULL) {
-        (void)snprintf(text, DW_LIMIT_TEXT_BYTES, "%s", given);
-    }
+    *unit = info.unit;
+    return set[i] != 0 ? set[i] : info.usual;
 }
 
-/* Of one that is not in memory its own settings say how many there may be. */
-static dw_status put_watches(dw_cli_actors *actors, const char *id, json_t *actor, dw_error *err)
+/* What is known beside its snapshots: whom it watches; limits that take the place of its own where
+ * it is read, or that it has in memory. */
+static dw_status put_described(dw_cli_actors *actors, const char *id, json_t *actor, dw_error *err)
 {
-    char limit[DW_LIMIT_TEXT_BYTES];
+    dw_limit_unit unit;
     json_t *about = NULL;
     dw_status status = dw_cli_at_describe(actors, id, &about, err);
     json_t *watches = json_object_get(about, "watches");
+    json_t *limits = json_object_get(about, "limits");
+    if (json_is_object(limits)) {
+        put(actor, "limits", json_incref(limits));
+    }
     if (status == DW_OK && json_is_object(watches)) {
         if (json_object_get(watches, "limit") == NULL) {
-            limit_text(json_object_get(actor, "settings"), "watches", limit);
-            put(watches, "limit", json_integer(strtoll(limit, NULL, 10)));
+            put(watches, "limit", dw_cli_count_json(limit_of(actor, "watches", &unit)));
         }
         put(actor, "watches", json_incref(watches));
     }
@@ -152,7 +157,7 @@ dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **abo
         status = dw_fail(err, DW_E_FORMAT, "actor %s: its snapshot tells nothing of it", id);
     }
     if (status == DW_OK) {
-        status = put_watches(actors, id, actor, err);
+        status = put_described(actors, id, actor, err);
     }
     if (status != DW_OK) {
         json_decref(files);
@@ -184,10 +189,12 @@ static long long number_in(const json_t *object, const char *key)
     return (long long)json_integer_value(json_object_get(object, key));
 }
 
-static void print_limit(const json_t *settings, const char *name)
+static void print_limit(const json_t *about, const char *name)
 {
     char text[DW_LIMIT_TEXT_BYTES];
-    limit_text(settings, name, text);
+    dw_limit_unit unit;
+    const uint64_t value = limit_of(about, name, &unit);
+    dw_limit_format(unit, value, text);
     dw_cli_print("limit     %s %s\n", name, text);
 }
 
@@ -220,7 +227,7 @@ static void print_times(const json_t *about)
     static const char *const names[] = {"message_timeout_ms", "timeout_ms", "cpu_timeout_ms",
                                         "fuel"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        print_limit(json_object_get(about, "settings"), names[i]);
+        print_limit(about, names[i]);
     }
 }
 

@@ -128,6 +128,9 @@ void dw_cli_actors_print(const json_t *about);
 /* An object: memory_bytes, of its parts those that lie in snapshots, and handles, of each what is
  * taken `now` and the `limit`. `actor`: a snapshot's description. */
 json_t *dw_cli_actor_account(const json_t *actor);
+/* Its limits as they would hold if it were read now: its own, and in their place those of its
+ * member `limits` (dw_cli_actors_show). 0: the default. */
+dw_limits dw_cli_actor_limits(const json_t *actor);
 void dw_cli_actor_account_print(const json_t *account);
 /* The model in the cache that has this fingerprint; false: there is none. */
 bool dw_cli_find_fingerprint(const char *fingerprint, char *path, size_t capacity);

@@ -480,7 +480,8 @@ static void add_row(dw_json_text *json, const dw_runtime *runtime, const dw_acto
     dw__sums sums;
     dw__counts_read(runtime, &row->counts, &sums, NULL);
     add_sums(json, &sums);
-    add_watches(json, watches, 0);
+    add_watches(json, watches, runtime->limits.watches);
+    add_limits(json, &runtime->limits); /* which take the place of its own when it is read */
     dw_json_close(json, '}');
 }
 

@@ -123,6 +123,26 @@ class Actors(unittest.TestCase):
         self.assertEqual(self.run_good("send", actor, "x"), b"x\n")
         self.assert_fails("1 ms", "send", actor, "\x01900", "--timeout", "0.001")
 
+    def test_limits_that_are_shown(self):
+        """Those under which the command would read it: its own, and in their place those given."""
+        def shown(*options):
+            text = self.run_good("show", actor, *options).decode()
+            about = json.loads(self.run_good("show", actor, "--json", *options))
+            account = about["account"]
+            self.assertRegex(text, rf"mail_bytes 0.0 MB, limit {account['mail_bytes']['limit'] >> 20}M\n")
+            return (account["mail_bytes"]["limit"] >> 20, account["timers"]["limit"],
+                    about["watches"]["limit"], re.search("limit     timeout_ms (.*)\n", text).group(1))
+        manifest = os.path.join(self.folder.name, "limits")
+        with open(manifest, "w") as file:
+            json.dump({"limits": {"mail_bytes": "3M", "watches": 7}}, file)
+        actor = self.echo("--limit", "mail_bytes=1M", "--limit", "watches=3", "--timeout", "7")
+        self.assertEqual(shown(), (1, 256, 3, "7s"))
+        self.assertEqual(shown("--limit", "mail_bytes=2M", "--limit", "timers=9"), (2, 9, 3, "7s"))
+        self.assertEqual(shown("--manifest", manifest, "--timeout", "5"), (3, 256, 7, "5s"))
+        self.assertEqual(shown(), (1, 256, 3, "7s"))
+        self.assertEqual(self.run_good("send", actor, "x", "--manifest", manifest), b"x\n")
+        self.assertEqual(shown(), (3, 256, 7, "7s"))
+
     def test_fuel(self):
         actor = self.echo("--fuel", "500000000")
         self.assertIn("limit     fuel 500000000\n", self.run_good("show", actor).decode())

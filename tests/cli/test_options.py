@@ -451,12 +451,13 @@ class WithoutEffect(Case):
                   "json": {"--json"}, "state": {"--force"},
                   "mail": {"--drop"}, "never": {"--stats"},
                   "terms": {"--tenant", "--priority", "--durability"},
-                  "runtime": {"--manifest", "--log", "--log-level", "--trace", "--control"}}
-        commands = {"send": "state model json runtime", "mail": "state mail json", "list": "state json", "show": "state json",
-                    "run": "state model runtime", "freeze": "state model json runtime",
-                    "rewind": "state model runtime",
-                    "thaw": "state model json", "fork": "state model json runtime",
-                    "export": "state model kv export json", "import": "model kv json terms runtime",
+                  "manifest": {"--manifest"},
+                  "runtime": {"--log", "--log-level", "--trace", "--control"}}
+        commands = {"send": "state model json runtime manifest", "mail": "state mail json", "list": "state json", "show": "state json manifest",
+                    "run": "state model runtime manifest", "freeze": "state model json runtime manifest",
+                    "rewind": "state model runtime manifest",
+                    "thaw": "state model json", "fork": "state model json runtime manifest",
+                    "export": "state model kv export json", "import": "model kv json terms runtime manifest",
                     "verify": "state model verify json", "diff": "state model json", "stop": ""}
         ids = [run("actor", "spawn", "--guest", PRINT_ENV, "--state", self.state).stdout.strip()
                for _ in range(2)]
