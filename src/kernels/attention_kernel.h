@@ -23,6 +23,9 @@ typedef struct dw_attention_tile {
     const unsigned char *keys;   /* of record 0; record t's stand t * stride behind */
     const unsigned char *values; /* the same */
     size_t stride;
+    /* Heads that lie behind this one in each record and are asked for next: their keys and values
+     * are brought near, since the first to look into a record waits for its page. */
+    uint32_t next_heads;
     dw_kv_type type;
     uint32_t head_dim;
     uint32_t row_count;    /* 1 to DW_TILE_ROWS_MAX */

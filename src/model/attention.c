@@ -11,7 +11,7 @@
 #define TILE_ROWS 64u /* of queries, where there are many */
 #define FEW_ROWS 8u   /* the kernel's other form; those over more than one part are cut */
 #define PART_RECORDS DW_ATTENTION_PART
-#define UNITS_PER_THREAD 8u /* where there are more, a unit has several heads: they share pages */
+#define UNITS_PER_THREAD 4u /* where there are more, a unit has several heads: they share pages */
 #define ALIGN_FLOATS 16u
 
 /* A piece of work: some rows of queries of one sequence, over a range of records, for some heads of
@@ -741,6 +741,7 @@ static void run_head(const layer_work *work, const unit *one, uint32_t kv_head,
     gather_rows(work, one, kv_head, dst->src[0], place);
     tile.keys = head_base(work, one, kv_head, dst, 0);
     tile.values = head_base(work, one, kv_head, dst, 1);
+    tile.next_heads = kv_head == one->kv_head ? one->kv_head_count - 1 : 0;
     tile.stride = encoder ? dst->src[1]->nb[2] : attention->layout.record_bytes;
     if (one->part_count > 1) {
         place_partial(attention, one->first_partial + kv_head * one->part_count + one->part, &tile);
