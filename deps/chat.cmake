@@ -16,6 +16,15 @@ foreach(name chat chat-auto-parser-generator chat-auto-parser-helpers chat-diff-
 endforeach()
 list(FILTER chat_sources EXCLUDE REGEX "\\.h$")
 add_library(llama_chat STATIC ${chat_sources})
+# Many small files behind large headers: in one go they take a quarter of the compiler's time. json.cpp
+# and jinja/value.cpp give names of
+# their own to what the others know as something else.
+set_target_properties(llama_chat PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+set_source_files_properties(${LLAMA_CHAT_PARSERS_SOURCES} PROPERTIES UNITY_GROUP parsers)
+foreach(name chat chat-auto-parser-generator chat-auto-parser-helpers chat-diff-analyzer chat-peg-parser
+        peg-parser trie)
+    set_source_files_properties("${common}/${name}.cpp" PROPERTIES UNITY_GROUP chat)
+endforeach()
 set_source_files_properties("${common}/json-schema-to-grammar.cpp" PROPERTIES
     COMPILE_DEFINITIONS build_grammar=common_build_grammar)
 set_source_files_properties("${common}/json-schema.cpp" PROPERTIES

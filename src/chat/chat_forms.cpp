@@ -15,7 +15,7 @@ namespace
 {
 
 const char needle[] = "needle-7f";
-const char found[] = "value-3c";
+const char planted[] = "value-3c";
 
 struct trial {
     const jinja::program &program;
@@ -124,9 +124,9 @@ void find_forms(const jinja::program &program, size_t stack_bytes, dw_jinja_asks
         told(nullptr, parts_of(needle)), nullptr, needle,
         {"{'type': 'text', 'text': 'needle-7f'}", R"({"type": "text", "text": "needle-7f"})"});
     /* A system's content is not always read as a user's is. */
-    if (as_parts && as_text && t.shows(told(found, needle), nullptr, found, {})) {
+    if (as_parts && as_text && t.shows(told(planted, needle), nullptr, planted, {})) {
         as_parts = t.shows(
-            told(parts_of(found), needle), nullptr, found,
+            told(parts_of(planted), needle), nullptr, planted,
             {"{'type': 'text', 'text': 'value-3c'}", R"({"type": "text", "text": "value-3c"})"});
     }
     asks->no_text_content = as_parts && !as_text;
@@ -137,10 +137,10 @@ void find_forms(const jinja::program &program, size_t stack_bytes, dw_jinja_asks
             {"type": "object", "properties": {"needle-7f": {"type": "string"}}}}}])");
     common_json asked = asks->no_text_content ? parts_of(needle) : common_json(needle);
     common_json object = common_json::object();
-    object[needle] = found;
+    object[needle] = planted;
     const char *shown = "{'needle-7f': 'value-3c'}";
-    asks->object_arguments = t.shows(calling(asked, object, ""), tools, found, {shown}) ||
-                             t.shows(calling(asked, object, nullptr), tools, found, {shown});
+    asks->object_arguments = t.shows(calling(asked, object, ""), tools, planted, {shown}) ||
+                             t.shows(calling(asked, object, nullptr), tools, planted, {shown});
 
     common_json arguments =
         asks->object_arguments ? object : common_json(R"({"needle-7f": "value-3c"})");

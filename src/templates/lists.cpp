@@ -429,7 +429,7 @@ value filter_slice(run &r, const value &self, const call_args &args)
     return generator(std::move(made), "do_slice");
 }
 
-const named_builtin filters[] = {
+const named_builtin list_filters[] = {
     {"batch", filter_batch},
     {"count", filter_length},
     {"dictsort", filter_dictsort},
@@ -458,7 +458,7 @@ const named_builtin filters[] = {
 
 builtin find_list_filter(const std::string &name)
 {
-    return find_in(filters, std::size(filters), name);
+    return find_in(list_filters, std::size(list_filters), name);
 }
 
 } // namespace dw
