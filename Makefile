@@ -8,6 +8,8 @@ GENERATOR ?= Ninja
 CONFIGURE = cmake -S . -G $(GENERATOR) -DDEV=$(if $(DEV),ON,OFF) $(CMAKE_FLAGS)
 CTEST = ctest --output-on-failure -j $${JOBS:-$$(getconf _NPROCESSORS_ONLN)}
 DEPS_PREFIX = $(CURDIR)/build/prefix
+# Traces need lines, not types: -g1.
+ASAN_FLAGS = -DDRIFTWOOD_SANITIZE=address -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DCMAKE_C_FLAGS_DEBUG=-g1
 ASAN_BUILD = build/asan
 TSAN_BUILD = build/tsan
 FUZZ_BUILD = build/fuzz-build
@@ -82,18 +84,19 @@ SANITIZERS_LEAVE_OUT ?= ^($(WHOLE_MODELS)|$(MANY_STARTS)|check_json_schema|check
 # Under DW_TEST_SHORT (.ci/run) moreover what another stage goes through as well: threads are check-tsan's;
 # templates and chats fuzz_jinja's and fuzz_chat_answer's; emulated device memory is in
 # test_snapshot_in_ranges, models that come and go in test_model_pool, routes in test_serve_malformed;
-# guests of other compilers make the calls of those in C; encoders and guest/examples are numbers
-# over whole models.
+# guests of other compilers make the calls of those in C; encoders, adapters and guest/examples are
+# numbers over whole models; grammars are fuzz_grammar's and fuzz_json_schema's, and two torture
+# programs fuzz targets; what begins ahead does so in test_batch_ahead.
 ASAN_THREADS = test_(generation|scheduler_actors)_(device|guest)_threads?|test_scheduler_device_thread
 ASAN_RANGES = test_(context_fork|context_shift|actor|actor_state|golden)_in_ranges
-ASAN_ELSEWHERE = test_(chat|chat_jinja|chat_served|embeddings|scheduler_encoders|guest_programs|sdk_.*|serve|serve_pool)
+ASAN_ELSEWHERE = test_(chat|chat_jinja|chat_served|embeddings|scheduler_encoders|guest_programs|sdk_.*|serve|serve_pool|lora|grammar_ways|json_grammar|generation_ahead|generate_abi_ahead|scheduler_ahead)|torture_host_calls|torture_tokenize
 ifdef DW_TEST_SHORT
 ASAN_LEAVE_OUT = |^($(ASAN_THREADS)|$(ASAN_RANGES)|$(ASAN_ELSEWHERE))$$
 endif
 .PHONY: check-asan
 check-asan: test-packages ## tests under AddressSanitizer, UBSan and LeakSanitizer
 	@$(MAKE) --no-print-directory compile BUILD=$(ASAN_BUILD) \
-	    CMAKE_FLAGS="-DDRIFTWOOD_SANITIZE=address -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1"
+	    CMAKE_FLAGS="$(ASAN_FLAGS)"
 	cd $(ASAN_BUILD) && $(CTEST) -E '$(SANITIZERS_LEAVE_OUT)$(ASAN_LEAVE_OUT)'
 
 .PHONY: check-tsan
@@ -106,8 +109,8 @@ check-tsan: test-packages ## tests under ThreadSanitizer
 TORTURE_BUILD ?= $(ASAN_BUILD)
 .PHONY: torture
 torture: prepare-all ## random host calls, handles, snapshots, kills, failing disks: TORTURE_SECONDS each
-	@$(MAKE) --no-print-directory compile BUILD=$(TORTURE_BUILD) $(if $(filter $(ASAN_BUILD),$(TORTURE_BUILD)), \
-	    CMAKE_FLAGS="-DDRIFTWOOD_SANITIZE=address -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 $(CMAKE_FLAGS)")
+	@$(MAKE) --no-print-directory compile BUILD=$(TORTURE_BUILD) TARGETS=torture_programs $(if $(filter $(ASAN_BUILD),$(TORTURE_BUILD)), \
+	    CMAKE_FLAGS="$(ASAN_FLAGS) $(CMAKE_FLAGS)")
 	@scripts/torture $(TORTURE_BUILD)/torture $(TORTURE_SECONDS) $(TORTURE)
 
 .PHONY: bench
@@ -158,7 +161,8 @@ check-cross: prepare ## compile for macOS and Linux on arm64, run arm64 tests un
 fuzz-smoke: prepare-all ## each fuzz target for FUZZ_SECONDS
 	@scripts/fuzz-smoke --setup
 	@CC=clang CXX=clang++ $(MAKE) --no-print-directory compile BUILD=$(FUZZ_BUILD) TARGETS=fuzz_targets \
-	    CMAKE_FLAGS="-DDRIFTWOOD_FUZZ=ON -DDRIFTWOOD_TESTS=OFF"
+	    CMAKE_FLAGS="-DDRIFTWOOD_FUZZ=ON -DDRIFTWOOD_TESTS=OFF -DCMAKE_BUILD_TYPE=Debug \
+	    -DCMAKE_C_FLAGS_DEBUG='-O1 -g1' -DCMAKE_CXX_FLAGS_DEBUG='-O1 -g1'"
 	@scripts/fuzz-smoke $(FUZZ_BUILD) $(FUZZ_SECONDS)
 
 .PHONY: tidy

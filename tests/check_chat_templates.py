@@ -3,8 +3,8 @@
 Jinja2 makes of them (chat/oracle.py), byte for byte, or both refuse, for the same reason. The
 templates: one for each construct (chat/constructs.py), and those of several hundred models, each with
 every conversation of chat/chats.py. WORD: only templates and conversations whose name holds it.
-DW_CHAT_TEMPLATES names a folder with more (*.jinja). DW_TEST_SHORT: every template with each fourth
-conversation, so that each conversation meets each fourth template."""
+DW_CHAT_TEMPLATES names a folder with more (*.jinja). DW_TEST_SHORT: every template with each twelfth
+conversation, so that each conversation meets each twelfth template."""
 import collections
 import glob
 import json
@@ -15,7 +15,7 @@ import sys
 
 SOURCE, BUILD = sys.argv[1:3]
 WORD = sys.argv[3] if len(sys.argv) > 3 else ""
-SHORT = 4 if os.environ.get("DW_TEST_SHORT") else 0
+SHORT = 12 if os.environ.get("DW_TEST_SHORT") else 0
 PACKAGES = os.path.join(SOURCE, "build", "chat-python")
 sys.path[:0] = [os.path.join(SOURCE, "tests", "chat"), PACKAGES]
 try:

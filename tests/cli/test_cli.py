@@ -85,6 +85,13 @@ def run(*args, stdin=subprocess.DEVNULL, **environment):
                              {"stdin": stdin}))
 
 
+# With sanitizers a model takes ten times as long, and unit tests show them the same code.
+SANITIZED_SHORT = bool(os.environ.get("DW_TEST_SHORT")) and any(
+    line.startswith("DRIFTWOOD_SANITIZE:STRING=") and not line.endswith("=\n")
+    for line in open(os.path.join(BUILD, "CMakeCache.txt"), encoding="utf-8"))
+unsanitized = unittest.skipIf(SANITIZED_SHORT, "with sanitizers only in full runs")
+
+
 class Case(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="dw-cli-")
@@ -239,6 +246,7 @@ class Eval(Case):
                      self.folder + "/none/x")
         self.expect_refused(result, "/none/x", 1)
 
+    @unsanitized
     def test_logits_are_those_of_perplexity(self):
         out = self.folder + "/logits.safetensors"
         arguments = [*WITH_MODEL, "--text", self.TEXT, "--context", "8", "--tokens", "19"]
@@ -517,13 +525,7 @@ class Models(Case):
         self.refuse("alp", ["'alp'", "2"], XDG_CACHE_HOME=self.folder)
 
 
-# With sanitizers a model takes ten times as long, and unit tests show them the same code.
-SANITIZED_SHORT = bool(os.environ.get("DW_TEST_SHORT")) and any(
-    line.startswith("DRIFTWOOD_SANITIZE:STRING=") and not line.endswith("=\n")
-    for line in open(os.path.join(BUILD, "CMakeCache.txt"), encoding="utf-8"))
-
-
-@unittest.skipIf(SANITIZED_SHORT, "with sanitizers only in full runs")
+@unsanitized
 class Generate(Case):
     def generate(self, *args, **kwargs):
         result = run("run", *WITH_MODEL, "--temp", "0", *args, **kwargs)
@@ -728,6 +730,7 @@ class Grants(Case):
         self.assertGreater(len(result.stdout), 5)
         self.assertIn(" 0 bytes copied", result.stderr)
 
+    @unsanitized
     def test_generate_example(self):
         program = os.path.join(BUILD, "examples", "generate")
         answers = [subprocess.run([program, MODEL, "What is two and two?"], capture_output=True,
@@ -907,6 +910,7 @@ class Chat(Case):
         self.assertIn("[cleared]", result.stderr)
         self.assertEqual(json.loads(result.stderr.splitlines()[-1])["device_staged_bytes"], 0)
 
+    @unsanitized
     def test_history_stays_in_the_context(self):
         """The second turn forwards its own tokens, not the whole conversation again."""
         def prompt_tokens(lines):
@@ -920,6 +924,7 @@ class Chat(Case):
         self.assertGreater(twice, once)
         self.assertLess(twice, once + 40)
 
+    @unsanitized
     def test_full_context_forgets(self):
         lines = "".join(f"Tell me about the number {i} please.\n" for i in range(6))
         result = run("chat", *WITH_MODEL, "--temp", "0", "--max-tokens", "20", "--context",
@@ -953,6 +958,7 @@ class Chat(Case):
                     break
         self.assertRegex(self.seen, pattern)
 
+    @unsanitized
     def test_interrupt_ends_the_answer_alone(self):
         process, terminal = pty.fork()
         if process == 0:

@@ -15,6 +15,12 @@
 /* Whether an emulated processor runs the tests (DW_TEST_EMULATED). Tests that take it minutes are
  * skipped, and those that count what an emulator adds to: page faults, memory, descriptors. */
 bool emulated(void);
+/* Whether tests run with sanitizers, which take several times as long and memory of their own. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
 
 /* Numbers by chance, which a seed repeats: SplitMix64 of Steele, Lea and Flood (2014). */
 uint64_t support_random(uint64_t *state);

@@ -15,12 +15,6 @@
 
 #define SPARE_BYTES 8000000
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true
-#else
-#define SANITIZED false
-#endif
-
 /* Let the system's peak begin anew; false: it cannot. */
 static bool reset_peak(void)
 {

@@ -9,6 +9,7 @@
 #include "support.h"
 
 #define RECORDS 700u
+#define SLOW (SANITIZED || emulated())
 #define HEAD_DIM_MAX 256u
 
 typedef struct fixture {
@@ -245,6 +246,9 @@ static void check_kernel(fixture *w, const dw_attention_kernel *kernel)
                             .cap = random_below(w, 3) == 0 ? 5.0f : 0.0f,
                             .windowed = random_below(w, 2) == 0};
                 bool whole = type != DW_KV_Q8_0 || head_dims[d] % 32 == 0;
+                if (SLOW && (d + r) % 3 != (size_t)type) { /* one type of each shape */
+                    continue;
+                }
                 if (head_dims[d] % kernel->head_dim_step == 0 && whole) {
                     check(w, kernel, &one);
                     count++;
@@ -253,7 +257,7 @@ static void check_kernel(fixture *w, const dw_attention_kernel *kernel)
         }
     }
     print_message("%s: %u shapes\n", kernel->name, count);
-    assert_true(count > 200);
+    assert_true(count > (SLOW ? 70 : 200));
 }
 
 static void test_attention_kernels(void **state)

@@ -191,7 +191,7 @@ static void test_freeze_bytes_of_pages_of_a_large_memory(void **state)
  * is written once more, and they are in few files. */
 static void test_freeze_bytes_of_a_long_life(void **state)
 {
-    enum { LIFE = 2400, NEW = 4, LAST = 300 };
+    enum { LIFE = SANITIZED ? 1200 : 2400, NEW = 4, LAST = 300 };
     runtime_fixture *f = *state;
     dw_error error = {.message = ""};
     size_t files;
@@ -655,17 +655,17 @@ int main(void)
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_freeze_bytes_of_hot_pages),
-        cmocka_unit_test(test_freeze_bytes_of_a_long_life),
-        cmocka_unit_test(test_freeze_bytes_are_limited),
-        cmocka_unit_test(test_freeze_bytes_of_nothing_new),
-        cmocka_unit_test(test_freeze_bytes_bounded),
-        cmocka_unit_test(test_freeze_bytes_keep_contexts),
-        cmocka_unit_test(test_freeze_bytes_of_pages_of_a_large_memory),
-        cmocka_unit_test(test_freeze_bytes_names_what_is_missing),
-        cmocka_unit_test(test_freeze_bytes_of_a_chat),
-        cmocka_unit_test(test_freeze_bytes_in_few_snapshots),
-        cmocka_unit_test(test_freeze_bytes_in_few_files), /* the last: the limit stays */
+        runtime_test(test_freeze_bytes_of_hot_pages),
+        runtime_test(test_freeze_bytes_of_a_long_life),
+        runtime_test(test_freeze_bytes_are_limited),
+        runtime_test(test_freeze_bytes_of_nothing_new),
+        runtime_test(test_freeze_bytes_bounded),
+        runtime_test(test_freeze_bytes_keep_contexts),
+        runtime_test(test_freeze_bytes_of_pages_of_a_large_memory),
+        runtime_test(test_freeze_bytes_names_what_is_missing),
+        runtime_test(test_freeze_bytes_of_a_chat),
+        runtime_test(test_freeze_bytes_in_few_snapshots),
+        runtime_test(test_freeze_bytes_in_few_files), /* the last: the limit stays */
     };
     return cmocka_run_group_tests(tests, runtime_fixture_open, runtime_fixture_close);
 }

@@ -367,7 +367,7 @@ static int open_crowd(void **state)
     dw_engine_options options = {
         .struct_bytes = sizeof options, .device = device != NULL ? device : "CPU", .threads = 2};
     *state = c;
-    c->count = getenv("DW_TEST_SHORT") != NULL ? ACTORS / 4 : ACTORS;
+    c->count = getenv("DW_TEST_SHORT") != NULL ? ACTORS / 8 : ACTORS;
     assert_int_equal(dw_engine_create(&c->engine, &options, &error), DW_OK);
     (void)snprintf(path, sizeof path, "%s/%s", folder != NULL ? folder : ".", MODEL);
     if (access(path, R_OK) == 0) {
