@@ -242,12 +242,12 @@ static int close_fixture(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_former_folders_are_taken_over),
-        cmocka_unit_test(test_former_folders_are_refused_for_looking),
-        cmocka_unit_test(test_former_promises),
-        cmocka_unit_test(test_former_left_overs),
-        cmocka_unit_test(test_former_snapshots_that_are_missing),
-        cmocka_unit_test(test_former_folders_on_failing_disks),
+        runtime_test(test_former_folders_are_taken_over),
+        runtime_test(test_former_folders_are_refused_for_looking),
+        runtime_test(test_former_promises),
+        runtime_test(test_former_left_overs),
+        runtime_test(test_former_snapshots_that_are_missing),
+        runtime_test(test_former_folders_on_failing_disks),
     };
     wasm_signals_save();
     return cmocka_run_group_tests_name("former folders", tests, open_fixture, close_fixture);

@@ -320,10 +320,10 @@ static int close_group(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kept_upgrades_that_are_killed),
-        cmocka_unit_test(test_kept_durability_of_tenants),
-        cmocka_unit_test(test_kept_imports_are_frozen),
-        cmocka_unit_test(test_kept_tenants_that_come_late),
+        runtime_test(test_kept_upgrades_that_are_killed),
+        runtime_test(test_kept_durability_of_tenants),
+        runtime_test(test_kept_imports_are_frozen),
+        runtime_test(test_kept_tenants_that_come_late),
     };
     if (argc == 5 && strcmp(argv[1], "--upgrade") == 0) {
         return upgrade(argv + 2);

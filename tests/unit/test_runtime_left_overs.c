@@ -625,14 +625,13 @@ static int close_fixture(void **state_)
     return runtime_fixture_close(state_) == 0 && system(command) == 0 ? 0 : 1;
 }
 
-static int live_again(void **state_)
+static int end_test(void **state_)
 {
-    (void)state_;
     live();
-    return 0;
+    return runtime_test_end(state_);
 }
 
-#define TEST(name) cmocka_unit_test_teardown(test_##name, live_again)
+#define TEST(name) cmocka_unit_test_teardown(test_##name, end_test)
 
 int main(void)
 {

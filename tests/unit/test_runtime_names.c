@@ -529,9 +529,8 @@ static int in_folder(void **state)
 static int out_of_folder(void **state)
 {
     runtime_fixture *f = *state;
-    f->path = NULL;
-    shell("rm -rf '%s'", folder);
-    return 0;
+    f->path = folder;
+    return runtime_test_end(state);
 }
 
 static int open_all(void **state)
@@ -551,11 +550,11 @@ int main(void)
 {
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, in_folder, out_of_folder)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_runtime_names_are_unique),
-        cmocka_unit_test(test_runtime_names_are_no_ids),
-        cmocka_unit_test(test_runtime_names_for_guests),
-        cmocka_unit_test(test_runtime_groups),
-        cmocka_unit_test(test_runtime_group_limits),
+        runtime_test(test_runtime_names_are_unique),
+        runtime_test(test_runtime_names_are_no_ids),
+        runtime_test(test_runtime_names_for_guests),
+        runtime_test(test_runtime_groups),
+        runtime_test(test_runtime_group_limits),
         IN_FOLDER(test_runtime_names_are_unique),
         IN_FOLDER(test_runtime_names_are_no_ids),
         IN_FOLDER(test_runtime_names_for_guests),
