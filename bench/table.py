@@ -13,7 +13,8 @@ import sys
 
 GOALS = {  # at least so many times theirs; of loading at most
     "prefill_128": 1.0, "prefill_512": 1.0, "decode_depth_0": 1.05, "decode_depth_1024": 1.5,
-    "decode_depth_4096": 2.0, "decode_8_sequences_depth_128": 1.2,
+    "decode_depth_4096": 2.0, "decode_depth_128": 1.2, "beside_decode_depth_0": 1.2,
+    "beside_decode_depth_128": 1.2, "decode_8_sequences_depth_128": 1.2,
     "decode_32_sequences_depth_128": 1.3, "decode_8_sequences_depth_1024": 2.0,
     "load_context_512": 0.8, "load_context_4096": 0.8,
 }
