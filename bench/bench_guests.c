@@ -24,6 +24,7 @@ typedef struct settings {
     uint32_t depth;
     uint32_t tokens;
     bool choose; /* guests' steps end with a token, not with logits */
+    bool ahead;  /* no libllama: generations against guests that ask, and how idle the device is */
     bool device_thread;
     uint32_t guest_threads;
     int threads;
@@ -317,7 +318,8 @@ static void run(const settings *s)
     must(dw_engine_create(&engine, &options, &error), &error);
     must(dw_model_open(&model, engine, s->model, &error), &error);
     must(dw_module_open(&module, engine, DW_TEST_GUESTS_DIR "/decode_actor.wasm", &error), &error);
-    struct llama_model *theirs = bench_their_model(s->model, s->device, BENCH_EXTRA_NONE);
+    struct llama_model *theirs =
+        s->ahead ? NULL : bench_their_model(s->model, s->device, BENCH_EXTRA_NONE);
     dw_model_info info = {.struct_bytes = sizeof info};
     dw_model_get_info(model, &info);
     static crowd c;
@@ -337,19 +339,28 @@ static void run(const settings *s)
         for (uint32_t i = 0; i < c.count; i++) {
             must(dw_actor_spawn(&c.actors[i], module, &wanted, &error), &error);
         }
-        fill_theirs(&c, theirs);
-        run_crowd(&c);
-        run_ahead(&c);
-        run_fibers(&c);
+        if (s->ahead) {
+            (void)tell_all(&c, 'p');
+            run_ahead(&c);
+        } else {
+            fill_theirs(&c, theirs);
+            run_crowd(&c);
+            run_ahead(&c);
+            run_fibers(&c);
+        }
         for (uint32_t i = 0; i < c.count; i++) {
             dw_actor_destroy(c.actors[i]);
         }
         dw_scheduler_destroy(c.scheduler);
-        llama_batch_free(c.batch);
-        llama_free(c.llama);
+        if (!s->ahead) {
+            llama_batch_free(c.batch);
+            llama_free(c.llama);
+        }
     }
-    ggml_threadpool_free(c.pool);
-    llama_model_free(theirs);
+    if (!s->ahead) {
+        ggml_threadpool_free(c.pool);
+        llama_model_free(theirs);
+    }
     dw_module_unref(module);
     dw_model_unref(model);
     dw_engine_destroy(engine);
@@ -390,6 +401,7 @@ static void show_help(const char *program)
                  "  --depth N         tokens that each holds before it decodes (default: 128)\n"
                  "  --tokens N        tokens that each decodes a round (default: 16)\n"
                  "  --choose          the guests' steps end with the token instead of logits\n"
+                 "  --ahead           only ours: tokens generated ahead against guests that ask\n"
                  "  --device-thread   our device runs on a thread of its own\n"
                  "  --guest-threads N our guests run on so many (default: 1; more: as above)\n"
                  "  --rounds N        rounds, of which the best counts (default: 3)\n"
@@ -397,15 +409,65 @@ static void show_help(const char *program)
                  program, GUESTS_MAX);
 }
 
+static const struct option known[] = {{"model", required_argument, NULL, 'm'},
+                                      {"device", required_argument, NULL, 'd'},
+                                      {"threads", required_argument, NULL, 't'},
+                                      {"sequences", required_argument, NULL, 's'},
+                                      {"depth", required_argument, NULL, 'k'},
+                                      {"tokens", required_argument, NULL, 'o'},
+                                      {"choose", no_argument, NULL, 'g'},
+                                      {"ahead", no_argument, NULL, 'a'},
+                                      {"rounds", required_argument, NULL, 'n'},
+                                      {"device-thread", no_argument, NULL, 'e'},
+                                      {"guest-threads", required_argument, NULL, 'u'},
+                                      {"help", no_argument, NULL, 'h'},
+                                      {NULL, 0, NULL, 0}};
+
+/* false: help is asked for, or there is no such option. */
+static bool take_option(settings *s, int option)
+{
+    switch (option) {
+    case 'm':
+        s->model = optarg;
+        break;
+    case 'd':
+        s->device = optarg;
+        break;
+    case 't':
+        s->threads = (int)number_of("threads", optarg, 512);
+        break;
+    case 's':
+        take_sequences(s, optarg);
+        break;
+    case 'k':
+        s->depth = number_of("depth", optarg, 65536);
+        break;
+    case 'o':
+        s->tokens = number_of("tokens", optarg, 65536);
+        break;
+    case 'a':
+        s->ahead = true;
+        break;
+    case 'g':
+        s->choose = true;
+        break;
+    case 'e':
+        s->device_thread = true;
+        break;
+    case 'u':
+        s->guest_threads = number_of("guest-threads", optarg, 64);
+        break;
+    case 'n':
+        s->rounds = (int)number_of("rounds", optarg, 1000);
+        break;
+    default:
+        return false;
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"model", required_argument, NULL, 'm'},   {"device", required_argument, NULL, 'd'},
-        {"threads", required_argument, NULL, 't'}, {"sequences", required_argument, NULL, 's'},
-        {"depth", required_argument, NULL, 'k'},   {"tokens", required_argument, NULL, 'o'},
-        {"choose", no_argument, NULL, 'g'},        {"rounds", required_argument, NULL, 'n'},
-        {"device-thread", no_argument, NULL, 'e'}, {"guest-threads", required_argument, NULL, 'u'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     settings s = {.model = bench_default_model(),
                   .device = "CPU",
                   .sequences = {8, 32},
@@ -416,38 +478,7 @@ int main(int argc, char **argv)
                   .rounds = 3};
     int option;
     while ((option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
-        switch (option) {
-        case 'm':
-            s.model = optarg;
-            break;
-        case 'd':
-            s.device = optarg;
-            break;
-        case 't':
-            s.threads = (int)number_of("threads", optarg, 512);
-            break;
-        case 's':
-            take_sequences(&s, optarg);
-            break;
-        case 'k':
-            s.depth = number_of("depth", optarg, 65536);
-            break;
-        case 'o':
-            s.tokens = number_of("tokens", optarg, 65536);
-            break;
-        case 'g':
-            s.choose = true;
-            break;
-        case 'e':
-            s.device_thread = true;
-            break;
-        case 'u':
-            s.guest_threads = number_of("guest-threads", optarg, 64);
-            break;
-        case 'n':
-            s.rounds = (int)number_of("rounds", optarg, 1000);
-            break;
-        default:
+        if (!take_option(&s, option)) {
             show_help(argv[0]);
             return option == 'h' ? 0 : 2;
         }
