@@ -868,6 +868,24 @@ DW_API uint32_t dw_session_vocab_count(const dw_session *session);
 /* Forget tokens from `length` on. Errors: DW_E_RANGE (longer than it is). */
 DW_API DW_MUST_CHECK dw_status dw_session_trim(dw_session *session, uint32_t length, dw_error *err);
 
+/* An adapter of the session's model, by its place below dw_model_adapter_count, and what is
+ * multiplied with what it adds. */
+typedef struct dw_adapter_scale {
+    uint32_t adapter;
+    float scale; /* from -1000 to 1000; 0: without it */
+} dw_adapter_scale;
+
+/* While it holds no tokens: from now on it has these adapters, [count], in the place of those with
+ * which it began; 0: none. Forks have their parent's. Errors: DW_E_STATE (it holds tokens, whose
+ * keys and values are of the adapters before: dw_session_trim to 0 first), DW_E_RANGE (no such
+ * adapter), DW_E_ARG (one twice, a scale), DW_E_LIMIT (more than 64), DW_E_MEMORY: as it was. */
+DW_API DW_MUST_CHECK dw_status dw_session_set_adapters(dw_session *session,
+                                                       const dw_adapter_scale *adapters,
+                                                       size_t count, dw_error *err);
+/* How many it has; the first `capacity` of them go to `adapters`. */
+DW_API size_t dw_session_adapters(const dw_session *session, dw_adapter_scale *adapters,
+                                  size_t capacity);
+
 /* Append tokens [count] and compute the logits of the last `rows` of them, at most rows_max:
  * `*logits` (may be NULL) is [rows][vocab_count] float32, borrowed until the next step.
  * Blocks: for as long as the device computes. Errors: DW_E_RANGE (a token outside the vocabulary,

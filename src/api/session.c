@@ -179,6 +179,33 @@ dw_status dw_session_trim(dw_session *session, uint32_t length, dw_error *err)
     return status;
 }
 
+dw_status dw_session_set_adapters(dw_session *session, const dw_adapter_scale *adapters,
+                                  size_t count, dw_error *err)
+{
+    dw_adapter_choice choices[DW_ADAPTERS_MAX];
+    dw_status status = dw_callback_check(err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (count > DW_ADAPTERS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "adapters: %zu, limit %u", count, DW_ADAPTERS_MAX);
+    }
+    for (size_t i = 0; i < count; i++) {
+        choices[i] = (dw_adapter_choice){adapters[i].adapter, adapters[i].scale};
+    }
+    return dw_context_set_adapters(session->context, choices, (uint32_t)count, err);
+}
+
+size_t dw_session_adapters(const dw_session *session, dw_adapter_scale *adapters, size_t capacity)
+{
+    const dw_adapter_set *set = dw_context_adapters(session->context);
+    const size_t count = set != NULL ? set->count : 0;
+    for (size_t i = 0; i < count && i < capacity; i++) {
+        adapters[i] = (dw_adapter_scale){set->choices[i].index, set->choices[i].scale};
+    }
+    return count;
+}
+
 dw_status dw_session_forward(dw_session *session, const int32_t *tokens, uint32_t count,
                              uint32_t rows, const float **logits, dw_error *err)
 {

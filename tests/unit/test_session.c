@@ -9,6 +9,7 @@
 
 #include "driftwood.h"
 #include "support.h"
+#include "tiny_adapter.h"
 #include "tiny_model.h"
 
 #define MODEL "session.gguf"
@@ -268,12 +269,97 @@ static void test_session_model_from_descriptor(void **state)
     assert_null(model);
 }
 
+/* ---- adapters ---- */
+
+#define ADAPTER "session-adapter.gguf"
+
+static void load_adapters(dw_model *model)
+{
+    static const char *const names[] = {"first", "second"};
+    for (uint64_t i = 0; i < 2; i++) {
+        dw_error error = {.message = ""};
+        const tiny_adapter tiny = {.rank = 4, .seed = 3 + i, .alpha = 8, .type = GGML_TYPE_F32};
+        const dw_adapter_options options = {.struct_bytes = sizeof options,
+                                            .name = names[i],
+                                            .path = ADAPTER,
+                                            .scale = i == 0 ? 1.0F : 0.0F};
+        tiny_adapter_write(ADAPTER, MODEL, &tiny);
+        if (dw_model_add_adapter(model, &options, &error) != DW_OK) {
+            fail_msg("%s", error.message);
+        }
+    }
+    (void)unlink(ADAPTER);
+}
+
+/* What the session gives for a prompt; `choice` NULL: what it began with. */
+static const float *adapted_row(dw_session *session, const dw_adapter_scale *choice, size_t count)
+{
+    static const int32_t prompt[] = {5, 9, 2};
+    const float *row = NULL;
+    dw_error error = {.message = ""};
+    assert_int_equal(dw_session_trim(session, 0, &error), DW_OK);
+    if (choice != NULL && dw_session_set_adapters(session, choice, count, &error) != DW_OK) {
+        fail_msg("%s", error.message);
+    }
+    assert_int_equal(dw_session_forward(session, prompt, 3, 1, &row, &error), DW_OK);
+    return row;
+}
+
+/* The second alone is as a model that was loaded with it alone; the usual one as the first. */
+static void test_session_chooses_adapters(void **state)
+{
+    fixture *f = *state;
+    dw_error error = {.message = ""};
+    dw_model *model = NULL;
+    dw_session *session = NULL;
+    dw_session *fork = NULL;
+    dw_adapter_scale found[2] = {{9, 9}, {9, 9}};
+    const dw_adapter_scale none = {0, 0.0F};
+    const dw_adapter_scale both[] = {{1, 0.5F}, {0, 1.0F}};
+    const size_t bytes = f->vocab_count * sizeof(float);
+    float *usual = malloc(bytes);
+    float *plain = malloc(bytes);
+    assert_true(usual != NULL && plain != NULL);
+    assert_int_equal(dw_model_open(&model, f->engine, MODEL, &error), DW_OK);
+    load_adapters(model);
+    assert_int_equal(dw_session_create(&session, model, NULL, &error), DW_OK);
+    assert_int_equal(dw_session_adapters(session, found, 2), 1);
+    assert_true(found[0].adapter == 0 && found[0].scale == 1.0F && found[1].adapter == 9);
+    memcpy(usual, adapted_row(session, NULL, 0), bytes);
+    memcpy(plain, adapted_row(session, &none, 1), bytes); /* a scale of 0: without it */
+    assert_int_equal(dw_session_adapters(session, NULL, 0), 0);
+    assert_memory_not_equal(usual, plain, bytes);
+    assert_memory_equal(usual, adapted_row(session, &(dw_adapter_scale){0, 1.0F}, 1), bytes);
+    assert_memory_not_equal(usual, adapted_row(session, &(dw_adapter_scale){1, 1.0F}, 1), bytes);
+    assert_memory_not_equal(usual, adapted_row(session, both, 2), bytes);
+    assert_int_equal(dw_session_fork(&fork, session, &error), DW_OK);
+    assert_int_equal(dw_session_adapters(fork, found, 2), 2);
+    assert_int_equal(dw_session_set_adapters(fork, both, 1, &error), DW_E_STATE);
+    assert_non_null(strstr(error.message, "holds 3 tokens"));
+    assert_int_equal(dw_session_trim(fork, 0, &error), DW_OK);
+    assert_int_equal(dw_session_set_adapters(fork, &(dw_adapter_scale){2, 1.0F}, 1, &error),
+                     DW_E_RANGE);
+    assert_int_equal(dw_session_set_adapters(fork, &(dw_adapter_scale){0, NAN}, 1, &error),
+                     DW_E_ARG);
+    assert_int_equal(
+        dw_session_set_adapters(fork, (dw_adapter_scale[]){{0, 1.0F}, {0, 2.0F}}, 2, &error),
+        DW_E_ARG);
+    assert_int_equal(dw_session_set_adapters(fork, both, 65, &error), DW_E_LIMIT);
+    assert_int_equal(dw_session_adapters(fork, found, 2), 2); /* as it was */
+    dw_session_destroy(fork);
+    dw_session_destroy(session);
+    dw_model_unref(model);
+    free(usual);
+    free(plain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_session_steps_and_samples),
         cmocka_unit_test(test_session_samplers),
         cmocka_unit_test(test_session_tells_misuse),
+        cmocka_unit_test(test_session_chooses_adapters),
         cmocka_unit_test(test_session_text),
         cmocka_unit_test(test_session_perplexity),
         cmocka_unit_test(test_session_model_from_descriptor),
