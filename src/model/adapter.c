@@ -155,6 +155,13 @@ static struct ggml_tensor *make(const opening *o, const dw_gguf_tensor *like, in
     return made != NULL ? ggml_set_name(made, like->name) : NULL;
 }
 
+static int64_t filled_rank(const opening *o, uint32_t rank)
+{
+    const bool on_cpu = dw_device_info_of(o->base->device)->kind == DW_DEVICE_CPU;
+    const int64_t unit = on_cpu ? DW_ADAPTER_FILLED_CPU : DW_ADAPTER_FILLED_GPU;
+    return (rank + unit - 1) / unit * unit;
+}
+
 /* Of a tensor that is called NAME.lora_a. */
 static dw_status add_pair(opening *o, const dw_gguf_tensor *a)
 {
@@ -184,8 +191,7 @@ static dw_status add_pair(opening *o, const dw_gguf_tensor *a)
     if (status != DW_OK) {
         return status;
     }
-    const int64_t filled =
-        ((int64_t)rank + DW_ADAPTER_LANES - 1) / DW_ADAPTER_LANES * DW_ADAPTER_LANES;
+    const int64_t filled = filled_rank(o, rank);
     pair->a = pair->is_table ? make(o, a, filled, a->ne[1]) : make(o, a, a->ne[0], filled);
     pair->b = make(o, b, filled, b->ne[1]);
     if (pair->a == NULL || pair->b == NULL) {

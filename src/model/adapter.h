@@ -18,8 +18,10 @@
 #include "model/weights.h"
 
 #define DW_ADAPTER_RANK_MAX 4096u
-/* Ranks are filled up with zeros to a multiple of this: what the CPU adds up in one go. */
-#define DW_ADAPTER_LANES 16
+/* Ranks are filled up with zeros to a multiple of these: what vectors hold on a CPU, which reads
+ * all of an adapter for each token; and what GPUs' kernels like. */
+#define DW_ADAPTER_FILLED_CPU 4
+#define DW_ADAPTER_FILLED_GPU 16
 
 /* What is added to one matrix, on the model's device. */
 typedef struct dw_adapter_pair {

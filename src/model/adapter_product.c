@@ -10,24 +10,31 @@
 static const char first_name[] = "adapter A";
 static const char second_name[] = "adapter B";
 
-/* Sums in DW_ADAPTER_LANES lanes, which compilers turn into vectors, then of these in order. */
+/* Four floats, wherever floats may stand: what the least processor has vectors of. */
+typedef float quad __attribute__((vector_size(16), aligned(4)));
+#define QUADS 4
+
+/* Row by column: sums in 16 lanes, then of these by halves. */
 static float dot(const float *a, const float *b, int64_t count)
 {
-    float lanes[DW_ADAPTER_LANES] = {0.0F};
-    float sum = 0.0F;
+    quad sums[QUADS] = {{0.0F}};
     int64_t i = 0;
-    for (; i + DW_ADAPTER_LANES <= count; i += DW_ADAPTER_LANES) {
-        for (int k = 0; k < DW_ADAPTER_LANES; k++) {
-            lanes[k] += a[i + k] * b[i + k];
-        }
+    for (; i + 4 * QUADS <= count; i += 4 * QUADS) {
+        const quad *left = (const quad *)(const void *)(a + i);
+        const quad *right = (const quad *)(const void *)(b + i);
+        sums[0] += left[0] * right[0];
+        sums[1] += left[1] * right[1];
+        sums[2] += left[2] * right[2];
+        sums[3] += left[3] * right[3];
+    }
+    for (int k = 0; i + 4 <= count; i += 4, k++) { /* of low ranks all there is */
+        sums[k] += *(const quad *)(const void *)(a + i) * *(const quad *)(const void *)(b + i);
     }
     for (int k = 0; i < count; i++, k++) {
-        lanes[k] += a[i] * b[i];
+        sums[0][k] += a[i] * b[i];
     }
-    for (int k = 0; k < DW_ADAPTER_LANES; k++) {
-        sum += lanes[k];
-    }
-    return sum;
+    const quad half = (sums[0] + sums[2]) + (sums[1] + sums[3]);
+    return (half[0] + half[2]) + (half[1] + half[3]);
 }
 
 static const float *row_of(const struct ggml_tensor *tensor, int64_t row)
