@@ -86,10 +86,11 @@ SANITIZERS_LEAVE_OUT ?= ^($(WHOLE_MODELS)|$(MANY_STARTS)|check_json_schema|check
 # test_snapshot_in_ranges, models that come and go in test_model_pool, routes in test_serve_malformed;
 # guests of other compilers make the calls of those in C; encoders, adapters and guest/examples are
 # numbers over whole models; grammars are fuzz_grammar's and fuzz_json_schema's, and two torture
-# programs fuzz targets; what begins ahead does so in test_batch_ahead.
+# programs fuzz targets; what begins ahead does so in test_batch_ahead; processes that are killed and
+# disks that fail are torture_kills' and torture_disk's.
 ASAN_THREADS = test_(generation|scheduler_actors)_(device|guest)_threads?|test_scheduler_device_thread
 ASAN_RANGES = test_(context_fork|context_shift|actor|actor_state|golden)_in_ranges
-ASAN_ELSEWHERE = test_(chat|chat_jinja|chat_served|embeddings|scheduler_encoders|guest_programs|sdk_.*|serve|serve_pool|lora|grammar_ways|json_grammar|generation_ahead|generate_abi_ahead|scheduler_ahead)|torture_host_calls|torture_tokenize
+ASAN_ELSEWHERE = test_(chat|chat_jinja|chat_served|embeddings|scheduler_encoders|guest_programs|sdk_.*|serve|serve_pool|lora|request_kills|runtime_left_overs|deadline_random|grammar_ways|json_grammar|generation_ahead|generate_abi_ahead|scheduler_ahead)|torture_host_calls|torture_tokenize
 ifdef DW_TEST_SHORT
 ASAN_LEAVE_OUT = |^($(ASAN_THREADS)|$(ASAN_RANGES)|$(ASAN_ELSEWHERE))$$
 endif
