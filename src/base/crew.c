@@ -260,13 +260,19 @@ static void take_away(dw_crew *crew, const dw_crew_job *job)
     }
 }
 
-static bool is_over(const dw_crew *crew)
+/* Units of all jobs so far. */
+static uint64_t delivered_by_all(const dw_crew *crew)
 {
     uint64_t delivered = crew->delivered;
     for (int i = 0; i < crew->helper_count; i++) {
         delivered += atomic_load_explicit(&crew->helpers[i].delivered, memory_order_acquire);
     }
-    return delivered == crew->wanted;
+    return delivered;
+}
+
+static bool is_over(const dw_crew *crew)
+{
+    return delivered_by_all(crew) == crew->wanted;
 }
 
 static void wait_for_others(dw_crew *crew, const dw_crew_job *job)
@@ -312,6 +318,7 @@ void dw_crew_settle(dw_crew *crew)
             }
         }
     }
+    crew->wanted = delivered_by_all(crew); /* what was left is not wanted any more */
 }
 
 void dw_crew_set_delay_ns(dw_crew *crew, uint64_t delay_ns)

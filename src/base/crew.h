@@ -35,7 +35,8 @@ void dw_crew_destroy(dw_crew *crew);
 
 /* Have all units delivered. */
 void dw_crew_run(dw_crew *crew, const dw_crew_job *job);
-/* From here on no helper looks at anything of the jobs so far. */
+/* From here on no helper looks at anything of the jobs so far. Also behind a job that was left in
+ * the middle, by a jump or what ggml throws. */
 void dw_crew_settle(dw_crew *crew);
 
 /* For tests: each helper stops for so long in the middle of every unit that it computes; 0: not. */

@@ -1,4 +1,5 @@
 /* Crews: every unit of every job is delivered once, whoever is late. */
+#include <setjmp.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -104,6 +105,39 @@ static void test_crew_does_not_wait_for_helpers(void **state)
     dw_crew_destroy(crew);
 }
 
+static jmp_buf away;
+
+static void leave(void *user, uint32_t unit, int thread)
+{
+    if (thread == 0 && unit >= UNITS / 2) {
+        longjmp(away, 1);
+    }
+    compute(user, unit, thread);
+}
+
+/* As an assert of ggml's does: the next job finds nothing of it. */
+static void test_crew_goes_on_behind_a_job_that_was_left(void **state)
+{
+    (void)state;
+    static sums left;
+    static sums next;
+    static dw_crew *crew;
+    static int round;
+    assert_int_equal(dw_crew_create(&crew, 3, NULL), DW_OK);
+    for (round = 0; round < 50; round++) {
+        if (setjmp(away) == 0) {
+            dw_crew_run(crew,
+                        &(dw_crew_job){
+                            .units = UNITS, .compute = leave, .deliver = deliver, .user = &left});
+        }
+        dw_crew_settle(crew);
+        next.from = 7;
+        next.computes = true;
+        run_and_check(crew, &next, UNITS);
+    }
+    dw_crew_destroy(crew);
+}
+
 /* Helpers sleep, and are woken. */
 static void test_crew_wakes_helpers(void **state)
 {
@@ -143,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crew_delivers_each_unit_once),
         cmocka_unit_test(test_crew_does_not_wait_for_helpers),
+        cmocka_unit_test(test_crew_goes_on_behind_a_job_that_was_left),
         cmocka_unit_test(test_crew_wakes_helpers),
         cmocka_unit_test(test_crew_without_memory),
     };
