@@ -24,7 +24,9 @@ set(DRIFTWOOD_CUDA_WRAPPED
 function(driftwood_cuda target)
     if(DRIFTWOOD_CUDA)
         target_link_libraries(${target} PUBLIC CUDA::cudart_static)
-        target_compile_definitions(${target} PRIVATE DW_CUDA_LIBRARY_DIR="${CUDAToolkit_LIBRARY_DIR}")
+        # As deps/CMakeLists.txt has ggml built: what its context holds depends on it.
+        target_compile_definitions(${target} PRIVATE GGML_CUDA_USE_GRAPHS
+            DW_CUDA_LIBRARY_DIR="${CUDAToolkit_LIBRARY_DIR}")
         # Asked for by name as well: the library with the call comes after ours in a link.
         target_link_options(${target} INTERFACE "LINKER:--wrap=${DRIFTWOOD_CUDA_WRAPPED}"
             "LINKER:--undefined=__wrap_${DRIFTWOOD_CUDA_WRAPPED}")

@@ -13,9 +13,32 @@ extern "C" {
 extern "C" void JOIN(__real_, WKV7)(ggml_backend_cuda_context &context, ggml_tensor *node);
 extern "C" void JOIN(__wrap_, WKV7)(ggml_backend_cuda_context &context, ggml_tensor *node);
 
+/* ggml keeps what it has recorded by a graph's first node, and where another graph has come to lie
+ * at the same address, it updates the old recording. With kernels that are launched as ours are,
+ * such an update reports success and runs what was there before (seen with CUDA 13.0): so what is
+ * being recorded anew is made from nothing. */
+static void forget_recording(ggml_backend_cuda_context &context, const ggml_tensor *node)
+{
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    CUDA_CHECK(cudaStreamIsCapturing(context.stream(), &status));
+    if (status != cudaStreamCaptureStatusActive) {
+        return;
+    }
+    for (auto &entry : context.cuda_graphs) {
+        ggml_cuda_graph &recorded = *entry.second;
+        for (const auto &properties : recorded.node_props) {
+            if (recorded.instance != nullptr && memcmp(&properties.node, node, sizeof *node) == 0) {
+                CUDA_CHECK(cudaGraphExecDestroy(recorded.instance));
+                recorded.instance = nullptr;
+            }
+        }
+    }
+}
+
 extern "C" void JOIN(__wrap_, WKV7)(ggml_backend_cuda_context &context, ggml_tensor *node)
 {
     if (dw_cuda_node_is(node)) {
+        forget_recording(context, node);
         dw_cuda_node_launch(node)(node, context.stream());
         CUDA_CHECK(cudaGetLastError());
     } else {
