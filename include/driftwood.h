@@ -478,6 +478,9 @@ typedef struct dw_engine_stats {
     uint64_t modules_compiled;     /* so far */
     uint64_t modules_found;        /* so far: compiled before, in the module cache */
     uint64_t kv_mapped_bytes;      /* of snapshots and prefixes, read where they are mapped */
+    uint64_t matrices;             /* of models, on CUDA devices; the others are ggml's */
+    uint64_t matrices_served;      /* of those: by kernels of ours in steps of few tokens */
+    uint64_t repacked_bytes;       /* of weights_bytes: a second form for these kernels */
 } dw_engine_stats;
 /* Thread: any. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats);

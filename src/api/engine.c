@@ -181,6 +181,9 @@ dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats)
         .view_bytes = atomic_load(&counters->used_bytes[DW_USE_VIEW]),
         .registered_bytes = atomic_load(&counters->registered_bytes),
         .staged_bytes = atomic_load(&counters->staged_bytes),
+        .matrices = atomic_load(&counters->matrices),
+        .matrices_served = atomic_load(&counters->matrices_served),
+        .repacked_bytes = atomic_load(&counters->repacked_bytes),
     };
     dw_kv_stats ranges; /* what contexts have there by address ranges has a count of its own */
     if (dw_kv_pool_get_stats(engine->device, &ranges)) {

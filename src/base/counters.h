@@ -55,6 +55,11 @@ typedef struct dw_device_counters {
     _Atomic uint64_t staged_bytes;     /* so far: copied for views that are staged */
     _Atomic uint64_t models;
     _Atomic uint64_t contexts;
+    /* Of models' matrices those that may have kernels of ours for steps of few tokens, and those
+     * that do; of weights, what they have twice for that. */
+    _Atomic uint64_t matrices;
+    _Atomic uint64_t matrices_served;
+    _Atomic uint64_t repacked_bytes;
 } dw_device_counters;
 
 static inline void dw_count(_Atomic uint64_t *counter, uint64_t amount)

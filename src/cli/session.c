@@ -82,6 +82,13 @@ static void print_usage(const dw_instance *instance, const dw_instance_stats *st
                   (double)(usage.weights_bytes + usage.weights_mapped_bytes) / 1e6,
                   usage.weights_mapped_bytes > 0 ? " (mapped)" : "", kv_bytes / 1e6,
                   (double)usage.work_bytes / 1e6);
+    if (usage.matrices > 0) {
+        (void)fprintf(stderr,
+                      "products   of %llu matrices %llu by kernels for few tokens, which have %.1f "
+                      "MB of weights a second time\n",
+                      (unsigned long long)usage.matrices, (unsigned long long)usage.matrices_served,
+                      (double)usage.repacked_bytes / 1e6);
+    }
     if (usage.registered_bytes > 0) {
         (void)fprintf(stderr, "registered %.1f MB of guest memory\n",
                       (double)usage.registered_bytes / 1e6);

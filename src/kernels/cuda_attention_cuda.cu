@@ -19,15 +19,19 @@
 extern "C" {
 #include "kernels/cuda_launch.h"
 }
+#include "kernels/cuda_hopper.inc.h"
 
 #define THREADS 128
 #define WARP 32
 #define WARPS (THREADS / WARP)
-#define LANE_DIMS 8      /* dimensions of a row that a lane holds */
-#define ROWS_AHEAD 2     /* records of a turn: read while those before are computed with */
-#define PART_RECORDS 64u /* at least */
-#define PARTS_AHEAD 8    /* parts that a thread reads before it merges the first */
-#define HEAD_FACTS (2 * DW_CUDA_GROUP_MAX) /* floats of a part before its values */
+#define LANE_DIMS 8               /* dimensions of a row that a lane holds */
+#define ROWS_AHEAD 2              /* records of a turn: read while those before are computed with */
+#define PART_RECORDS 64u          /* at least */
+#define CLUSTER_PART_RECORDS 128u /* the same, of clusters, where there are several; in one: */
+#define FEW_RECORDS 16u
+#define PARTS_AHEAD 8 /* parts that a thread reads before it merges the first */
+#define CLUSTER DW_CUDA_PARTS_CLUSTER
+#define HEAD_SUMS (2 * DW_CUDA_GROUP_MAX) /* floats of a part before its values */
 
 static_assert(sizeof(dw_cuda_attention_params) <= DW_CUDA_PARAM_BYTES, "kept with the node");
 
@@ -368,12 +372,11 @@ template <int LANES, int GROUP> static __device__ __forceinline__ void reduce_wa
     }
 }
 
-/* The block's sums, of all its warps: as a part, [GROUP][largest, total] and then at HEAD_FACTS
- * [GROUP][head_dim], or, where that is all there is, divided, as the result's rows of `heads`
- * heads. */
+/* The block's sums, of all its warps, to `block`: [GROUP][largest, total], then
+ * [GROUP][head_dim]. */
 template <int LANES, int GROUP>
-static __device__ void reduce_block(sums<GROUP> &s, float *shared, int head_dim, float *part,
-                                    float *y, int heads)
+static __device__ __forceinline__ void reduce_block(sums<GROUP> &s, float *shared, int head_dim,
+                                                    float *block)
 {
     const int row = 2 + LANES * LANE_DIMS;
     const int warp = threadIdx.x / WARP;
@@ -411,18 +414,58 @@ static __device__ void reduce_block(sums<GROUP> &s, float *shared, int head_dim,
             total += weight * from[1];
             value += weight * from[2 + dim];
         }
-        if (y != nullptr) {
+        if (dim == 0) {
+            block[2 * g] = largest;
+            block[2 * g + 1] = total;
+        }
+        block[2 * GROUP + at] = value;
+    }
+}
+
+/* The sums of a cluster's blocks, merged through their shared memory, each block a share of them:
+ * as the result's rows of `heads` heads, or, where `part` is not null, as a part of those. */
+template <int GROUP>
+static __device__ __forceinline__ void merge_cluster(const float *block, int head_dim, float *y,
+                                                     int heads, float *part)
+{
+    const int count = cluster_blocks(), rank = cluster_rank();
+    cluster_arrive();
+    cluster_wait();
+    for (int at = rank * THREADS + threadIdx.x; at < GROUP * head_dim; at += count * THREADS) {
+        const int g = at / head_dim;
+        float largest[CLUSTER], total[CLUSTER], value[CLUSTER];
+#pragma unroll
+        for (int i = 0; i < CLUSTER; i++) {
+            const bool there = i < count;
+            largest[i] = there ? read_of(block + 2 * g, i) : -CUDART_INF_F;
+            total[i] = there ? read_of(block + 2 * g + 1, i) : 0.0f;
+            value[i] = there ? read_of(block + 2 * GROUP + at, i) : 0.0f;
+        }
+        float most = -FLT_MAX, sum = 0.0f, result = 0.0f;
+#pragma unroll
+        for (int i = 0; i < CLUSTER; i++) {
+            most = fmaxf(most, largest[i]);
+        }
+#pragma unroll
+        for (int i = 0; i < CLUSTER; i++) {
+            const float weight = __expf(largest[i] - most);
+            sum += weight * total[i];
+            result += weight * value[i];
+        }
+        if (part == nullptr) {
             if (g < heads) {
-                y[at] = value / total;
+                y[at] = result / sum;
             }
             continue;
         }
-        if (dim == 0) {
-            part[2 * g] = largest;
-            part[2 * g + 1] = total;
+        if (at % head_dim == 0) {
+            part[2 * g] = most;
+            part[2 * g + 1] = sum;
         }
-        part[HEAD_FACTS + at] = value;
+        part[HEAD_SUMS + at] = result;
     }
+    cluster_arrive(); /* nobody leaves while others read its memory */
+    cluster_wait();
 }
 
 /* WIDE values of a row of sums, with the row's largest score and total. */
@@ -472,7 +515,7 @@ static __device__ void merge_parts(const float *parts, int part_count, int head_
     merged<WIDE> *of_shares = (merged<WIDE> *)shared;
     for (int quad = threadIdx.x % quads; quad < quads && share < shares; quad += THREADS) {
         const float *maxima_and_sums = parts + quad * WIDE / head_dim * 2;
-        const float *values = parts + HEAD_FACTS + quad * WIDE;
+        const float *values = parts + HEAD_SUMS + quad * WIDE;
         merged<WIDE> s = {-FLT_MAX, 0.0f, {}};
         for (int first = share; first < part_count; first += PARTS_AHEAD * shares) {
             merged<WIDE> its[PARTS_AHEAD];
@@ -519,15 +562,38 @@ static __device__ void merge_parts(const float *parts, int part_count, int head_
     }
 }
 
-/* The queries of the block's heads, rotated and scaled, in `shared`. */
-static __device__ __forceinline__ void share_queries(const attend_args &a, int first_head,
-                                                     int heads, float *shared)
+/* A thread's share of the queries of the block's heads, rotated and scaled. */
+template <int GROUP> struct own_queries {
+    static constexpr int most = (GROUP * 256 + THREADS - 1) / THREADS;
+    float v[most];
+};
+
+template <int GROUP>
+static __device__ __forceinline__ void read_queries(const attend_args &a, int first_head, int heads,
+                                                    own_queries<GROUP> &q)
 {
     const int token = blockIdx.z;
-    for (int i = threadIdx.x; i < heads * a.p.head_dim; i += THREADS) {
-        int head = i / a.p.head_dim;
-        const float *row = a.q + token * a.q_token_stride + (first_head + head) * a.q_head_stride;
-        shared[i] = turned(a, row, token, i % a.p.head_dim) * a.p.scale;
+#pragma unroll
+    for (int i = 0; i < own_queries<GROUP>::most; i++) {
+        const int at = threadIdx.x + i * THREADS;
+        if (at < heads * a.p.head_dim) {
+            const int head = first_head + at / a.p.head_dim;
+            const float *row = a.q + token * a.q_token_stride + head * a.q_head_stride;
+            q.v[i] = turned(a, row, token, at % a.p.head_dim) * a.p.scale;
+        }
+    }
+}
+
+template <int GROUP>
+static __device__ __forceinline__ void share_queries(const attend_args &a, int heads,
+                                                     const own_queries<GROUP> &q, float *shared)
+{
+#pragma unroll
+    for (int i = 0; i < own_queries<GROUP>::most; i++) {
+        const int at = threadIdx.x + i * THREADS;
+        if (at < heads * a.p.head_dim) {
+            shared[at] = q.v[i];
+        }
     }
     __syncthreads();
 }
@@ -568,64 +634,120 @@ static __device__ __forceinline__ bool is_last(unsigned *counter, uint32_t part_
     return last;
 }
 
+/* Which queries and records a block has. */
+struct block_share {
+    int kv_head;
+    int heads; /* of queries */
+    int first_head;
+    uint32_t parts;    /* of the log's records, each a block's */
+    uint32_t clusters; /* of blocks that have one, or are of one that does */
+    log_part records;
+};
+
+/* Records of a part. What one cluster's blocks can do within a few turns stays in it, and they
+ * share it evenly: beyond that sums meet in memory, which takes as long as some turns. */
+static __device__ __forceinline__ uint32_t part_records(uint32_t records)
+{
+    const uint32_t blocks = cluster_blocks();
+    if (blocks > 1 && records <= blocks * CLUSTER_PART_RECORDS) {
+        return max((records + blocks - 1) / blocks, FEW_RECORDS);
+    }
+    return max((records + gridDim.x - 1) / gridDim.x,
+               blocks > 1 ? CLUSTER_PART_RECORDS : PART_RECORDS);
+}
+
+template <int GROUP>
+static __device__ __forceinline__ block_share share_of(const attend_args &a,
+                                                       const dw_cuda_token &at)
+{
+    const int group_size = a.p.head_count / a.p.kv_head_count;
+    const int group_blocks = gridDim.y / a.p.kv_head_count;
+    const int first_in_group = blockIdx.y % group_blocks * GROUP;
+    block_share s;
+    s.kv_head = blockIdx.y / group_blocks;
+    s.heads = min(GROUP, group_size - first_in_group);
+    s.first_head = s.kv_head * group_size + first_in_group;
+    const uint32_t end = at.position + 1;
+    const uint32_t first = a.p.window > 0 && end > a.p.window ? end - a.p.window : 0;
+    const uint32_t part = part_records(end - first);
+    s.parts = (end - first + part - 1) / part;
+    s.clusters = (s.parts + cluster_blocks() - 1) / cluster_blocks();
+    s.records.keys = (const unsigned char *)at.records + a.layer_offset + s.kv_head * a.head_bytes;
+    s.records.from = min(first + blockIdx.x * part, end);
+    s.records.to = min(s.records.from + part, end);
+    return s;
+}
+
+/* A block's sums over its records; it may have none. */
+template <int TYPE, int LANES, int GROUP>
+static __device__ __forceinline__ void attend_part(const attend_args &a, const block_share &share,
+                                                   float *shared, sums<GROUP> &s)
+{
+    const log_part &part = share.records;
+    const bool works = part.from < part.to;
+    const uint32_t first = first_record<LANES>(part.from);
+    rows<TYPE> ahead;
+    if (works) {
+        read_rows<TYPE, LANES>(a, part.keys, first, part.to, ahead);
+    }
+    wait_for_front(); /* for queries and what is new; records are of steps before */
+    /* Blocks of one head's queries may all append it: they write the same, each reads its own. */
+    const bool appends = a.p.append && blockIdx.x == share.parts - 1;
+    own_queries<GROUP> own;
+    read_queries<GROUP>(a, share.first_head, share.heads, own);
+    if (appends) {
+        append_token(a, blockIdx.z, share.kv_head);
+    }
+    share_queries<GROUP>(a, share.heads, own, shared);
+    float q[GROUP][LANE_DIMS];
+    begin<LANES, GROUP>(shared, share.heads, a.p.head_dim, q, s);
+    if (appends) { /* what was read of the new record was not there yet */
+        reread_last<TYPE, LANES>(a, part.keys, first, part.to, ahead);
+    }
+    __syncthreads(); /* the same memory is used again */
+    if (works) {
+        walk<TYPE, LANES, GROUP>(a, part, ahead, q, s);
+    }
+}
+
+/* Every block waits, also where it does nothing: whoever waits for this kernel's end then knows
+ * that those in front of it have ended too. */
 template <int TYPE, int LANES, int GROUP>
 static __global__ void __launch_bounds__(THREADS) attend_kernel(attend_args a)
 {
     extern __shared__ float shared[];
     const int token = blockIdx.z;
-    const int group_size = a.p.head_count / a.p.kv_head_count;
-    const int group_blocks = gridDim.y / a.p.kv_head_count;
-    const int kv_head = blockIdx.y / group_blocks;
-    const int first_in_group = blockIdx.y % group_blocks * GROUP;
-    const int heads = min(GROUP, group_size - first_in_group);
-    const int first_head = kv_head * group_size + first_in_group;
+    let_next_begin();
     const dw_cuda_token at = a.table[token];
-    float *y = a.y + ((size_t)token * a.p.head_count + first_head) * a.p.head_dim;
-    if (at.records == 0) { /* padding: zeros, which the layers behind can bear */
-        for (int i = threadIdx.x; blockIdx.x == 0 && i < heads * a.p.head_dim; i += THREADS) {
+    const block_share share = share_of<GROUP>(a, at);
+    float *y = a.y + ((size_t)token * a.p.head_count + share.first_head) * a.p.head_dim;
+    const uint32_t cluster = blockIdx.x / cluster_blocks();
+    if (at.records == 0 || cluster >= share.clusters) {
+        wait_for_front();
+        /* Padding: zeros, which the layers behind can bear. */
+        for (int i = threadIdx.x;
+             at.records == 0 && blockIdx.x == 0 && i < share.heads * a.p.head_dim; i += THREADS) {
             y[i] = 0.0f;
         }
         return;
     }
-    const uint32_t end = at.position + 1;
-    const uint32_t first = a.p.window > 0 && end > a.p.window ? end - a.p.window : 0;
-    const uint32_t part = max((end - first + gridDim.x - 1) / gridDim.x, PART_RECORDS);
-    const uint32_t part_count = (end - first + part - 1) / part;
-    if (blockIdx.x >= part_count) {
-        return;
-    }
-    const unsigned char *keys =
-        (const unsigned char *)at.records + a.layer_offset + kv_head * a.head_bytes;
-    const uint32_t from = first + blockIdx.x * part;
-    const uint32_t to = min(from + part, end);
-    rows<TYPE> ahead;
-    read_rows<TYPE, LANES>(a, keys, first_record<LANES>(from), to, ahead);
-    /* Blocks of one head's queries may all append it: they write the same, each reads its own. */
-    const bool appends = a.p.append && blockIdx.x == part_count - 1;
-    if (appends) {
-        append_token(a, token, kv_head);
-    }
-    share_queries(a, first_head, heads, shared);
-    float q[GROUP][LANE_DIMS];
     sums<GROUP> s;
-    begin<LANES, GROUP>(shared, heads, a.p.head_dim, q, s);
-    if (appends) { /* what was read of the new record was not there yet */
-        reread_last<TYPE, LANES>(a, keys, first_record<LANES>(from), to, ahead);
-    }
-    __syncthreads(); /* the same memory is used again */
-    walk<TYPE, LANES, GROUP>(a, {keys, from, to}, ahead, q, s);
+    attend_part<TYPE, LANES, GROUP>(a, share, shared, s);
+    float *block = shared + WARPS * GROUP * (2 + LANES * LANE_DIMS);
+    reduce_block<LANES, GROUP>(s, shared, a.p.head_dim, block);
     const size_t part_floats = DW_CUDA_PART_FLOATS(a.p.head_dim);
     const size_t row = (size_t)token * gridDim.y + blockIdx.y;
     float *parts = (float *)(a.scratch + a.counter_bytes) + row * gridDim.x * part_floats;
-    reduce_block<LANES, GROUP>(s, shared, a.p.head_dim, parts + blockIdx.x * part_floats,
-                               part_count == 1 ? y : nullptr, heads);
-    if (part_count == 1 || !is_last((unsigned *)a.scratch + row, part_count)) {
+    merge_cluster<GROUP>(block, a.p.head_dim, y, share.heads,
+                         share.clusters > 1 ? parts + cluster * part_floats : nullptr);
+    if (share.clusters == 1 || cluster_rank() > 0 ||
+        !is_last((unsigned *)a.scratch + row, share.clusters)) {
         return;
     }
     if (a.p.head_dim % 4 == 0) {
-        merge_parts<4>(parts, part_count, a.p.head_dim, y, heads, shared);
+        merge_parts<4>(parts, share.clusters, a.p.head_dim, y, share.heads, shared);
     } else {
-        merge_parts<1>(parts, part_count, a.p.head_dim, y, heads, shared);
+        merge_parts<1>(parts, share.clusters, a.p.head_dim, y, share.heads, shared);
     }
 }
 
@@ -664,10 +786,30 @@ extern "C" void dw_cuda_launch_append(const struct ggml_tensor *node, void *stre
 template <int TYPE, int LANES, int GROUP>
 static void launch(const attend_args &a, dim3 grid, cudaStream_t stream)
 {
-    size_t shared = (size_t)WARPS * GROUP * (2 + LANES * LANE_DIMS) * sizeof(float);
+    size_t warps = (size_t)WARPS * GROUP * (2 + LANES * LANE_DIMS) * sizeof(float);
+    size_t block = (size_t)GROUP * (2 + a.p.head_dim) * sizeof(float);
     size_t merging = THREADS * sizeof(merged<4>);
-    shared = shared < merging ? merging : shared;
-    attend_kernel<TYPE, LANES, GROUP><<<grid, THREADS, shared, stream>>>(a);
+    /* Records that a kernel in front appends may not be read before it has ended. */
+    const bool dependent = a.p.append && dw_cuda_dependent_launch();
+    const bool clusters = grid.x % CLUSTER == 0 && dw_cuda_cluster_launch();
+    cudaLaunchAttribute attributes[2];
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = dim3(THREADS);
+    config.dynamicSmemBytes = warps + block < merging ? merging : warps + block;
+    config.stream = stream;
+    config.attrs = attributes;
+    if (dependent) {
+        attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (clusters) {
+        attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+        attributes[config.numAttrs].val.clusterDim.x = CLUSTER;
+        attributes[config.numAttrs].val.clusterDim.y = 1;
+        attributes[config.numAttrs++].val.clusterDim.z = 1;
+    }
+    cudaLaunchKernelEx(&config, attend_kernel<TYPE, LANES, GROUP>, a);
 }
 
 template <int TYPE, int LANES>

@@ -14,6 +14,7 @@ extern "C" {
 #define DW_CUDA_BLOCKS 264u  /* wanted, for devices of some 100 multiprocessors: two each */
 #define DW_CUDA_PARTS_MIN 4u
 #define DW_CUDA_PARTS_MAX 64u
+#define DW_CUDA_PARTS_CLUSTER 8u /* of so many the sums meet in shared memory */
 /* What a part leaves of its records, for each of a block's heads: maximum and sum, then values
  * [head_dim]. */
 #define DW_CUDA_PART_FLOATS(head_dim) ((size_t)DW_CUDA_GROUP_MAX * (2u + (head_dim)))
@@ -59,6 +60,47 @@ typedef struct dw_cuda_rope_params {
     float high;
     uint32_t dims;
 } dw_cuda_rope_params;
+
+/* ---- products of a few rows (cuda_products_cuda.cu) ---- */
+
+#define DW_CUDA_PRODUCT_ROWS 8u   /* of x, at most */
+#define DW_CUDA_PRODUCT_TABLES 3u /* matrices that share x, at most */
+#define DW_CUDA_TILE_ROWS 16u     /* a matrix has a multiple of so many */
+
+typedef enum dw_cuda_activation { DW_CUDA_LINEAR, DW_CUDA_SILU, DW_CUDA_GELU } dw_cuda_activation;
+
+/* Sources: x [columns, n] F32; what its rows are normed with; matrices; biases; what is added: at
+ * these places, NULL where there is none. The result: [rows of all matrices, n], or with an
+ * activation, of two matrices, what the first gives, activated, times what the second does. */
+enum {
+    DW_CUDA_PRODUCT_X,
+    DW_CUDA_PRODUCT_NORM,
+    DW_CUDA_PRODUCT_WEIGHT,
+    DW_CUDA_PRODUCT_BIAS = DW_CUDA_PRODUCT_WEIGHT + DW_CUDA_PRODUCT_TABLES,
+    DW_CUDA_PRODUCT_ADDED = DW_CUDA_PRODUCT_BIAS + DW_CUDA_PRODUCT_TABLES,
+    DW_CUDA_PRODUCT_SOURCES
+};
+
+typedef struct dw_cuda_product_params {
+    float epsilon;                          /* of the norm */
+    uint32_t tiles[DW_CUDA_PRODUCT_TABLES]; /* of DW_CUDA_TILE_ROWS rows of each matrix */
+    uint8_t type;                           /* ggml's, of all matrices */
+    uint8_t activation;                     /* dw_cuda_activation */
+} dw_cuda_product_params;
+
+/* Whether there is a kernel for such a matrix on every CUDA device here. */
+bool dw_cuda_product_served(int type, uint32_t columns, uint32_t rows);
+/* Bytes of such a matrix as the kernel reads it; 0: it reads it as it is. */
+size_t dw_cuda_repacked_bytes(int type, uint32_t columns, uint32_t rows);
+/* Whether kernels are launched so that they begin before those in front have ended. */
+bool dw_cuda_dependent_launch(void);
+/* Whether blocks may be clusters. */
+bool dw_cuda_cluster_launch(void);
+/* Test hook: they are not launched so, as on devices older than Hopper. */
+void dw_cuda_products_set_plain(bool plain);
+void dw_cuda_launch_product(const struct ggml_tensor *node, void *stream);
+/* The source, a matrix of dw_cuda_repacked_bytes, repacked into the result. */
+void dw_cuda_launch_repack(const struct ggml_tensor *node, void *stream);
 
 void dw_cuda_launch_table(const struct ggml_tensor *node, void *stream);
 void dw_cuda_launch_rope(const struct ggml_tensor *node, void *stream);

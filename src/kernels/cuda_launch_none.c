@@ -15,3 +15,32 @@ NONE(dw_cuda_launch_mask)
 NONE(dw_cuda_launch_place_rows)
 NONE(dw_cuda_launch_pieces)
 NONE(dw_cuda_launch_top_k)
+NONE(dw_cuda_launch_product)
+NONE(dw_cuda_launch_repack)
+
+bool dw_cuda_product_served(int type, uint32_t columns, uint32_t rows)
+{
+    (void)type, (void)columns, (void)rows;
+    return false;
+}
+
+size_t dw_cuda_repacked_bytes(int type, uint32_t columns, uint32_t rows)
+{
+    (void)type, (void)columns, (void)rows;
+    return 0;
+}
+
+bool dw_cuda_dependent_launch(void)
+{
+    return false;
+}
+
+bool dw_cuda_cluster_launch(void)
+{
+    return false;
+}
+
+void dw_cuda_products_set_plain(bool plain)
+{
+    (void)plain;
+}

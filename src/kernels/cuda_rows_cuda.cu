@@ -6,6 +6,7 @@
 extern "C" {
 #include "kernels/cuda_launch.h"
 }
+#include "kernels/cuda_hopper.inc.h"
 
 #define THREADS 256
 #define SORT_THREADS 512
@@ -222,6 +223,8 @@ static __global__ void __launch_bounds__(SORT_THREADS)
     const float *row = logits + blockIdx.y * vocab_count;
     const long long first = (long long)blockIdx.x * DW_CUDA_PIECE;
     unsigned long long largest = 0;
+    let_next_begin();
+    wait_for_front();
     unsigned nan_count = 0;
     for (unsigned i = threadIdx.x; i < DW_CUDA_PIECE; i += blockDim.x) {
         bool there = first + i < vocab_count;
@@ -259,19 +262,24 @@ static __global__ void __launch_bounds__(SORT_THREADS)
     }
 }
 
-/* What is known of all of a row, from the summaries of its pieces. */
+/* What is known of all of a row, from the summaries of its pieces; by the threads of one warp,
+ * since one by itself would wait for each of them. */
 static __device__ void note_row(const unsigned long long *pieces, unsigned piece_count,
                                 unsigned long long best, dw_top_k *out)
 {
     float top = best != 0 ? logit_of(best) : -CUDART_INF_F;
     double total = 0.0;
     unsigned nan_count = 0;
-    for (unsigned i = 0; i < piece_count; i++) {
+    for (unsigned i = threadIdx.x; i < piece_count; i += 32) {
         const piece_summary *summary = (const piece_summary *)(pieces + (size_t)i * PIECE_ROW);
         float largest = logit_of(summary->largest);
         bool counts = summary->largest != 0 && largest > -CUDART_INF_F;
         total += counts ? (double)summary->total * exp((double)(largest - top)) : 0.0;
         nan_count += summary->nan_count;
+    }
+    for (int mask = 16; mask > 0; mask /= 2) {
+        total += __shfl_xor_sync(0xffffffffu, total, mask);
+        nan_count += __shfl_xor_sync(0xffffffffu, nan_count, mask);
     }
     out->total = total;
     out->largest = top;
@@ -287,6 +295,7 @@ static __global__ void __launch_bounds__(SORT_THREADS)
     __shared__ unsigned long long keys[DW_CUDA_PIECE];
     const unsigned long long *pieces = best + (size_t)blockIdx.x * piece_count * PIECE_ROW;
     dw_top_k *out = (dw_top_k *)(to + blockIdx.x * to_bytes);
+    wait_for_front();
     unsigned taken = 0; /* of count * piece_count keys */
     unsigned all = count * piece_count;
     unsigned kept = 0;
@@ -322,8 +331,10 @@ static __global__ void __launch_bounds__(SORT_THREADS)
         dw_top_k_entry one = {logit_of(keys[i]), (int)(0xffffffffu - (unsigned)keys[i])};
         out->list[i] = one;
     }
-    if (threadIdx.x == 0) {
+    if (threadIdx.x < 32) {
         note_row(pieces, piece_count, keys[0], out);
+    }
+    if (threadIdx.x == 0) {
         out->count = (unsigned)min((long long)count, vocab_count - out->nan_count);
         if (began != nullptr) {
             out->began_ns = (unsigned)*began;
@@ -336,9 +347,10 @@ extern "C" void dw_cuda_launch_pieces(const struct ggml_tensor *node, void *stre
 {
     const struct ggml_tensor *logits = node->src[0];
     dim3 grid((unsigned)node->ne[1], (unsigned)node->ne[2]);
-    pieces_kernel<<<grid, SORT_THREADS, 0, (cudaStream_t)stream>>>(
-        (const float *)logits->data, logits->ne[0], *(const uint32_t *)dw_cuda_node_params(node),
-        (unsigned long long *)node->data);
+    dw_cuda_launch_dependent(pieces_kernel, grid, dim3(SORT_THREADS), (cudaStream_t)stream,
+                             (const float *)logits->data, (long long)logits->ne[0],
+                             (unsigned)*(const uint32_t *)dw_cuda_node_params(node),
+                             (unsigned long long *)node->data);
 }
 
 extern "C" void dw_cuda_launch_top_k(const struct ggml_tensor *node, void *stream)
@@ -347,8 +359,9 @@ extern "C" void dw_cuda_launch_top_k(const struct ggml_tensor *node, void *strea
     const struct ggml_tensor *table = node->src[3];
     const unsigned long long *began =
         table != nullptr ? (const unsigned long long *)table->data + table->ne[0] - 1 : nullptr;
-    candidates_kernel<<<(unsigned)best->ne[2], SORT_THREADS, 0, (cudaStream_t)stream>>>(
+    dw_cuda_launch_dependent(
+        candidates_kernel, dim3((unsigned)best->ne[2]), dim3(SORT_THREADS), (cudaStream_t)stream,
         (const unsigned long long *)best->data, (unsigned)best->ne[1],
-        *(const uint32_t *)dw_cuda_node_params(node), node->src[2]->ne[0], began,
-        (unsigned char *)node->src[1]->data, node->src[1]->ne[0]);
+        (unsigned)*(const uint32_t *)dw_cuda_node_params(node), (long long)node->src[2]->ne[0],
+        began, (unsigned char *)node->src[1]->data, (long long)node->src[1]->ne[0]);
 }

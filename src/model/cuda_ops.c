@@ -48,11 +48,16 @@ static uint32_t group_blocks(const dw_model_shape *shape)
 }
 
 /* Parts that a sequence's records may be cut into: enough blocks to fill a large device when few
- * sequences are there, and some for the one that is longer than the others when there are many. */
+ * sequences are there, and some for the one that is longer than the others when there are many. Few
+ * are always cut as one alone is: a sequence's sums are then added in the same order. */
 static uint32_t part_count_max(const dw_model_shape *shape, uint32_t token_count)
 {
-    uint32_t blocks = token_count * shape->kv_head_count * group_blocks(shape);
+    const bool few = token_count <= DW_CUDA_PRODUCT_ROWS;
+    uint32_t blocks = (few ? 1 : token_count) * shape->kv_head_count * group_blocks(shape);
     uint32_t parts = (DW_CUDA_BLOCKS + blocks - 1) / blocks;
+    if (few) {
+        parts = (parts + DW_CUDA_PARTS_CLUSTER - 1) / DW_CUDA_PARTS_CLUSTER * DW_CUDA_PARTS_CLUSTER;
+    }
     return parts < DW_CUDA_PARTS_MIN   ? DW_CUDA_PARTS_MIN
            : parts > DW_CUDA_PARTS_MAX ? DW_CUDA_PARTS_MAX
                                        : parts;

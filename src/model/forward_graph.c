@@ -25,9 +25,10 @@ typedef struct builder {
     dw_attention *attention; /* NULL: ggml's */
     dw_token_gather *token_gather;
     dw_logits_scatter *logits_scatter;
-    dw_matmul *matmul;              /* NULL: ggml's products */
-    const dw_adapter_set *adapters; /* NULL: none */
-    dw_token_gather *table_gathers; /* of several sequences, as token_gather */
+    dw_matmul *matmul;                /* NULL: ggml's products */
+    const dw_cuda_products *products; /* NULL: likewise */
+    const dw_adapter_set *adapters;   /* NULL: none */
+    dw_token_gather *table_gathers;   /* of several sequences, as token_gather */
     bool on_cpu;
     dw_cuda_table table;
     dw_cuda_attention cuda;            /* its shape NULL: without CUDA operations (cuda_ops.h) */
@@ -110,11 +111,19 @@ static struct ggml_tensor *expert_product(builder *b, struct ggml_tensor *weight
     return y;
 }
 
+/* x times matrices, biases added, by operations of ours; NULL: there is none for them. */
+static struct ggml_tensor *product(builder *b, const dw_linear *with, uint32_t count,
+                                   struct ggml_tensor *x)
+{
+    struct ggml_tensor *y = dw_matmul_node(b->matmul, b->ggml, with, count, x);
+    return y != NULL ? y : dw_cuda_product_node(b->products, b->ggml, with, count, x);
+}
+
 static struct ggml_tensor *linear(builder *b, const dw_linear *with, struct ggml_tensor *x)
 {
     const bool plain = !is_adapted(b, with->weight);
     const dw_linear own = {with->weight, plain ? with->bias : NULL};
-    struct ggml_tensor *y = dw_matmul_node(b->matmul, b->ggml, &own, 1, x);
+    struct ggml_tensor *y = product(b, &own, 1, x);
     if (y != NULL && plain) {
         return y;
     }
@@ -266,7 +275,7 @@ static struct ggml_tensor *project_together(builder *b, const dw_layer_weights *
         return linear(b, &layer->qkv, x);
     }
     const dw_linear three[] = {layer->q, layer->k, layer->v};
-    return dw_matmul_node(b->matmul, b->ggml, three, 3, x);
+    return product(b, three, 3, x);
 }
 
 /* Whether an adapter changes one of three matrices: then they go apart, also where they lie
@@ -485,6 +494,14 @@ static struct ggml_tensor *experts(builder *b, const dw_layer_weights *layer, st
     return sum;
 }
 
+/* Both products and what joins them in one operation; NULL: there is none for it. */
+static struct ggml_tensor *gated_product(builder *b, const dw_linear two[2], struct ggml_tensor *x)
+{
+    dw_cuda_activation activation =
+        b->shape->architecture->activation == DW_SILU ? DW_CUDA_SILU : DW_CUDA_GELU;
+    return dw_cuda_gated_node(b->products, b->ggml, two, x, activation);
+}
+
 static struct ggml_tensor *gated_halves(builder *b, struct ggml_tensor *gate_and_up)
 {
     return b->shape->architecture->activation == DW_SILU ? ggml_swiglu(b->ggml, gate_and_up)
@@ -508,8 +525,12 @@ static struct ggml_tensor *feed_forward(builder *b, const dw_layer_weights *laye
     case DW_FFN_GATED: {
         const dw_linear two[] = {layer->gate, layer->up};
         const bool apart = is_adapted(b, layer->gate.weight) || is_adapted(b, layer->up.weight);
-        struct ggml_tensor *both = apart ? NULL : dw_matmul_node(b->matmul, b->ggml, two, 2, x);
-        if (both != NULL) {
+        struct ggml_tensor *joined = apart ? NULL : gated_product(b, two, x);
+        struct ggml_tensor *both =
+            apart || joined != NULL ? NULL : dw_matmul_node(b->matmul, b->ggml, two, 2, x);
+        if (joined != NULL) {
+            x = joined;
+        } else if (both != NULL) {
             x = gated_halves(b, both);
         } else {
             struct ggml_tensor *up = linear(b, &layer->up, x);
@@ -542,7 +563,7 @@ static struct ggml_tensor *with_residual(builder *b, const dw_linear *post_norm,
     bool of_sum = b->shape->architecture->norm_place == DW_NORM_SUM;
     y = of_sum ? y : norm(b, post_norm, y);
     y = scaled(b, y, b->shape->residual_scale);
-    y = dw_matmul_add(b->matmul, y, x) ? y : ggml_add(b->ggml, y, x);
+    y = dw_matmul_add(b->matmul, y, x) || dw_cuda_product_add(y, x) ? y : ggml_add(b->ggml, y, x);
     return of_sum ? norm(b, post_norm, y) : y;
 }
 
@@ -799,6 +820,7 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                  .token_gather = options->token_gather,
                  .logits_scatter = options->logits_scatter,
                  .matmul = options->matmul,
+                 .products = options->products,
                  .adapters = size->adapters,
                  .table_gathers = options->table_gathers,
                  .on_cpu = options->on_cpu};

@@ -7,6 +7,7 @@
 #include "model/adapter_set.h"
 #include "model/attention.h"
 #include "model/cuda_ops.h"
+#include "model/cuda_products.h"
 #include "model/logits_scatter.h"
 #include "model/matmul.h"
 #include "model/token_gather.h"
@@ -45,9 +46,10 @@ typedef struct dw_forward_size {
 /* The same, and what the operations on the CPU work with, which must outlive the graph. */
 typedef struct dw_forward_options {
     dw_forward_size size;
-    dw_attention *attention;       /* prepared before each run; NULL: ggml's flash attention */
-    dw_matmul *matmul;             /* NULL: ggml's products */
-    dw_token_gather *token_gather; /* of several sequences; else NULL, as the next */
+    dw_attention *attention;          /* prepared before each run; NULL: ggml's flash attention */
+    dw_matmul *matmul;                /* NULL: ggml's products */
+    const dw_cuda_products *products; /* with `cuda`, of few tokens; NULL: ggml's */
+    dw_token_gather *token_gather;    /* of several sequences; else NULL, as the next */
     dw_logits_scatter *logits_scatter;
     /* Of several sequences: one for each table of the adapters, with the tokens of the above. */
     dw_token_gather *table_gathers;

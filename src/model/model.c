@@ -36,6 +36,7 @@ struct dw_model {
     struct ggml_context *joined;           /* tensors over several of them; NULL: none */
     ggml_backend_buffer_t *mapped_buffers; /* one a part, over its mapping; NULL: not mapped */
     ggml_backend_buffer_t upload_buffer;   /* NULL: none were */
+    dw_cuda_products *cuda_products;       /* NULL: none */
     size_t uploaded_count;
     uint64_t mapped_bytes; /* of tensors that lie in the files' own pages */
     uint64_t parameter_count;
@@ -373,6 +374,10 @@ static dw_status load(dw_model *model, const char *path, const dw_model_options 
         return status;
     }
     status = place_weights(model, options, err);
+    if (status == DW_OK) {
+        status = dw_cuda_products_create(&model->cuda_products, model->device, &model->shape,
+                                         &model->weights, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -476,6 +481,7 @@ void dw_model_unref(dw_model *model)
         model->extra.destroy(model->extra.object);
     }
     dw_adapters_release(&model->adapters);
+    dw_cuda_products_destroy(model->cuda_products);
     dw_device_buffer_destroy(model->device, DW_USE_WEIGHTS, model->upload_buffer);
     dw_uncount(&dw_device_counters_of(model->device)->mapped_weights_bytes, model->mapped_bytes);
     dw_uncount(&dw_device_counters_of(model->device)->models, 1);
@@ -714,6 +720,11 @@ const dw_model_shape *dw_model_shape_of(const dw_model *model)
 const dw_model_weights *dw_model_weights_of(const dw_model *model)
 {
     return &model->weights;
+}
+
+const dw_cuda_products *dw_model_cuda_products(const dw_model *model)
+{
+    return model->cuda_products;
 }
 
 size_t dw_model_record_bytes(const dw_model *model)

@@ -7,6 +7,7 @@
 #include "chat/chat.h"
 #include "device/device.h"
 #include "model/adapter_set.h"
+#include "model/cuda_products.h"
 #include "model/weights.h"
 #include "text/vocab.h"
 
@@ -55,6 +56,8 @@ dw_chats *dw_model_chats(const dw_model *model);
 dw_device *dw_model_device(const dw_model *model);
 const dw_model_shape *dw_model_shape_of(const dw_model *model);
 const dw_model_weights *dw_model_weights_of(const dw_model *model);
+/* NULL: its device has none. */
+const dw_cuda_products *dw_model_cuda_products(const dw_model *model);
 /* Wait until it is known, unless `stop` (may be NULL) asks: then DW_E_CANCELLED, and it is computed
  * in the background. Other errors: dw_model_fingerprint's. Thread: any. */
 dw_status dw_model_await_fingerprint(dw_model *model, dw_stop *stop, dw_error *err);

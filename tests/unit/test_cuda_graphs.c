@@ -176,7 +176,9 @@ static void test_cuda_attention_bytes_grow(void **state)
             size_t bytes = dw_cuda_attention_bytes(&shape, tokens);
             size_t rows = (size_t)tokens * 2 * ((ratio + 3) / 4);
             assert_true(bytes >= rows * (4 + 4 * (size_t)4 * 66 * sizeof(float)));
-            assert_true(dw_cuda_attention_bytes(&shape, 2 * tokens) >= bytes);
+            /* Few tokens are cut into as many parts as one. */
+            assert_true(tokens <= DW_CUDA_PRODUCT_ROWS ||
+                        dw_cuda_attention_bytes(&shape, 2 * tokens) >= bytes);
         }
         assert_true(dw_cuda_attention_bytes(&shape, 512) > 2 * dw_cuda_attention_bytes(&shape, 1));
     }

@@ -1,0 +1,118 @@
+/* What Hopper and newer can, with what stands in for it elsewhere. For CUDA sources.
+ *
+ * Dependent launch: a kernel begins while the one in front still runs, does what does not depend on
+ * that, and waits. Clusters: blocks that run together and read and write each other's shared
+ * memory; elsewhere each block is one by itself. */
+#ifndef DW_KERNELS_CUDA_HOPPER_INC_H
+#define DW_KERNELS_CUDA_HOPPER_INC_H
+
+/* What kernels in front have written may be read, and what they read written, from here on. */
+static __device__ __forceinline__ void wait_for_front()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+static __device__ __forceinline__ void let_next_begin()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/* Launch a kernel that waits (wait_for_front) so that it may begin before those in front have
+ * ended, where devices know of that. */
+template <typename... TAKES, typename... GIVEN>
+static void dw_cuda_launch_dependent(void (*kernel)(TAKES...), dim3 grid, dim3 block,
+                                     cudaStream_t stream, GIVEN... given)
+{
+    cudaLaunchAttribute dependent;
+    dependent.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    dependent.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.stream = stream;
+    config.attrs = &dependent;
+    config.numAttrs = dw_cuda_dependent_launch() ? 1 : 0;
+    cudaLaunchKernelEx(&config, kernel, given...);
+}
+
+static __device__ __forceinline__ uint32_t shared_address(const void *at)
+{
+    return (uint32_t)__cvta_generic_to_shared(at);
+}
+
+static __device__ __forceinline__ uint32_t cluster_blocks()
+{
+    uint32_t count = 1;
+#if __CUDA_ARCH__ >= 900
+    asm("mov.u32 %0, %%cluster_nctaid.x;" : "=r"(count));
+#endif
+    return count;
+}
+
+static __device__ __forceinline__ uint32_t cluster_rank()
+{
+    uint32_t rank = 0;
+#if __CUDA_ARCH__ >= 900
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+#endif
+    return rank;
+}
+
+/* All threads of all blocks: what was written before is seen behind the wait. */
+static __device__ __forceinline__ void cluster_arrive()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
+}
+
+/* The same of threads that have nothing to show to others. */
+static __device__ __forceinline__ void cluster_arrive_bare()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+#endif
+}
+
+static __device__ __forceinline__ void cluster_wait()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+#else
+    __syncthreads();
+#endif
+}
+
+/* To the same place in the shared memory of the cluster's first block. */
+static __device__ __forceinline__ void send_first(float *at, float value)
+{
+#if __CUDA_ARCH__ >= 900
+    uint32_t address;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, 0;" : "=r"(address) : "r"(shared_address(at)));
+    asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(address), "f"(value) : "memory");
+#else
+    *at = value;
+#endif
+}
+
+/* What stands at the same place in the shared memory of the cluster's block `rank`. */
+static __device__ __forceinline__ float read_of(const float *at, uint32_t rank)
+{
+#if __CUDA_ARCH__ >= 900
+    uint32_t address;
+    float value;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+                 : "=r"(address)
+                 : "r"(shared_address(at)), "r"(rank));
+    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
+    return value;
+#else
+    return *at;
+#endif
+}
+
+#endif

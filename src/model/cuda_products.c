@@ -1,0 +1,305 @@
+#include "model/cuda_products.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/counters.h"
+#include "device/cuda_node.h"
+#include "device/device_memory.h"
+#include "device/device_run.h"
+
+#define MATRICES_PER_LAYER 8u
+#define ALIGN_BYTES 256u
+#define ROOM_SHARE 3u /* second forms take at most this part of what is free */
+
+/* A matrix that has a kernel. */
+typedef struct matrix {
+    const struct ggml_tensor *weight;
+    struct ggml_tensor *read; /* what the kernel reads: the weight, or its second form */
+} matrix;
+
+struct dw_cuda_products {
+    dw_device *device;
+    matrix *matrices; /* [count], by address */
+    uint32_t count;
+    uint32_t candidates;
+    struct ggml_context *ggml; /* of the second forms */
+    ggml_backend_buffer_t buffer;
+    uint64_t repacked_bytes;
+    bool counted; /* in the device's counters */
+};
+
+/* ---- a model's matrices ---- */
+
+static void add(dw_cuda_products *products, struct ggml_tensor *weight)
+{
+    if (weight == NULL) {
+        return;
+    }
+    products->candidates++;
+    if (ggml_is_contiguous(weight) && weight->ne[2] == 1 && weight->ne[0] <= UINT32_MAX &&
+        weight->ne[1] <= UINT32_MAX &&
+        dw_cuda_product_served(weight->type, (uint32_t)weight->ne[0], (uint32_t)weight->ne[1])) {
+        products->matrices[products->count++] = (matrix){weight, weight};
+    }
+}
+
+static void add_layer(dw_cuda_products *products, const dw_layer_weights *layer)
+{
+    if (layer->qkv.weight != NULL) {
+        add(products, layer->qkv.weight);
+    } else {
+        add(products, layer->q.weight);
+        add(products, layer->k.weight);
+        add(products, layer->v.weight);
+    }
+    add(products, layer->attn_out.weight);
+    add(products, layer->gate.weight);
+    add(products, layer->up.weight);
+    add(products, layer->down.weight);
+}
+
+static int by_address(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t)((const matrix *)a)->weight;
+    uintptr_t y = (uintptr_t)((const matrix *)b)->weight;
+    return (x > y) - (x < y);
+}
+
+static const matrix *find(const dw_cuda_products *products, const struct ggml_tensor *weight)
+{
+    const matrix key = {weight, NULL};
+    return products == NULL ? NULL
+                            : bsearch(&key, products->matrices, products->count,
+                                      sizeof *products->matrices, by_address);
+}
+
+/* ---- second forms ---- */
+
+static size_t second_bytes(const struct ggml_tensor *weight)
+{
+    size_t bytes =
+        dw_cuda_repacked_bytes(weight->type, (uint32_t)weight->ne[0], (uint32_t)weight->ne[1]);
+    return (bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
+}
+
+/* Leave out what needs a second form. */
+static void drop_quantised(dw_cuda_products *products)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < products->count; i++) {
+        if (second_bytes(products->matrices[i].weight) == 0) {
+            products->matrices[kept++] = products->matrices[i];
+        }
+    }
+    products->count = kept;
+    products->repacked_bytes = 0;
+}
+
+static bool has_room(const dw_cuda_products *products)
+{
+    size_t available = 0;
+    size_t total = 0;
+    ggml_backend_dev_memory(dw_device_handle(products->device), &available, &total);
+    return products->repacked_bytes <= available / ROOM_SHARE;
+}
+
+/* One graph of all: a node each. */
+static dw_status repack(dw_cuda_products *products, dw_error *err)
+{
+    const size_t nodes = products->count;
+    struct ggml_init_params params = {.mem_size = nodes * ggml_tensor_overhead() +
+                                                  ggml_graph_overhead_custom(nodes, false),
+                                      .no_alloc = true};
+    products->ggml = ggml_init(params);
+    if (products->ggml == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu matrices", nodes);
+    }
+    struct ggml_cgraph *graph = ggml_new_graph_custom(products->ggml, nodes, false);
+    unsigned char *at = ggml_backend_buffer_get_base(products->buffer);
+    for (uint32_t i = 0; i < products->count; i++) {
+        matrix *m = &products->matrices[i];
+        struct ggml_tensor *source = m->read;
+        const size_t bytes = second_bytes(source);
+        if (bytes == 0) {
+            continue;
+        }
+        m->read =
+            dw_cuda_node_make(ggml_new_tensor_1d(products->ggml, GGML_TYPE_I8, (int64_t)bytes),
+                              dw_cuda_launch_repack, &source, 1, NULL, 0);
+        m->read->buffer = products->buffer;
+        m->read->data = at;
+        at += bytes;
+        ggml_build_forward_expand(graph, m->read);
+    }
+    dw_status status = dw_device_run(products->device, graph, NULL, err);
+    /* From here on they are weights, which no graph makes. */
+    for (uint32_t i = 0; i < products->count; i++) {
+        struct ggml_tensor *read = products->matrices[i].read;
+        if (read != products->matrices[i].weight) {
+            read->op = GGML_OP_NONE;
+            read->src[0] = NULL;
+        }
+    }
+    return status;
+}
+
+static dw_status make_second_forms(dw_cuda_products *products, dw_error *err)
+{
+    for (uint32_t i = 0; i < products->count; i++) {
+        products->repacked_bytes += second_bytes(products->matrices[i].weight);
+    }
+    if (products->repacked_bytes == 0) {
+        return DW_OK;
+    }
+    dw_error none = {0};
+    if (!has_room(products) ||
+        dw_device_buffer_create(&products->buffer, products->device, DW_USE_WEIGHTS,
+                                products->repacked_bytes, &none) != DW_OK) {
+        drop_quantised(products);
+        return DW_OK;
+    }
+    ggml_backend_buffer_set_usage(products->buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    return repack(products, err);
+}
+
+dw_status dw_cuda_products_create(dw_cuda_products **out, dw_device *device,
+                                  const dw_model_shape *shape, const dw_model_weights *weights,
+                                  dw_error *err)
+{
+    *out = NULL;
+    if (!dw_cuda_node_served(device) || shape->architecture->encoder) {
+        return DW_OK;
+    }
+    dw_cuda_products *products = dw_alloc(1, sizeof *products);
+    if (products != NULL) {
+        products->device = device;
+        products->matrices =
+            dw_alloc(shape->layer_count * MATRICES_PER_LAYER + 1, sizeof *products->matrices);
+    }
+    if (products == NULL || products->matrices == NULL) {
+        dw_cuda_products_destroy(products);
+        return dw_fail(err, DW_E_MEMORY, "no memory for the products of %u layers",
+                       shape->layer_count);
+    }
+    for (uint32_t i = 0; i < shape->layer_count; i++) {
+        add_layer(products, &weights->layers[i]);
+    }
+    add(products, weights->output.weight);
+    dw_status status = make_second_forms(products, err);
+    if (status != DW_OK || products->candidates == 0) {
+        dw_cuda_products_destroy(products);
+        return status;
+    }
+    qsort(products->matrices, products->count, sizeof *products->matrices, by_address);
+    dw_device_counters *counters = dw_device_counters_of(device);
+    dw_count(&counters->matrices, products->candidates);
+    dw_count(&counters->matrices_served, products->count);
+    dw_count(&counters->repacked_bytes, products->repacked_bytes);
+    products->counted = true;
+    *out = products;
+    return DW_OK;
+}
+
+void dw_cuda_products_destroy(dw_cuda_products *products)
+{
+    if (products == NULL) {
+        return;
+    }
+    if (products->counted) {
+        dw_device_counters *counters = dw_device_counters_of(products->device);
+        dw_uncount(&counters->matrices, products->candidates);
+        dw_uncount(&counters->matrices_served, products->count);
+        dw_uncount(&counters->repacked_bytes, products->repacked_bytes);
+    }
+    dw_device_buffer_destroy(products->device, DW_USE_WEIGHTS, products->buffer);
+    if (products->ggml != NULL) {
+        ggml_free(products->ggml);
+    }
+    dw_free(products->matrices);
+    dw_free(products);
+}
+
+/* ---- nodes ---- */
+
+/* x as the kernel is to read it: before its norm, where it can do that. */
+static struct ggml_tensor *take_norm(struct ggml_tensor *x, struct ggml_tensor **norm,
+                                     float *epsilon)
+{
+    const struct ggml_tensor *by = x->op == GGML_OP_MUL ? x->src[0] : NULL;
+    if (by == NULL || by->op != GGML_OP_RMS_NORM || ggml_nrows(x->src[1]) != 1 ||
+        x->src[1]->ne[0] != x->ne[0] || x->src[1]->type != GGML_TYPE_F32) {
+        return x;
+    }
+    *norm = x->src[1];
+    memcpy(epsilon, by->op_params, sizeof *epsilon);
+    return by->src[0];
+}
+
+/* Sources and parameters of matrices [count]; false: there is no kernel for them together. */
+static bool gather(const dw_cuda_products *products, const dw_linear *with, uint32_t count,
+                   struct ggml_tensor **sources, dw_cuda_product_params *params)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const matrix *m = find(products, with[i].weight);
+        if (m == NULL || m->weight->type != with[0].weight->type ||
+            m->weight->ne[0] != with[0].weight->ne[0]) {
+            return false;
+        }
+        sources[DW_CUDA_PRODUCT_WEIGHT + i] = m->read;
+        sources[DW_CUDA_PRODUCT_BIAS + i] = with[i].bias;
+        params->tiles[i] = (uint32_t)m->weight->ne[1] / DW_CUDA_TILE_ROWS;
+    }
+    params->type = (uint8_t)with[0].weight->type;
+    return true;
+}
+
+static struct ggml_tensor *make(const dw_cuda_products *products, struct ggml_context *ggml,
+                                const dw_linear *with, uint32_t count, struct ggml_tensor *x,
+                                dw_cuda_activation activation)
+{
+    struct ggml_tensor *sources[DW_CUDA_PRODUCT_SOURCES] = {NULL};
+    dw_cuda_product_params params = {.activation = (uint8_t)activation};
+    if (count > DW_CUDA_PRODUCT_TABLES || x->ne[1] > DW_CUDA_PRODUCT_ROWS || x->ne[2] != 1 ||
+        !gather(products, with, count, sources, &params)) {
+        return NULL;
+    }
+    sources[DW_CUDA_PRODUCT_X] = take_norm(x, &sources[DW_CUDA_PRODUCT_NORM], &params.epsilon);
+    if (!ggml_is_contiguous(sources[DW_CUDA_PRODUCT_X])) {
+        return NULL;
+    }
+    int64_t rows = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        rows += activation == DW_CUDA_LINEAR || i == 0 ? with[i].weight->ne[1] : 0;
+    }
+    return dw_cuda_node_make(ggml_new_tensor_2d(ggml, GGML_TYPE_F32, rows, x->ne[1]),
+                             dw_cuda_launch_product, sources, DW_CUDA_PRODUCT_SOURCES, &params,
+                             sizeof params);
+}
+
+struct ggml_tensor *dw_cuda_product_node(const dw_cuda_products *products,
+                                         struct ggml_context *ggml, const dw_linear *with,
+                                         uint32_t count, struct ggml_tensor *x)
+{
+    return make(products, ggml, with, count, x, DW_CUDA_LINEAR);
+}
+
+struct ggml_tensor *dw_cuda_gated_node(const dw_cuda_products *products, struct ggml_context *ggml,
+                                       const dw_linear with[2], struct ggml_tensor *x,
+                                       dw_cuda_activation activation)
+{
+    DW_ASSERT(activation != DW_CUDA_LINEAR);
+    return make(products, ggml, with, 2, x, activation);
+}
+
+bool dw_cuda_product_add(struct ggml_tensor *node, struct ggml_tensor *x)
+{
+    if (!dw_cuda_node_is(node) || dw_cuda_node_launch(node) != dw_cuda_launch_product ||
+        node->src[DW_CUDA_PRODUCT_ADDED] != NULL || !ggml_are_same_shape(node, x) ||
+        !ggml_is_contiguous(x)) {
+        return false;
+    }
+    node->src[DW_CUDA_PRODUCT_ADDED] = x;
+    return true;
+}

@@ -1,0 +1,39 @@
+/* Products of a few rows on CUDA devices as operations of a ggml graph (cuda_products_cuda.cu):
+ * with the norm before them, the biases and the residual behind them, or the activation between two
+ * of them, in one kernel each. Quantised weights have a second form for it in the device's memory,
+ * made when a model is loaded, where that has the room; BF16 and F16 are read as they are. */
+#ifndef DW_MODEL_CUDA_PRODUCTS_H
+#define DW_MODEL_CUDA_PRODUCTS_H
+
+#include "device/device.h"
+#include "kernels/cuda_launch.h"
+#include "model/weights.h"
+
+typedef struct dw_cuda_products dw_cuda_products;
+
+/* A model's, counted with its device; *out stays NULL on other devices. What has no kernel, or no
+ * room for its second form, is ggml's. The device and the weights outlive it.
+ * Errors: DW_E_MEMORY (the host's), DW_E_DEVICE. */
+dw_status dw_cuda_products_create(dw_cuda_products **out, dw_device *device,
+                                  const dw_model_shape *shape, const dw_model_weights *weights,
+                                  dw_error *err);
+/* NULL is fine. */
+void dw_cuda_products_destroy(dw_cuda_products *products);
+
+/* For the graph's builder; `products` may be NULL. x [columns, n], F32, of at most
+ * DW_CUDA_PRODUCT_ROWS rows; where it is normed by ggml's nodes with the root of the mean square,
+ * the product does that. NULL: there is no kernel for it. */
+
+/* x times `count` matrices, biases added -> [all their rows, n], in order. */
+struct ggml_tensor *dw_cuda_product_node(const dw_cuda_products *products,
+                                         struct ggml_context *ggml, const dw_linear *with,
+                                         uint32_t count, struct ggml_tensor *x);
+/* What the first of two matrices of as many rows gives, activated, times what the second does. */
+struct ggml_tensor *dw_cuda_gated_node(const dw_cuda_products *products, struct ggml_context *ggml,
+                                       const dw_linear with[2], struct ggml_tensor *x,
+                                       dw_cuda_activation activation);
+/* The product `node`, which is not in a graph yet, is to add x, of its shape, to what it gives.
+ * False: it is no such node. */
+bool dw_cuda_product_add(struct ggml_tensor *node, struct ggml_tensor *x);
+
+#endif

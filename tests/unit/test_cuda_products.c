@@ -1,0 +1,436 @@
+/* Products of a few rows by kernels of our own (model/cuda_products.h), with DW_TEST_DEVICE=CUDA0:
+ * each type and form against doubles; the same bits in every run, with kernels that begin early and
+ * without, and for a row alone and among others. Elsewhere all are skipped. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device/device_memory.h"
+#include "device/device_run.h"
+#include "model/cuda_products.h"
+#include "support.h"
+
+#define EPSILON 1e-5f
+#define RUNS 20
+
+static dw_device *cuda; /* NULL: none */
+
+static int open_cuda(void **state)
+{
+    const char *name = getenv("DW_TEST_DEVICE");
+    dw_error err = {0};
+    (void)state;
+    if (name == NULL) {
+        return 0;
+    }
+    if (dw_device_open(&cuda, name, 1, &err) != DW_OK) {
+        print_error("%s\n", err.message);
+        return -1;
+    }
+    if (!dw_cuda_node_served(cuda)) {
+        dw_device_close(cuda);
+        cuda = NULL;
+    }
+    return 0;
+}
+
+static int close_cuda(void **state)
+{
+    (void)state;
+    if (cuda != NULL) {
+        dw_device_close(cuda);
+    }
+    return 0;
+}
+
+static void check(dw_status status, const dw_error *err)
+{
+    if (status != DW_OK) {
+        fail_msg("%s", err->message);
+    }
+}
+
+static uint64_t random_state = 1;
+
+static float random_between(float low, float high)
+{
+    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return low + (high - low) * (float)(random_state >> 40) * 0x1p-24F;
+}
+
+/* The caller's to free. Some are much larger than the others, as activations are. */
+static float *random_floats(size_t count, float largest)
+{
+    float *values = malloc(count * sizeof *values);
+    assert_non_null(values);
+    for (size_t i = 0; i < count; i++) {
+        float scale = random_between(0, 1) > 0.98f ? 20.0f : 1.0f;
+        values[i] = scale * random_between(-largest, largest);
+    }
+    return values;
+}
+
+typedef struct product_case {
+    enum ggml_type type;
+    int64_t columns;
+    int64_t rows[2]; /* of two matrices */
+    int64_t n;       /* rows of x */
+    bool norm;
+    bool bias;
+    bool added;
+    dw_cuda_activation activation;
+} product_case;
+
+/* A model of one layer whose q and k, or gate and up, are the case's matrices. */
+typedef struct bench {
+    const product_case *of;
+    struct ggml_context *weights_ggml;
+    struct ggml_context *ggml;
+    struct ggml_cgraph *graph;
+    ggml_backend_buffer_t weights_buffer;
+    ggml_backend_buffer_t buffer;
+    dw_layer_weights layer;
+    dw_cuda_products *products;
+    struct ggml_tensor *weight[2];
+    struct ggml_tensor *bias[2];
+    struct ggml_tensor *norm;
+    struct ggml_tensor *x;
+    struct ggml_tensor *added;
+    struct ggml_tensor *y;
+    float *weight_values[2]; /* dequantised */
+    float *bias_values[2];
+    float *norm_values;
+    float *x_values;
+    float *added_values;
+} bench;
+
+static struct ggml_context *new_context(void)
+{
+    struct ggml_init_params params = {.mem_size = (size_t)1 << 20, .no_alloc = true};
+    struct ggml_context *ggml = ggml_init(params);
+    assert_non_null(ggml);
+    return ggml;
+}
+
+static void set(struct ggml_tensor *tensor, const void *from)
+{
+    dw_error err = {0};
+    check(dw_device_tensor_set(cuda, tensor, from, 0, ggml_nbytes(tensor), &err), &err);
+}
+
+static int64_t length_of_y(const product_case *of)
+{
+    return of->activation == DW_CUDA_LINEAR ? of->rows[0] + of->rows[1] : of->rows[0];
+}
+
+/* Random weights of the type; what they stand for is kept. */
+static void fill_weight(bench *b, int i)
+{
+    const product_case *of = b->of;
+    const size_t count = (size_t)(of->columns * of->rows[i]);
+    float *values = random_floats(count, 0.05f);
+    void *stored = malloc(ggml_nbytes(b->weight[i]));
+    assert_non_null(stored);
+    ggml_quantize_chunk(of->type, values, stored, 0, of->rows[i], of->columns, NULL);
+    ggml_get_type_traits(of->type)->to_float(stored, values, (int64_t)count);
+    set(b->weight[i], stored);
+    free(stored);
+    b->weight_values[i] = values;
+}
+
+static void make_weights(bench *b)
+{
+    dw_error err = {0};
+    const product_case *of = b->of;
+    b->weights_ggml = new_context();
+    for (int i = 0; i < 2; i++) {
+        b->weight[i] = ggml_new_tensor_2d(b->weights_ggml, of->type, of->columns, of->rows[i]);
+        b->bias[i] = ggml_new_tensor_1d(b->weights_ggml, GGML_TYPE_F32, of->rows[i]);
+        b->bias_values[i] = random_floats((size_t)of->rows[i], 0.5f);
+    }
+    b->norm = ggml_new_tensor_1d(b->weights_ggml, GGML_TYPE_F32, of->columns);
+    check(dw_device_buffer_for_tensors(&b->weights_buffer, cuda, DW_USE_WEIGHTS, b->weights_ggml,
+                                       &err),
+          &err);
+    for (int i = 0; i < 2; i++) {
+        fill_weight(b, i);
+        set(b->bias[i], b->bias_values[i]);
+    }
+    b->norm_values = random_floats((size_t)of->columns, 0.05f);
+    for (int64_t i = 0; i < of->columns; i++) {
+        b->norm_values[i] = 1.0f + 0.1f * b->norm_values[i];
+    }
+    set(b->norm, b->norm_values);
+    static const dw_architecture plain = {.name = "test"};
+    const dw_model_shape shape = {.architecture = &plain, .layer_count = 1};
+    b->layer.gate.weight = b->weight[0];
+    b->layer.up.weight = b->weight[1];
+    const dw_model_weights weights = {.layers = &b->layer};
+    check(dw_cuda_products_create(&b->products, cuda, &shape, &weights, &err), &err);
+    assert_non_null(b->products);
+    assert_int_equal(dw_device_counters_of(cuda)->matrices_served, 2);
+}
+
+static struct ggml_tensor *make_node(bench *b)
+{
+    const product_case *of = b->of;
+    const dw_linear with[2] = {{b->weight[0], of->bias ? b->bias[0] : NULL},
+                               {b->weight[1], of->bias ? b->bias[1] : NULL}};
+    struct ggml_tensor *x = b->x;
+    if (of->norm) {
+        x = ggml_mul(b->ggml, ggml_rms_norm(b->ggml, x, EPSILON), b->norm);
+    }
+    struct ggml_tensor *y = of->activation == DW_CUDA_LINEAR
+                                ? dw_cuda_product_node(b->products, b->ggml, with, 2, x)
+                                : dw_cuda_gated_node(b->products, b->ggml, with, x, of->activation);
+    assert_non_null(y);
+    if (of->added) {
+        assert_true(dw_cuda_product_add(y, b->added));
+    }
+    return y;
+}
+
+static void bench_open(bench *b, const product_case *of)
+{
+    dw_error err = {0};
+    *b = (bench){.of = of};
+    make_weights(b);
+    b->ggml = new_context();
+    b->graph = ggml_new_graph(b->ggml);
+    b->x = ggml_new_tensor_2d(b->ggml, GGML_TYPE_F32, of->columns, of->n);
+    b->added = ggml_new_tensor_2d(b->ggml, GGML_TYPE_F32, length_of_y(of), of->n);
+    b->y = make_node(b);
+    ggml_build_forward_expand(b->graph, b->y);
+    check(dw_device_buffer_for_tensors(&b->buffer, cuda, DW_USE_WORK, b->ggml, &err), &err);
+    b->x_values = random_floats((size_t)(of->columns * of->n), 1.0f);
+    b->added_values = random_floats((size_t)(length_of_y(of) * of->n), 1.0f);
+    set(b->x, b->x_values);
+    set(b->added, b->added_values);
+}
+
+static void bench_close(bench *b)
+{
+    dw_cuda_products_destroy(b->products);
+    dw_device_buffer_destroy(cuda, DW_USE_WORK, b->buffer);
+    dw_device_buffer_destroy(cuda, DW_USE_WEIGHTS, b->weights_buffer);
+    ggml_free(b->ggml);
+    ggml_free(b->weights_ggml);
+    for (int i = 0; i < 2; i++) {
+        free(b->weight_values[i]);
+        free(b->bias_values[i]);
+    }
+    free(b->norm_values);
+    free(b->x_values);
+    free(b->added_values);
+}
+
+/* The caller's to free. */
+static float *run(bench *b)
+{
+    dw_error err = {0};
+    check(dw_device_run(cuda, b->graph, NULL, &err), &err);
+    float *y = malloc(ggml_nbytes(b->y));
+    assert_non_null(y);
+    check(dw_device_tensor_get(cuda, b->y, y, 0, ggml_nbytes(b->y), &err), &err);
+    return y;
+}
+
+/* ---- in doubles ---- */
+
+static double dot(const bench *b, int matrix, int64_t row, int64_t at)
+{
+    const product_case *of = b->of;
+    const float *w = b->weight_values[matrix] + row * of->columns;
+    const float *x = b->x_values + at * of->columns;
+    double sum = 0;
+    double square = 0;
+    for (int64_t i = 0; i < of->columns; i++) {
+        sum += (double)w[i] * x[i] * (of->norm ? b->norm_values[i] : 1.0f);
+        square += (double)x[i] * x[i];
+    }
+    sum *= of->norm ? 1 / sqrt(square / (double)of->columns + EPSILON) : 1;
+    return sum + (of->bias ? b->bias_values[matrix][row] : 0.0f);
+}
+
+static double activated(dw_cuda_activation activation, double x)
+{
+    if (activation == DW_CUDA_SILU) {
+        return x / (1 + exp(-x));
+    }
+    return 0.5 * x * (1 + tanh(0.79788456080286535588 * x * (1 + 0.044715 * x * x)));
+}
+
+static double expected(const bench *b, int64_t row, int64_t at)
+{
+    const product_case *of = b->of;
+    double y;
+    if (of->activation != DW_CUDA_LINEAR) {
+        y = activated(of->activation, dot(b, 0, row, at)) * dot(b, 1, row, at);
+    } else {
+        bool second = row >= of->rows[0];
+        y = dot(b, second, second ? row - of->rows[0] : row, at);
+    }
+    return y + (of->added ? b->added_values[at * length_of_y(of) + row] : 0.0f);
+}
+
+/* Relative to the largest. 16 bits and what they lost: next to nothing; eight bits and what those
+ * lost: a block's largest value tells how much. */
+static double tolerance_of(enum ggml_type type)
+{
+    return type == GGML_TYPE_BF16 || type == GGML_TYPE_F16 ? 2e-5 : 1e-3;
+}
+
+static void check_values(const bench *b, const float *y)
+{
+    const product_case *of = b->of;
+    double worst = 0;
+    double largest = 0;
+    for (int64_t at = 0; at < of->n; at++) {
+        for (int64_t row = 0; row < length_of_y(of); row += 7) {
+            double want = expected(b, row, at);
+            double off = fabs(want - y[at * length_of_y(of) + row]);
+            worst = off > worst || isnan(off) ? off : worst;
+            largest = fabs(want) > largest ? fabs(want) : largest;
+        }
+    }
+    if (!(worst <= largest * tolerance_of(of->type))) {
+        fail_msg("%s, %d columns, %d rows of x: off by %g of %g", ggml_type_name(of->type),
+                 (int)of->columns, (int)of->n, worst, largest);
+    }
+}
+
+/* ---- bits ---- */
+
+static void check_runs(bench *b, const float *y)
+{
+    for (int i = 0; i < RUNS; i++) {
+        dw_cuda_products_set_plain(i % 2 == 0);
+        float *again = run(b);
+        assert_memory_equal(again, y, ggml_nbytes(b->y));
+        free(again);
+    }
+    dw_cuda_products_set_plain(false);
+}
+
+/* Each row of x by itself, in the place of the first. */
+static void check_alone(const bench *b, const float *y)
+{
+    product_case one = *b->of;
+    one.n = 1;
+    bench alone = *b;
+    dw_error err = {0};
+    alone.of = &one;
+    alone.ggml = new_context();
+    alone.graph = ggml_new_graph(alone.ggml);
+    alone.x = ggml_new_tensor_2d(alone.ggml, GGML_TYPE_F32, one.columns, 1);
+    alone.added = ggml_new_tensor_2d(alone.ggml, GGML_TYPE_F32, length_of_y(&one), 1);
+    alone.y = make_node(&alone);
+    ggml_build_forward_expand(alone.graph, alone.y);
+    check(dw_device_buffer_for_tensors(&alone.buffer, cuda, DW_USE_WORK, alone.ggml, &err), &err);
+    for (int64_t at = 0; at < b->of->n; at++) {
+        set(alone.x, b->x_values + at * one.columns);
+        set(alone.added, b->added_values + at * length_of_y(&one));
+        float *row = run(&alone);
+        if (memcmp(row, y + at * length_of_y(&one), ggml_nbytes(alone.y)) != 0) {
+            fail_msg("%s: row %d of %d differs alone: begins with %.9g, not %.9g (%.9g)",
+                     ggml_type_name(one.type), (int)at, (int)b->of->n, row[0],
+                     y[at * length_of_y(&one)], expected(b, 0, at));
+        }
+        free(row);
+    }
+    dw_device_buffer_destroy(cuda, DW_USE_WORK, alone.buffer);
+    ggml_free(alone.ggml);
+}
+
+static void check_case(const product_case *of)
+{
+    bench b;
+    bench_open(&b, of);
+    float *y = run(&b);
+    check_values(&b, y);
+    check_runs(&b, y);
+    check_alone(&b, y);
+    free(y);
+    bench_close(&b);
+}
+
+static const enum ggml_type types[] = {GGML_TYPE_BF16, GGML_TYPE_F16,  GGML_TYPE_Q8_0,
+                                       GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q4_K,
+                                       GGML_TYPE_Q5_K, GGML_TYPE_Q6_K};
+
+static void test_cuda_products_of_each_type(void **state)
+{
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        const int64_t narrow = ggml_blck_size(types[i]) == 256 ? 768 : 576;
+        const product_case cases[] = {
+            {types[i], narrow, {192, 64}, 1, true, false, false, DW_CUDA_LINEAR},
+            {types[i], narrow, {192, 192}, 3, true, false, false, DW_CUDA_SILU},
+            {types[i], 2048, {512, 128}, 1, true, true, false, DW_CUDA_LINEAR},
+            {types[i], 2048, {256, 256}, 2, true, true, false, DW_CUDA_GELU},
+            {types[i], 2048, {256, 16}, 4, false, false, true, DW_CUDA_LINEAR},
+            {types[i], 2048, {128, 128}, 8, true, false, true, DW_CUDA_SILU},
+            {types[i], 8192, {128, 64}, 1, false, false, true, DW_CUDA_LINEAR},
+            {types[i], 8192, {64, 64}, 5, false, true, true, DW_CUDA_LINEAR},
+            {types[i], 14336, {64, 32}, 8, false, false, true, DW_CUDA_LINEAR},
+        };
+        for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+            check_case(&cases[c]);
+        }
+    }
+}
+
+/* What is no number stays that, in its own row alone; zeros are no trouble. */
+static void test_cuda_products_of_odd_values(void **state)
+{
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        const product_case of = {types[i], 1024, {64, 64}, 3, false, false, false, DW_CUDA_LINEAR};
+        bench b;
+        bench_open(&b, &of);
+        b.x_values[100] = NAN;
+        memset(b.x_values + 1024, 0, 1024 * sizeof(float));
+        b.x_values[2048 + 5] = 3e30f;
+        set(b.x, b.x_values);
+        float *y = run(&b);
+        for (int row = 0; row < 128; row++) {
+            assert_true(isnan(y[row]));
+            assert_true(y[128 + row] == 0);
+            assert_true(isfinite(y[256 + row]));
+        }
+        free(y);
+        bench_close(&b);
+    }
+}
+
+/* What there is no kernel for is left to ggml. */
+static void test_cuda_products_refused(void **state)
+{
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    assert_true(dw_cuda_product_served(GGML_TYPE_BF16, 64, 16));
+    assert_false(dw_cuda_product_served(GGML_TYPE_BF16, 2048, 24));
+    assert_false(dw_cuda_product_served(GGML_TYPE_BF16, 96, 16));
+    assert_false(dw_cuda_product_served(GGML_TYPE_Q4_K, 576, 16));
+    assert_false(dw_cuda_product_served(GGML_TYPE_Q2_K, 2048, 16));
+    assert_false(dw_cuda_product_served(GGML_TYPE_F32, 2048, 16));
+    assert_false(dw_cuda_product_served(GGML_TYPE_BF16, 64 * 1024 * 1024, 16));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cuda_products_of_each_type),
+        cmocka_unit_test(test_cuda_products_of_odd_values),
+        cmocka_unit_test(test_cuda_products_refused),
+    };
+    return cmocka_run_group_tests(tests, open_cuda, close_cuda);
+}
