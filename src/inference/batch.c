@@ -434,9 +434,15 @@ static bool all_fit(const dw_batch *batch, const dw_batch_queue *queue, uint32_t
  * alone, at once. */
 static void take_part(dw_batch *batch, dw__batch_run *now, dw_batch_item *item, uint32_t count)
 {
+    dw_error error = {0};
+    dw_step_slice slice = dw__context_slice(item->context, &item->step, item->done, count);
+    dw_status status = dw__step_slice_check_tokens(&slice, &error);
+    if (status != DW_OK) {
+        fail_item(batch, item, status, &error);
+        return;
+    }
     now->tokens += count;
     now->sequences++;
-    dw_step_slice slice = dw__context_slice(item->context, &item->step, item->done, count);
     if (dw__step_takes_in_batch(item->context->model, &slice)) {
         DW_ASSERT(now->count < DW__SLICES_MAX);
         now->slices[now->count] = slice;

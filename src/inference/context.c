@@ -377,6 +377,11 @@ dw_step_slice dw__context_slice(const dw_context *context, const dw_step *step, 
     slice.kv_type = context->kv_type;
     slice.adapters = context->adapters;
     slice.kept = step->tree == NULL ? context->kept : NULL;
+    if (step->tree != NULL) {
+        slice.noted = step->tree->tokens + first;
+    } else if (step->embeddings == NULL) {
+        slice.noted = context->history.tokens + dw_kv_log_length(context->log);
+    }
     return slice;
 }
 

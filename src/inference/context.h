@@ -167,8 +167,9 @@ typedef struct dw_step {
 /* Append the step's tokens: long ones in slices. On any error the context is as it was. Of a tree's
  * step: compute them, and leave the context as it is.
  * Errors: DW_E_RANGE (a token outside the vocabulary, rows > tokens), DW_E_LIMIT (more tokens than
- * the context can hold), DW_E_ALIGN, DW_E_OVERLAP (logits over tokens), DW_E_CANCELLED,
- * DW_E_NUMERIC (the model gave NaN), DW_E_MEMORY, DW_E_DEVICE. */
+ * the context can hold), DW_E_ALIGN, DW_E_OVERLAP (logits over tokens), DW_E_CANCELLED, DW_E_STATE
+ * (a token has become another while the step waited), DW_E_NUMERIC (the model gave NaN),
+ * DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_context_forward(dw_context *context, const dw_step *step, dw_error *err);
 
 /* Many continuations of a context in one step, of which one path may be kept. */

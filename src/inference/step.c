@@ -57,7 +57,13 @@ static dw_status ready_graph(dw_step_graph **out, dw_graph_cache *cache, const d
 {
     const dw_step_plan *plan = run->plan;
     dw_forward_size size = plan->size(&run->work);
-    dw_status status = dw__graph_cache_find(out, cache, run->work.model, &plan->graphs, &size, err);
+    dw_status status = DW_OK;
+    if (!run->work.in_batch) { /* of others' who composed the run has seen to it */
+        status = dw__step_slice_check_tokens(&run->work.slices[0], err);
+    }
+    if (status == DW_OK) {
+        status = dw__graph_cache_find(out, cache, run->work.model, &plan->graphs, &size, err);
+    }
     if (status != DW_OK) {
         return status;
     }

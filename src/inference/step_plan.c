@@ -46,6 +46,19 @@ static dw_status place_embeddings(dw_step_graph *graph, const dw_step_work *work
                                 slice->step->embeddings + slice->first * length, err);
 }
 
+/* What a guest's memory has become since they were checked ends a program in ggml's rows. */
+static dw_status check_copy(const int32_t *tokens, const dw_step_work *work, dw_error *err)
+{
+    const uint32_t vocab_count = dw_model_shape_of(work->model)->vocab_count;
+    for (uint32_t i = 0; i < work->slices[0].token_count; i++) {
+        if (tokens[i] < 0 || (uint32_t)tokens[i] >= vocab_count) {
+            return dw_fail(err, DW_E_RANGE, "token %d at %u, the vocabulary has %u", tokens[i],
+                           work->slices[0].first + i, vocab_count);
+        }
+    }
+    return DW_OK;
+}
+
 /* The graph's tokens where the step has them; those of the host's own memory in scratch, since the
  * device reads from regions alone. */
 static dw_status place_tokens(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
@@ -63,6 +76,10 @@ static dw_status place_tokens(dw_step_graph *graph, const dw_step_work *work, dw
             return status;
         }
         memcpy(tokens, dw__step_slice_tokens(slice), slice->token_count * sizeof *tokens);
+        status = check_copy(tokens, work, err);
+        if (status != DW_OK) {
+            return status;
+        }
     }
     return dw_device_view_place(view, graph->forward.tokens, tokens, err);
 }

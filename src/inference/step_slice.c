@@ -45,6 +45,20 @@ int32_t *dw__step_slice_tokens(dw_step_slice *slice)
     return slice->behind > 0 ? &slice->token : slice->step->tokens + slice->first;
 }
 
+dw_status dw__step_slice_check_tokens(dw_step_slice *slice, dw_error *err)
+{
+    const int32_t *tokens = dw__step_slice_tokens(slice);
+    const bool known = slice->noted != NULL && slice->behind == 0;
+    for (uint32_t i = 0; known && i < slice->token_count; i++) {
+        if (tokens[i] != slice->noted[i]) {
+            return dw_fail(err, DW_E_STATE,
+                           "forward: token %d at %u has become %d since the step began",
+                           slice->noted[i], slice->first + i, tokens[i]);
+        }
+    }
+    return DW_OK;
+}
+
 bool dw__step_slice_is_long(const dw_step_slice *slice, const dw_model_shape *shape)
 {
     return slice->log != NULL && dw_kv_log_capacity(slice->log) > shape->rope_context;

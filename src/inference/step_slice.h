@@ -18,6 +18,7 @@ typedef struct dw_step_slice {
     dw_adapter_set *adapters; /* the context's; NULL: none. All of a run have the same */
     uint32_t first;           /* of the step's tokens */
     uint32_t token_count;
+    const int32_t *noted; /* its tokens as they were checked; NULL: nobody keeps them */
     /* Where its rows [row_count][dw__result_length] of the result go; NULL with none. With
      * DW_RESULT_POOLED one row, to which each slice adds. */
     float *rows;
@@ -47,6 +48,10 @@ dw_step_slice dw__step_slice_cut(const dw_step *step, const dw_model_shape *shap
 uint32_t dw__step_slice_past(const dw_step_slice *slice);
 /* Where its tokens stand: [token_count], in the step's view. */
 int32_t *dw__step_slice_tokens(dw_step_slice *slice);
+/* Whether these still are what was noted: they lie in a guest's memory, to which results of what it
+ * generates meanwhile go, wherever it wanted them. To be asked where nobody writes any more until
+ * the run has read them. Errors: DW_E_STATE. */
+dw_status dw__step_slice_check_tokens(dw_step_slice *slice, dw_error *err);
 /* Whether its context may grow beyond the length that the model's rope factors change at. */
 bool dw__step_slice_is_long(const dw_step_slice *slice, const dw_model_shape *shape);
 /* DW_E_NUMERIC if its rows hold NaN. */

@@ -355,8 +355,8 @@ static dw_status take_path(dw_attention *attention, const dw_attention_tree *tre
 
 static bool sees(const dw_attention_tree *tree, uint32_t at, uint32_t record)
 {
-    if (tree->mask != NULL) {
-        return tree->mask[at * tree->mask_width + record] != 0;
+    if (tree->mask != NULL) { /* of a guest's memory: it was checked, and may be another since */
+        return record == tree->past + at || tree->mask[at * tree->mask_width + record] != 0;
     }
     int32_t i = (int32_t)at;
     while (record >= tree->past && i > (int32_t)(record - tree->past)) {

@@ -315,9 +315,9 @@ static void test_batch_counts_placed_rows(void **state)
     close_tiny(&fixture);
 }
 
-/* Steps of a batch are computed from the tokens in the guest's memory, as those of a context alone
- * are. What became of them since they were checked can harm nobody else. */
-static void test_batch_reads_tokens_in_place(void **state)
+/* Tokens lie in the guest's memory. Steps whose tokens have become others since they were checked
+ * are refused, and harm nobody else. */
+static void test_batch_refuses_other_tokens(void **state)
 {
     (void)state;
     model_fixture fixture;
@@ -351,12 +351,75 @@ static void test_batch_reads_tokens_in_place(void **state)
             assert_memory_equal(fixture.logits, expected, bytes);
         } else {
             assert_memory_equal(row, expected, bytes);
-            assert_memory_not_equal(fixture.logits, expected, bytes);
+            assert_int_equal(items[0].status, DW_E_STATE);
+            assert_non_null(strstr(items[0].error.message, "token 5 at 0 has become -2147483648"));
+            assert_int_equal(dw_context_length(contexts[0]), 0);
         }
         dw_context_destroy(contexts[0]);
         dw_context_destroy(contexts[1]);
     }
     free(expected);
+    close_tiny(&fixture);
+}
+
+/* Likewise of one whose results no batch takes, also in the middle of it; then it is as it was, and
+ * so is the device. */
+static void test_batch_refuses_other_tokens_of_one_alone(void **state)
+{
+    (void)state;
+    enum { COUNT = 100, SLICE = 64 };
+    model_fixture fixture;
+    open_tiny(&fixture, GGML_TYPE_F32);
+    for (uint32_t place = 1; place < COUNT; place += COUNT - 2) {
+        dw_context *context = model_fixture_context(&fixture, 0);
+        dw_batch_item item = item_of(&fixture, context, 0, COUNT);
+        dw_batch batch;
+        item.step.result = DW_RESULT_HIDDEN;
+        dw_batch_init(&batch, &(dw_batch_limits){.tokens_max = SLICE});
+        for (int pass = 0; pass < 2; pass++) {
+            const int32_t before = fixture.tokens[place];
+            dw_batch_add(&batch, &item);
+            while (pass == 0 && item.done + SLICE <= place) {
+                dw_batch_run(&batch);
+            }
+            fixture.tokens[place] = pass == 0 ? -1 : before;
+            while (batch.waiting_count > 0) {
+                dw_batch_run(&batch);
+            }
+            assert_ptr_equal(dw_batch_take(&batch), &item);
+            assert_int_equal(item.status, pass == 0 ? DW_E_STATE : DW_OK);
+            assert_int_equal(dw_context_length(context), pass == 0 ? 0 : COUNT);
+            fixture.tokens[place] = before;
+        }
+        dw_context_destroy(context);
+    }
+    close_tiny(&fixture);
+}
+
+static void spoil_last(void *user, uint32_t done, uint32_t all)
+{
+    int32_t *tokens = user;
+    tokens[all - 1] = done < all ? -1 : tokens[all - 1];
+}
+
+/* And of one without a batch. */
+static void test_context_refuses_other_tokens(void **state)
+{
+    (void)state;
+    enum { COUNT = 100 };
+    model_fixture fixture;
+    dw_error err = {0};
+    open_tiny(&fixture, GGML_TYPE_F32);
+    dw_context *context = model_fixture_context(&fixture, 0);
+    dw_step step = item_of(&fixture, context, 0, COUNT).step;
+    step.in_short_slices = true;
+    step.on_progress = spoil_last;
+    step.user = fixture.tokens;
+    const bool in_slices = dw_device_info_of(dw_model_device(fixture.model))->kind == DW_DEVICE_CPU;
+    assert_int_equal(dw_context_forward(context, &step, &err), in_slices ? DW_E_STATE : DW_OK);
+    assert_int_equal(dw_context_length(context), in_slices ? 0 : COUNT);
+    assert_true(!in_slices || strstr(err.message, "at 99 has become -1") != NULL);
+    dw_context_destroy(context);
     close_tiny(&fixture);
 }
 
@@ -848,7 +911,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch_counts_placed_rows),
-        cmocka_unit_test(test_batch_reads_tokens_in_place),
+        cmocka_unit_test(test_batch_refuses_other_tokens),
+        cmocka_unit_test(test_batch_refuses_other_tokens_of_one_alone),
+        cmocka_unit_test(test_context_refuses_other_tokens),
         cmocka_unit_test(test_batch_prompts_get_on),
         cmocka_unit_test(test_batch_asks_for_memory),
         cmocka_unit_test(test_batch_waits_for_memory),

@@ -238,6 +238,34 @@ static void test_tree_masks(void **state)
     close_pair(&at);
 }
 
+/* A mask lies in a guest's memory: what becomes of it once it was checked stops no program. */
+static void test_tree_mask_that_changes(void **state)
+{
+    (void)state;
+    pair at;
+    enum { PAST = 20, COUNT = 3, WIDTH = PAST + COUNT };
+    uint8_t mask[COUNT * WIDTH] = {0};
+    const int32_t positions[COUNT] = {PAST, PAST, PAST};
+    const dw_tree tree = {.mask = mask, .positions = positions};
+    open_pair(&at, &tiny_kinds[0]);
+    set_prompt(&at, WIDTH);
+    dw_context *context = model_fixture_context(&at.fixture, 0);
+    model_fixture_forward(&at.fixture, context, 0, PAST, 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        mask[i * WIDTH + PAST + i] = 1;
+    }
+    dw_step step = {.view = at.fixture.view,
+                    .tokens = at.fixture.tokens + PAST,
+                    .token_count = COUNT,
+                    .counters = &at.fixture.counters};
+    assert_int_equal(dw_context_tree_begin(context, &step, &tree, NULL), DW_OK);
+    memset(mask, 0, sizeof mask);
+    const dw_status status = dw_context_forward(context, &step, NULL);
+    assert_true(status == DW_OK || (!at.on_cpu && status == DW_E_NUMERIC));
+    dw_context_destroy(context);
+    close_pair(&at);
+}
+
 /* Rows of the model's table give what their tokens give, to the bit, and what libllama gives for
  * the same rows, where that takes them as they are. */
 static void check_rows(const tiny_architecture *kind, uint32_t past)
@@ -300,6 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tree_paths_are_as_alone),
         cmocka_unit_test(test_tree_masks),
+        cmocka_unit_test(test_tree_mask_that_changes),
         cmocka_unit_test(test_rows_are_as_their_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
