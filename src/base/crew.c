@@ -308,7 +308,9 @@ void dw_crew_run(dw_crew *crew, const dw_crew_job *job)
 void dw_crew_settle(dw_crew *crew)
 {
     const uint64_t none = (uint64_t)crew->number << 2 * COUNT_BITS;
-    atomic_store(&crew->ticket, none); /* also where a job was left in the middle */
+    /* Also where a job was left in the middle. By an exchange: who took a unit before it has said
+     * that it is busy, and who comes behind it takes none. */
+    (void)atomic_exchange(&crew->ticket, none);
     for (int i = 0; i < crew->helper_count; i++) {
         for (uint32_t looks = 1; atomic_load_explicit(&crew->helpers[i].busy, memory_order_acquire);
              looks++) {
