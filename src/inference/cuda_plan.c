@@ -35,7 +35,8 @@ typedef struct cuda_graph {
 
 static bool accepts(const dw_step_work *work)
 {
-    if (!dw_cuda_node_served(dw_model_device(work->model))) {
+    if (!dw_cuda_node_served(dw_model_device(work->model)) ||
+        dw_model_shape_of(work->model)->head_dim > DW_CUDA_HEAD_DIM_MAX) {
         return false;
     }
     for (uint32_t i = 0; i < work->count; i++) {

@@ -1,6 +1,7 @@
 /* One slice with ggml's attention: on a GPU, where nothing else takes it. */
 #include <string.h>
 
+#include "device/cuda_node.h"
 #include "inference/context_tree.h"
 #include "inference/step_plan.h"
 
@@ -34,8 +35,27 @@ static dw_forward_size size_of(const dw_step_work *work)
                                  dw__step_slice_is_long(slice, dw_model_shape_of(work->model))};
 }
 
+/* ggml's attention on CUDA caps scores for heads of these lengths only, and ends the program at
+ * others. What it does not have otherwise it says. */
+static dw_status check_heads(const dw_step_graph *graph, const dw_model *model, dw_error *err)
+{
+    const dw_model_shape *shape = dw_model_shape_of(model);
+    if (graph->size.kv_count == 0 || shape->attn_logit_softcap <= 0 || shape->head_dim == 128 ||
+        shape->head_dim == 256 || !dw_cuda_node_served(dw_model_device(model))) {
+        return DW_OK;
+    }
+    return dw_fail(err, DW_E_UNSUPPORTED,
+                   "a step with a mask or rows of its own: capped scores with heads of %u are not "
+                   "to be had on %s, of 128 and 256 they are",
+                   shape->head_dim, dw_device_info_of(dw_model_device(model))->name);
+}
+
 static dw_status build(dw_step_graph *graph, dw_model *model, dw_error *err)
 {
+    dw_status status = check_heads(graph, model, err);
+    if (status != DW_OK) {
+        return status;
+    }
     return dw__step_graph_build(graph, model, &(dw_forward_options){.attention = NULL}, err);
 }
 

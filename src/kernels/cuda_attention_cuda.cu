@@ -564,7 +564,7 @@ static __device__ void merge_parts(const float *parts, int part_count, int head_
 
 /* A thread's share of the queries of the block's heads, rotated and scaled. */
 template <int GROUP> struct own_queries {
-    static constexpr int most = (GROUP * 256 + THREADS - 1) / THREADS;
+    static constexpr int most = (GROUP * DW_CUDA_HEAD_DIM_MAX + THREADS - 1) / THREADS;
     float v[most];
 };
 

@@ -11,7 +11,8 @@ extern "C" {
 #endif
 
 #define DW_CUDA_GROUP_MAX 4u /* heads of queries that a block takes for one of keys and values */
-#define DW_CUDA_BLOCKS 264u  /* wanted, for devices of some 100 multiprocessors: two each */
+#define DW_CUDA_HEAD_DIM_MAX 256u /* of attention: a warp holds a row */
+#define DW_CUDA_BLOCKS 264u       /* wanted, for devices of some 100 multiprocessors: two each */
 #define DW_CUDA_PARTS_MIN 4u
 #define DW_CUDA_PARTS_MAX 64u
 #define DW_CUDA_PARTS_CLUSTER 8u /* of so many the sums meet in shared memory */

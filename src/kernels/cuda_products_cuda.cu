@@ -24,6 +24,7 @@ extern "C" {
 #define THREADS (WARP * WARPS)
 #define TABLES DW_CUDA_PRODUCT_TABLES
 #define CLUSTER_MAX 8u
+#define BLOCK_RESERVE 1024u                 /* of shared memory, the driver's */
 #define BLOCK_COLUMNS 4096u                 /* of a block of a cluster, at most */
 #define SUMS(groups) (ROWS * 4u * (groups)) /* of a tile with all rows of x that there may be */
 
@@ -127,7 +128,7 @@ static __device__ __forceinline__ void pack_chunk(const product_args &a, const p
             scale = power_for(largest, inverse);
         } else {
             scale = largest * (1.0f / (127.0f * LOW_STEPS)); /* a step of what is joined */
-            inverse = largest > 0.0f ? __fdividef(127.0f, largest) : 0.0f;
+            inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
         }
     }
     if (!there) {
@@ -532,7 +533,8 @@ static __device__ __forceinline__ void finish_tile(const product_args &a, const 
         }
     }
     if (others > 0) {
-        if (blockIdx.y > 0 && i < count) {
+        __syncwarp();
+        if (i < count) { /* warps as a whole: what they sent, or have read */
             cluster_arrive();
         } else {
             cluster_arrive_bare();
@@ -614,8 +616,22 @@ static __global__ void __launch_bounds__(THREADS, 2) product_kernel(const produc
 struct device_summary {
     int major;
     int multiprocessors;
-    size_t shared;
+    size_t shared; /* bytes that a block may have */
+    bool hopper;   /* this program has code for them that knows of clusters and early launches */
 };
+
+/* Whether a device runs code that was compiled for its own generation, and that is Hopper or newer.
+ * What a driver makes of code for an older one does not know what cuda_hopper.inc.h asks for. */
+static bool runs_hopper_code(int major, int minor)
+{
+    static const int compiled[] = {__CUDA_ARCH_LIST__};
+    for (int architecture : compiled) {
+        if (major >= 9 && architecture / 100 == major && architecture % 100 / 10 <= minor) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static int attribute_of(cudaDeviceAttr attribute, int device)
 {
@@ -632,8 +648,10 @@ static device_summary find_devices(void)
     device_summary found = {};
     for (int i = 0; i < count; i++) {
         int major = attribute_of(cudaDevAttrComputeCapabilityMajor, i);
+        int minor = attribute_of(cudaDevAttrComputeCapabilityMinor, i);
         int processors = attribute_of(cudaDevAttrMultiProcessorCount, i);
         size_t shared = (size_t)attribute_of(cudaDevAttrMaxSharedMemoryPerBlockOptin, i);
+        found.hopper = (i == 0 || found.hopper) && runs_hopper_code(major, minor);
         found.major = i == 0 || major < found.major ? major : found.major;
         found.shared = i == 0 || shared < found.shared ? shared : found.shared;
         found.multiprocessors =
@@ -660,7 +678,7 @@ static size_t shared_bytes(uint32_t columns, uint32_t rows, uint32_t cluster)
  * find room. The same for all numbers of rows, since a row's sums depend on it. 0: none will do. */
 template <int TYPE> static uint32_t cluster_for(uint32_t columns)
 {
-    const uint32_t most = devices_here().major >= 9 ? CLUSTER_MAX : 1;
+    const uint32_t most = devices_here().hopper ? CLUSTER_MAX : 1;
     uint32_t cluster = 1;
     while (cluster < most && columns / cluster > BLOCK_COLUMNS) {
         cluster *= 2;
@@ -681,22 +699,26 @@ extern "C" void dw_cuda_products_set_plain(bool plain)
 
 extern "C" bool dw_cuda_dependent_launch(void)
 {
-    return devices_here().major >= 9 && !launches_plain;
+    return devices_here().hopper && !launches_plain;
 }
 
 extern "C" bool dw_cuda_cluster_launch(void)
 {
-    return devices_here().major >= 9;
+    return devices_here().hopper;
 }
 
 template <int TYPE, int GROUPS> static void launch(product_args a, cudaStream_t stream)
 {
     auto kernel = product_kernel<TYPE, GROUPS>;
     const uint32_t cluster = cluster_for<TYPE>(a.columns);
-    const uint32_t wanted = 2 * (uint32_t)devices_here().multiprocessors / cluster;
     const size_t shared = shared_bytes<TYPE, GROUPS>(a.columns, a.rows, cluster);
+    /* As many as run at once: the others would begin late, and those of the next kernel too. */
+    const uint32_t per_processor = 2 * (shared + BLOCK_RESERVE) <= devices_here().shared ? 2 : 1;
+    const uint32_t wanted = per_processor * (uint32_t)devices_here().multiprocessors / cluster;
     a.block_stages = (a.columns / form<TYPE>::columns + cluster - 1) / cluster;
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+    /* Always the same: it is the kernel's for all threads of the process that launch it. */
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                         (int)devices_here().shared);
     cudaLaunchAttribute attributes[2];
     cudaLaunchConfig_t config = {};
     config.gridDim = dim3(a.tile_count < wanted ? a.tile_count : wanted, cluster);

@@ -127,6 +127,7 @@ struct ggml_tensor *dw_cuda_attend(const dw_cuda_attention *with, struct ggml_co
                                    const dw_cuda_layer *layer)
 {
     const dw_model_shape *shape = with->shape;
+    DW_ASSERT(shape->head_dim <= DW_CUDA_HEAD_DIM_MAX);
     dw_cuda_attention_params params = params_of(with, layer);
     struct ggml_tensor *sources[] = {layer->q, with->table->rows, with->scratch,
                                      layer->k, layer->v,          layer->rope};

@@ -97,12 +97,13 @@ static void drop_quantised(dw_cuda_products *products)
     products->repacked_bytes = 0;
 }
 
-static bool has_room(const dw_cuda_products *products)
+static bool has_room(const dw_cuda_products *products, uint64_t room_bytes)
 {
-    size_t available = 0;
     size_t total = 0;
-    ggml_backend_dev_memory(dw_device_handle(products->device), &available, &total);
-    return products->repacked_bytes <= available / ROOM_SHARE;
+    size_t available = 0;
+    dw_device_memory(products->device, &total, &available);
+    return products->repacked_bytes <= available / ROOM_SHARE && room_bytes <= available &&
+           products->repacked_bytes <= available - room_bytes;
 }
 
 /* One graph of all: a node each. */
@@ -145,7 +146,7 @@ static dw_status repack(dw_cuda_products *products, dw_error *err)
     return status;
 }
 
-static dw_status make_second_forms(dw_cuda_products *products, dw_error *err)
+static dw_status make_second_forms(dw_cuda_products *products, uint64_t room_bytes, dw_error *err)
 {
     for (uint32_t i = 0; i < products->count; i++) {
         products->repacked_bytes += second_bytes(products->matrices[i].weight);
@@ -154,7 +155,7 @@ static dw_status make_second_forms(dw_cuda_products *products, dw_error *err)
         return DW_OK;
     }
     dw_error none = {0};
-    if (!has_room(products) ||
+    if (!has_room(products, room_bytes) ||
         dw_device_buffer_create(&products->buffer, products->device, DW_USE_WEIGHTS,
                                 products->repacked_bytes, &none) != DW_OK) {
         drop_quantised(products);
@@ -166,7 +167,7 @@ static dw_status make_second_forms(dw_cuda_products *products, dw_error *err)
 
 dw_status dw_cuda_products_create(dw_cuda_products **out, dw_device *device,
                                   const dw_model_shape *shape, const dw_model_weights *weights,
-                                  dw_error *err)
+                                  uint64_t room_bytes, dw_error *err)
 {
     *out = NULL;
     if (!dw_cuda_node_served(device) || shape->architecture->encoder) {
@@ -187,7 +188,7 @@ dw_status dw_cuda_products_create(dw_cuda_products **out, dw_device *device,
         add_layer(products, &weights->layers[i]);
     }
     add(products, weights->output.weight);
-    dw_status status = make_second_forms(products, err);
+    dw_status status = make_second_forms(products, room_bytes, err);
     if (status != DW_OK || products->candidates == 0) {
         dw_cuda_products_destroy(products);
         return status;

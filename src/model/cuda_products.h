@@ -12,11 +12,12 @@
 typedef struct dw_cuda_products dw_cuda_products;
 
 /* A model's, counted with its device; *out stays NULL on other devices. What has no kernel, or no
- * room for its second form, is ggml's. The device and the weights outlive it.
+ * room for its second form, is ggml's; `room_bytes` stay free for contexts. The device and the
+ * weights outlive it.
  * Errors: DW_E_MEMORY (the host's), DW_E_DEVICE. */
 dw_status dw_cuda_products_create(dw_cuda_products **out, dw_device *device,
                                   const dw_model_shape *shape, const dw_model_weights *weights,
-                                  dw_error *err);
+                                  uint64_t room_bytes, dw_error *err);
 /* NULL is fine. */
 void dw_cuda_products_destroy(dw_cuda_products *products);
 

@@ -192,7 +192,16 @@ static bool place_mapped(dw_model *model, const dw_gguf_tensor *entry, struct gg
     return true;
 }
 
-/* Beside the weights there must be room for a first context, and for what lies between. */
+/* Of a first context, and for what lies between. */
+static uint64_t room_bytes(const dw_model *model)
+{
+    const uint32_t tokens = model->shape.context_length < FIRST_CONTEXT_TOKENS
+                                ? model->shape.context_length
+                                : FIRST_CONTEXT_TOKENS;
+    return tokens * (uint64_t)dw_model_record_bytes(model) + WORK_ROOM_BYTES;
+}
+
+/* Beside the weights there must be room. */
 static dw_status check_fit(const dw_model *model, dw_error *err)
 {
     size_t bytes;
@@ -201,16 +210,12 @@ static dw_status check_fit(const dw_model *model, dw_error *err)
     if (bytes == 0) {
         return DW_OK; /* it does not say */
     }
-    uint32_t tokens = model->shape.context_length < FIRST_CONTEXT_TOKENS
-                          ? model->shape.context_length
-                          : FIRST_CONTEXT_TOKENS;
     dw_memory_estimate fit = {.device = dw_device_info_of(model->device)->name,
                               .needed_bytes = ggml_backend_alloc_ctx_tensors_from_buft_size(
                                   model->ggml, dw_device_buffer_type(model->device)),
                               .free_bytes = free_bytes,
                               .parameter_count = model->parameter_count,
-                              .room_bytes = tokens * (uint64_t)dw_model_record_bytes(model) +
-                                            WORK_ROOM_BYTES};
+                              .room_bytes = room_bytes(model)};
     return dw_memory_estimate_check(&fit, err);
 }
 
@@ -376,7 +381,7 @@ static dw_status load(dw_model *model, const char *path, const dw_model_options 
     status = place_weights(model, options, err);
     if (status == DW_OK) {
         status = dw_cuda_products_create(&model->cuda_products, model->device, &model->shape,
-                                         &model->weights, err);
+                                         &model->weights, room_bytes(model), err);
     }
     if (status != DW_OK) {
         return status;
