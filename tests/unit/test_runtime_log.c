@@ -166,7 +166,7 @@ static void test_log_writes_lines_of_json(void **state)
     char line[8192];
     size_t lines = 0;
     bool made = false;
-    static const char name[] = "a\"}\n\x7f\xff{";
+    static const char name[] = "a\"}\n\x7f\xc3\xbf{";
     char tenant[sizeof name];
     FILE *file = tmpfile();
     assert_non_null(file);
@@ -194,7 +194,7 @@ static void test_log_writes_lines_of_json(void **state)
         if (strcmp(event, "actor-made") == 0) {
             made = true;
             assert_string_equal(json_string_value(json_object_get(root, "tenant")),
-                                "a\"} \x7f\xef\xbf\xbd{");
+                                "a\"} \x7f\xc3\xbf{");
             assert_string_equal(json_string_value(json_object_get(root, "actor")), id.text);
         }
         json_decref(root);

@@ -168,7 +168,7 @@ static void test_runtime_overview_is_bounded(void **state)
     runtime_fixture *f = *state;
     runtime_answer answer;
     dw_error error;
-    static const char *const names[] = {"b\"}],\\", "c\xff\xfe", "a\x7f\xc2\x9b"};
+    static const char *const names[] = {"b\"}],\\", "c\xc3\xbf", "a\x7f\xc2\x9b"};
     char told[3][DW_TENANT_NAME_MAX + 1];
     size_t count = 0;
     runtime_open(f);
