@@ -8,7 +8,8 @@
 #include "cli/cli.h"
 
 /* What is quoted in a message may be anything, and a terminal obeys some of it. */
-static void tell(const char *what, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void tell(const char *what, const char *format,
+                                                       va_list args)
 {
     char *text = NULL;
     int length = vasprintf(&text, format, args);

@@ -40,7 +40,8 @@ static void add(dw_cuda_products *products, struct ggml_tensor *weight)
     products->candidates++;
     if (ggml_is_contiguous(weight) && weight->ne[2] == 1 && weight->ne[0] <= UINT32_MAX &&
         weight->ne[1] <= UINT32_MAX &&
-        dw_cuda_product_served(weight->type, (uint32_t)weight->ne[0], (uint32_t)weight->ne[1])) {
+        dw_cuda_product_served((int)weight->type, (uint32_t)weight->ne[0],
+                               (uint32_t)weight->ne[1])) {
         products->matrices[products->count++] = (matrix){weight, weight};
     }
 }
@@ -80,7 +81,7 @@ static const matrix *find(const dw_cuda_products *products, const struct ggml_te
 static size_t second_bytes(const struct ggml_tensor *weight)
 {
     size_t bytes =
-        dw_cuda_repacked_bytes(weight->type, (uint32_t)weight->ne[0], (uint32_t)weight->ne[1]);
+        dw_cuda_repacked_bytes((int)weight->type, (uint32_t)weight->ne[0], (uint32_t)weight->ne[1]);
     return (bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
 }
 
