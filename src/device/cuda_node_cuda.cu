@@ -26,10 +26,14 @@ static void forget_recording(ggml_backend_cuda_context &context, const ggml_tens
     }
     for (auto &entry : context.cuda_graphs) {
         ggml_cuda_graph &recorded = *entry.second;
+        if (recorded.instance == nullptr) {
+            continue; /* new, or forgotten at the graph's first node of ours */
+        }
         for (const auto &properties : recorded.node_props) {
-            if (recorded.instance != nullptr && memcmp(&properties.node, node, sizeof *node) == 0) {
+            if (memcmp(&properties.node, node, sizeof *node) == 0) {
                 CUDA_CHECK(cudaGraphExecDestroy(recorded.instance));
                 recorded.instance = nullptr;
+                break;
             }
         }
     }

@@ -789,27 +789,15 @@ static void launch(const attend_args &a, dim3 grid, cudaStream_t stream)
     size_t warps = (size_t)WARPS * GROUP * (2 + LANES * LANE_DIMS) * sizeof(float);
     size_t block = (size_t)GROUP * (2 + a.p.head_dim) * sizeof(float);
     size_t merging = THREADS * sizeof(merged<4>);
-    /* Records that a kernel in front appends may not be read before it has ended. */
-    const bool dependent = a.p.append && dw_cuda_dependent_launch();
     const bool clusters = grid.x % CLUSTER == 0 && dw_cuda_cluster_launch();
-    cudaLaunchAttribute attributes[2];
-    cudaLaunchConfig_t config = {};
-    config.gridDim = grid;
-    config.blockDim = dim3(THREADS);
-    config.dynamicSmemBytes = warps + block < merging ? merging : warps + block;
-    config.stream = stream;
-    config.attrs = attributes;
-    if (dependent) {
-        attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-        attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
-    }
-    if (clusters) {
-        attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
-        attributes[config.numAttrs].val.clusterDim.x = CLUSTER;
-        attributes[config.numAttrs].val.clusterDim.y = 1;
-        attributes[config.numAttrs++].val.clusterDim.z = 1;
-    }
-    cudaLaunchKernelEx(&config, attend_kernel<TYPE, LANES, GROUP>, a);
+    launch_shape shape = {};
+    shape.grid = grid;
+    shape.block = dim3(THREADS);
+    shape.cluster = dim3(clusters ? CLUSTER : 1);
+    shape.shared = warps + block < merging ? merging : warps + block;
+    /* Records that a kernel in front appends may not be read before it has ended. */
+    shape.dependent = a.p.append;
+    launch_kernel(attend_kernel<TYPE, LANES, GROUP>, shape, stream, a);
 }
 
 template <int TYPE, int LANES>

@@ -21,21 +21,36 @@ static __device__ __forceinline__ void let_next_begin()
 #endif
 }
 
-/* Launch a kernel that waits (wait_for_front) so that it may begin before those in front have
- * ended, where devices know of that. */
+struct launch_shape {
+    dim3 grid;
+    dim3 block;
+    dim3 cluster;   /* of one block: none */
+    size_t shared;  /* bytes a block */
+    bool dependent; /* the kernel waits (wait_for_front): it may begin before those in front end */
+};
+
+/* Early where the shape and the device allow it. */
 template <typename... TAKES, typename... GIVEN>
-static void dw_cuda_launch_dependent(void (*kernel)(TAKES...), dim3 grid, dim3 block,
-                                     cudaStream_t stream, GIVEN... given)
+static void launch_kernel(void (*kernel)(TAKES...), const launch_shape &shape, cudaStream_t stream,
+                          GIVEN... given)
 {
-    cudaLaunchAttribute dependent;
-    dependent.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    dependent.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchAttribute attributes[2];
     cudaLaunchConfig_t config = {};
-    config.gridDim = grid;
-    config.blockDim = block;
+    config.gridDim = shape.grid;
+    config.blockDim = shape.block;
+    config.dynamicSmemBytes = shape.shared;
     config.stream = stream;
-    config.attrs = &dependent;
-    config.numAttrs = dw_cuda_dependent_launch() ? 1 : 0;
+    config.attrs = attributes;
+    if (shape.dependent && dw_cuda_dependent_launch()) {
+        attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (shape.cluster.x * shape.cluster.y > 1) {
+        attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+        attributes[config.numAttrs].val.clusterDim.x = shape.cluster.x;
+        attributes[config.numAttrs].val.clusterDim.y = shape.cluster.y;
+        attributes[config.numAttrs++].val.clusterDim.z = 1;
+    }
     cudaLaunchKernelEx(&config, kernel, given...);
 }
 

@@ -5,57 +5,16 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#include <ggml.h>
 #include <type_traits>
 
-#define WARP 32
-#define ROWS DW_CUDA_TILE_ROWS
+#include "kernels/cuda_product_form.inc.h"
+
 #define BLOCK 32 /* columns that a scale of x is for */
 /* A warp's ring, in bytes: of weights as in the file, of others, and what is filled of it before
  * the kernel in front has ended: more would stand in the way of x. */
 #define RING_FILE 10240
 #define RING_PACKED 9216
 #define FIRST_FILL 4608
-
-/* ---- how weights lie: as in the file, or repacked (dw_cuda_repack) ---- */
-
-template <int TYPE> struct form;
-
-/* Rows as they are: 64 columns of 16 rows. */
-template <> struct form<GGML_TYPE_BF16> {
-    static constexpr int columns = 64, bytes = 2048;
-    static constexpr bool in_file = true, scaled = false, has_min = false;
-};
-template <> struct form<GGML_TYPE_F16> {
-    static constexpr int columns = 64, bytes = 2048;
-    static constexpr bool in_file = true, scaled = true, has_min = false;
-};
-/* Tiles of 16 rows one behind another, in each its stages, in a stage: planes of 16 bytes a lane,
- * then what belongs to rows. */
-template <> struct form<GGML_TYPE_Q4_0> { /* its minimum is eight times its scale, less */
-    static constexpr int columns = 64, bytes = 512 + ROWS * 4;
-    static constexpr bool in_file = false, scaled = true, has_min = true;
-};
-template <> struct form<GGML_TYPE_Q4_1> {
-    static constexpr int columns = 64, bytes = 512 + ROWS * 8;
-    static constexpr bool in_file = false, scaled = true, has_min = true;
-};
-template <> struct form<GGML_TYPE_Q8_0> {
-    static constexpr int columns = 64, bytes = 1024 + ROWS * 4;
-    static constexpr bool in_file = false, scaled = true, has_min = false;
-};
-template <> struct form<GGML_TYPE_Q4_K> {
-    static constexpr int columns = 256, bytes = 2048 + ROWS * 16;
-    static constexpr bool in_file = false, scaled = true, has_min = true;
-};
-template <> struct form<GGML_TYPE_Q5_K> {
-    static constexpr int columns = 256, bytes = 2048 + 512 + ROWS * 16;
-    static constexpr bool in_file = false, scaled = true, has_min = true;
-};
-template <> struct form<GGML_TYPE_Q6_K> {
-    static constexpr int columns = 256, bytes = 2048 + 1024 + ROWS * 18;
-    static constexpr bool in_file = false, scaled = true, has_min = false;
-};
 
 template <int TYPE> struct ring_of {
     static constexpr int fit = (form<TYPE>::in_file ? RING_FILE : RING_PACKED) / form<TYPE>::bytes;

@@ -719,57 +719,13 @@ template <int TYPE, int GROUPS> static void launch(product_args a, cudaStream_t 
     /* Always the same: it is the kernel's for all threads of the process that launch it. */
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                          (int)devices_here().shared);
-    cudaLaunchAttribute attributes[2];
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(a.tile_count < wanted ? a.tile_count : wanted, cluster);
-    config.blockDim = dim3(THREADS);
-    config.dynamicSmemBytes = shared;
-    config.stream = stream;
-    config.attrs = attributes;
-    if (dw_cuda_dependent_launch()) {
-        attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-        attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
-    }
-    if (cluster > 1) {
-        attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
-        attributes[config.numAttrs].val.clusterDim.x = 1;
-        attributes[config.numAttrs].val.clusterDim.y = cluster;
-        attributes[config.numAttrs++].val.clusterDim.z = 1;
-    }
-    cudaLaunchKernelEx(&config, kernel, a);
-}
-
-/* Calls `what` with the type as a constant. False: there is no kernel for it. */
-template <typename WHAT> static bool with_type(int type, WHAT what)
-{
-    switch (type) {
-    case GGML_TYPE_BF16:
-        what(std::integral_constant<int, GGML_TYPE_BF16>());
-        return true;
-    case GGML_TYPE_F16:
-        what(std::integral_constant<int, GGML_TYPE_F16>());
-        return true;
-    case GGML_TYPE_Q4_0:
-        what(std::integral_constant<int, GGML_TYPE_Q4_0>());
-        return true;
-    case GGML_TYPE_Q4_1:
-        what(std::integral_constant<int, GGML_TYPE_Q4_1>());
-        return true;
-    case GGML_TYPE_Q8_0:
-        what(std::integral_constant<int, GGML_TYPE_Q8_0>());
-        return true;
-    case GGML_TYPE_Q4_K:
-        what(std::integral_constant<int, GGML_TYPE_Q4_K>());
-        return true;
-    case GGML_TYPE_Q5_K:
-        what(std::integral_constant<int, GGML_TYPE_Q5_K>());
-        return true;
-    case GGML_TYPE_Q6_K:
-        what(std::integral_constant<int, GGML_TYPE_Q6_K>());
-        return true;
-    default:
-        return false;
-    }
+    launch_shape shape = {};
+    shape.grid = dim3(a.tile_count < wanted ? a.tile_count : wanted, cluster);
+    shape.block = dim3(THREADS);
+    shape.cluster = dim3(1, cluster);
+    shape.shared = shared;
+    shape.dependent = true;
+    launch_kernel(kernel, shape, stream, a);
 }
 
 extern "C" bool dw_cuda_product_served(int type, uint32_t columns, uint32_t rows)

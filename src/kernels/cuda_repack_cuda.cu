@@ -3,36 +3,36 @@
  * numbers, elsewhere. */
 #include <cuda_fp16.h>
 #include <ggml-backend.h>
-#include <ggml.h>
 
 extern "C" {
 #include "kernels/cuda_launch.h"
 }
 
-#define WARP 32
+#include "kernels/cuda_product_form.inc.h"
+
 #define WARPS 8
-#define ROWS 16 /* of a tile */
 
 /* ---- a type's blocks, as ggml has them ---- */
 
-template <int TYPE> struct file_form;
-template <> struct file_form<GGML_TYPE_Q4_0> {
-    static constexpr int block = 32, bytes = 18, stage = 64, stage_bytes = 512 + ROWS * 4;
+/* Columns and bytes of a block. */
+template <int TYPE> struct file_block;
+template <> struct file_block<GGML_TYPE_Q4_0> {
+    static constexpr int columns = 32, bytes = 18;
 };
-template <> struct file_form<GGML_TYPE_Q4_1> {
-    static constexpr int block = 32, bytes = 20, stage = 64, stage_bytes = 512 + ROWS * 8;
+template <> struct file_block<GGML_TYPE_Q4_1> {
+    static constexpr int columns = 32, bytes = 20;
 };
-template <> struct file_form<GGML_TYPE_Q8_0> {
-    static constexpr int block = 32, bytes = 34, stage = 64, stage_bytes = 1024 + ROWS * 4;
+template <> struct file_block<GGML_TYPE_Q8_0> {
+    static constexpr int columns = 32, bytes = 34;
 };
-template <> struct file_form<GGML_TYPE_Q4_K> {
-    static constexpr int block = 256, bytes = 144, stage = 256, stage_bytes = 2048 + ROWS * 16;
+template <> struct file_block<GGML_TYPE_Q4_K> {
+    static constexpr int columns = 256, bytes = 144;
 };
-template <> struct file_form<GGML_TYPE_Q5_K> {
-    static constexpr int block = 256, bytes = 176, stage = 256, stage_bytes = 2560 + ROWS * 16;
+template <> struct file_block<GGML_TYPE_Q5_K> {
+    static constexpr int columns = 256, bytes = 176;
 };
-template <> struct file_form<GGML_TYPE_Q6_K> {
-    static constexpr int block = 256, bytes = 210, stage = 256, stage_bytes = 3072 + ROWS * 18;
+template <> struct file_block<GGML_TYPE_Q6_K> {
+    static constexpr int columns = 256, bytes = 210;
 };
 
 /* Column `at` of a block, without its sign: of Q4_0 and Q6_K 8 and 32 more. */
@@ -73,10 +73,11 @@ static __device__ __forceinline__ uint32_t lane_number(const source &from, uint3
                                                        uint32_t columns_before, uint32_t t,
                                                        uint32_t e)
 {
-    typedef file_form<TYPE> f;
+    typedef file_block<TYPE> in_file;
     uint32_t column = columns_before + (e < 4 ? 4 * t + e : 16 + 4 * t + e - 4);
-    const unsigned char *block = from.row + row * from.row_bytes + column / f::block * f::bytes;
-    return number_of<TYPE>(block, column % f::block);
+    const unsigned char *block =
+        from.row + row * from.row_bytes + column / in_file::columns * in_file::bytes;
+    return number_of<TYPE>(block, column % in_file::columns);
 }
 
 /* The lower four bits of a lane's eight: of its first four columns, then those of 16 further on. */
@@ -128,9 +129,9 @@ static __device__ void put_plane(const source &from, uint32_t plane, uint32_t g,
 template <int TYPE>
 static __device__ void put_scales(const source &from, uint32_t row, unsigned char *to)
 {
-    typedef file_form<TYPE> f;
+    typedef file_block<TYPE> in_file;
     const __half *first = (const __half *)(from.row + row * from.row_bytes);
-    const __half *second = (const __half *)(from.row + row * from.row_bytes + f::bytes);
+    const __half *second = (const __half *)(from.row + row * from.row_bytes + in_file::bytes);
     __half *halves = (__half *)(to + row * (TYPE == GGML_TYPE_Q4_1 ? 8 : 4));
     halves[0] = first[0];
     halves[1] = second[0];
@@ -152,7 +153,7 @@ static __device__ void put_stage(const source &from, uint32_t lane, unsigned cha
                 byte_word<TYPE>(from, g, block, t, 4), byte_word<TYPE>(from, g + 8, block, t, 4));
         }
     } else {
-        for (uint32_t plane = 0; plane < file_form<TYPE>::stage / 64; plane++) {
+        for (uint32_t plane = 0; plane < form<TYPE>::columns / 64; plane++) {
             put_plane<TYPE>(from, plane, g, t, own + plane * 32);
         }
     }
@@ -182,7 +183,7 @@ static __device__ void put_stage(const source &from, uint32_t lane, unsigned cha
             to[3072 + lane * 16 + i] = row[192 + i] ^ 0x80u;
         }
         *(__half *)(to + 3072 + 256 + lane * 2) = *(const __half *)(row + 208);
-    } else if constexpr (file_form<TYPE>::stage == 256) { /* as they are */
+    } else if constexpr (form<TYPE>::columns == 256) { /* as they are */
         unsigned char *place = to + (TYPE == GGML_TYPE_Q5_K ? 2560 : 2048) + lane * 16;
         for (uint32_t i = 0; i < 16; i++) {
             place[i] = row[i];
@@ -197,76 +198,46 @@ template <int TYPE>
 static __global__ void repack_kernel(const unsigned char *from, unsigned char *to, uint32_t tiles,
                                      uint32_t stages)
 {
-    typedef file_form<TYPE> f;
-    const size_t row_bytes = (size_t)stages * f::stage / f::block * f::bytes;
+    typedef form<TYPE> f;
+    typedef file_block<TYPE> in_file;
+    const size_t row_bytes = (size_t)stages * f::columns / in_file::columns * in_file::bytes;
     size_t at = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
     if (at >= (size_t)tiles * stages) {
         return;
     }
     source s = {from + at / stages * ROWS * row_bytes +
-                    at % stages * (f::stage / f::block) * f::bytes,
+                    at % stages * (f::columns / in_file::columns) * in_file::bytes,
                 row_bytes};
-    put_stage<TYPE>(s, threadIdx.x % WARP, to + at * f::stage_bytes);
+    put_stage<TYPE>(s, threadIdx.x % WARP, to + at * f::bytes);
 }
 
 template <int TYPE>
 static void launch(const void *from, void *to, uint32_t rows, uint32_t columns, cudaStream_t stream)
 {
-    uint32_t tiles = rows / ROWS, stages = columns / file_form<TYPE>::stage;
+    uint32_t tiles = rows / ROWS, stages = columns / form<TYPE>::columns;
     size_t blocks = ((size_t)tiles * stages + WARPS - 1) / WARPS;
     repack_kernel<TYPE><<<(unsigned)blocks, WARP * WARPS, 0, stream>>>(
         (const unsigned char *)from, (unsigned char *)to, tiles, stages);
 }
 
-template <int TYPE> static size_t bytes_of(uint32_t columns, uint32_t rows)
-{
-    return (size_t)(rows / ROWS) * (columns / file_form<TYPE>::stage) *
-           file_form<TYPE>::stage_bytes;
-}
-
 extern "C" size_t dw_cuda_repacked_bytes(int type, uint32_t columns, uint32_t rows)
 {
-    switch (type) {
-    case GGML_TYPE_Q4_0:
-        return bytes_of<GGML_TYPE_Q4_0>(columns, rows);
-    case GGML_TYPE_Q4_1:
-        return bytes_of<GGML_TYPE_Q4_1>(columns, rows);
-    case GGML_TYPE_Q8_0:
-        return bytes_of<GGML_TYPE_Q8_0>(columns, rows);
-    case GGML_TYPE_Q4_K:
-        return bytes_of<GGML_TYPE_Q4_K>(columns, rows);
-    case GGML_TYPE_Q5_K:
-        return bytes_of<GGML_TYPE_Q5_K>(columns, rows);
-    case GGML_TYPE_Q6_K:
-        return bytes_of<GGML_TYPE_Q6_K>(columns, rows);
-    default:
-        return 0;
-    }
+    size_t bytes = 0;
+    with_type(type, [&](auto constant) {
+        typedef form<decltype(constant)::value> f;
+        bytes = f::in_file ? 0 : (size_t)(rows / ROWS) * (columns / f::columns) * f::bytes;
+    });
+    return bytes;
 }
 
 extern "C" void dw_cuda_launch_repack(const struct ggml_tensor *node, void *stream)
 {
     const struct ggml_tensor *from = node->src[0];
-    const uint32_t columns = (uint32_t)from->ne[0], rows = (uint32_t)from->ne[1];
-    cudaStream_t in = (cudaStream_t)stream;
-    switch (from->type) {
-    case GGML_TYPE_Q4_0:
-        launch<GGML_TYPE_Q4_0>(from->data, node->data, rows, columns, in);
-        break;
-    case GGML_TYPE_Q4_1:
-        launch<GGML_TYPE_Q4_1>(from->data, node->data, rows, columns, in);
-        break;
-    case GGML_TYPE_Q8_0:
-        launch<GGML_TYPE_Q8_0>(from->data, node->data, rows, columns, in);
-        break;
-    case GGML_TYPE_Q4_K:
-        launch<GGML_TYPE_Q4_K>(from->data, node->data, rows, columns, in);
-        break;
-    case GGML_TYPE_Q5_K:
-        launch<GGML_TYPE_Q5_K>(from->data, node->data, rows, columns, in);
-        break;
-    default:
-        launch<GGML_TYPE_Q6_K>(from->data, node->data, rows, columns, in);
-        break;
-    }
+    with_type(from->type, [&](auto constant) {
+        constexpr int TYPE = decltype(constant)::value;
+        if constexpr (!form<TYPE>::in_file) {
+            launch<TYPE>(from->data, node->data, (uint32_t)from->ne[1], (uint32_t)from->ne[0],
+                         (cudaStream_t)stream);
+        }
+    });
 }

@@ -343,14 +343,22 @@ static __global__ void __launch_bounds__(SORT_THREADS)
     }
 }
 
+static launch_shape sorting(dim3 grid)
+{
+    launch_shape shape = {};
+    shape.grid = grid;
+    shape.block = dim3(SORT_THREADS);
+    shape.dependent = true;
+    return shape;
+}
+
 extern "C" void dw_cuda_launch_pieces(const struct ggml_tensor *node, void *stream)
 {
     const struct ggml_tensor *logits = node->src[0];
     dim3 grid((unsigned)node->ne[1], (unsigned)node->ne[2]);
-    dw_cuda_launch_dependent(pieces_kernel, grid, dim3(SORT_THREADS), (cudaStream_t)stream,
-                             (const float *)logits->data, (long long)logits->ne[0],
-                             (unsigned)*(const uint32_t *)dw_cuda_node_params(node),
-                             (unsigned long long *)node->data);
+    launch_kernel(pieces_kernel, sorting(grid), (cudaStream_t)stream, (const float *)logits->data,
+                  (long long)logits->ne[0], (unsigned)*(const uint32_t *)dw_cuda_node_params(node),
+                  (unsigned long long *)node->data);
 }
 
 extern "C" void dw_cuda_launch_top_k(const struct ggml_tensor *node, void *stream)
@@ -359,9 +367,9 @@ extern "C" void dw_cuda_launch_top_k(const struct ggml_tensor *node, void *strea
     const struct ggml_tensor *table = node->src[3];
     const unsigned long long *began =
         table != nullptr ? (const unsigned long long *)table->data + table->ne[0] - 1 : nullptr;
-    dw_cuda_launch_dependent(
-        candidates_kernel, dim3((unsigned)best->ne[2]), dim3(SORT_THREADS), (cudaStream_t)stream,
-        (const unsigned long long *)best->data, (unsigned)best->ne[1],
-        (unsigned)*(const uint32_t *)dw_cuda_node_params(node), (long long)node->src[2]->ne[0],
-        began, (unsigned char *)node->src[1]->data, (long long)node->src[1]->ne[0]);
+    launch_kernel(candidates_kernel, sorting(dim3((unsigned)best->ne[2])), (cudaStream_t)stream,
+                  (const unsigned long long *)best->data, (unsigned)best->ne[1],
+                  (unsigned)*(const uint32_t *)dw_cuda_node_params(node),
+                  (long long)node->src[2]->ne[0], began, (unsigned char *)node->src[1]->data,
+                  (long long)node->src[1]->ne[0]);
 }

@@ -9,52 +9,7 @@
 #include "device/device_run.h"
 #include "model/attention.h"
 #include "model/cuda_ops.h"
-#include "support.h"
-
-static struct ggml_context *new_context(size_t bytes)
-{
-    struct ggml_init_params params = {.mem_size = bytes, .no_alloc = true};
-    struct ggml_context *ggml = ggml_init(params);
-    assert_non_null(ggml);
-    return ggml;
-}
-
-static dw_device *cuda; /* NULL: none */
-
-static int open_cuda(void **state)
-{
-    const char *name = getenv("DW_TEST_DEVICE");
-    dw_error err = {0};
-    (void)state;
-    if (name == NULL) {
-        return 0;
-    }
-    if (dw_device_open(&cuda, name, 1, &err) != DW_OK) {
-        print_error("%s\n", err.message);
-        return -1;
-    }
-    if (!dw_cuda_node_served(cuda)) {
-        dw_device_close(cuda);
-        cuda = NULL;
-    }
-    return 0;
-}
-
-static int close_cuda(void **state)
-{
-    (void)state;
-    if (cuda != NULL) {
-        dw_device_close(cuda);
-    }
-    return 0;
-}
-
-static void check(dw_status status, const dw_error *err)
-{
-    if (status != DW_OK) {
-        fail_msg("%s", err->message);
-    }
-}
+#include "cuda_fixture.h"
 
 #define BENCH_TOKENS 64u
 #define SCRATCH_BYTES ((size_t)64 << 20)
@@ -86,12 +41,12 @@ static void bench_open(bench *b, uint32_t token_count)
     size_t rows = BENCH_TOKENS * sizeof *b->rows;
     size_t ids = BENCH_TOKENS * sizeof *b->ids;
     size_t bytes = rows + ids + LOCKED_CANDIDATES * sizeof *b->candidates;
-    *b = (bench){.ggml = new_context((size_t)1 << 20)};
+    *b = (bench){.ggml = cuda_new_context()};
     assert_true(token_count <= BENCH_TOKENS);
     b->graph = ggml_new_graph(b->ggml);
-    check(dw_device_buffer_create(&b->own, cuda, DW_USE_WORK, SCRATCH_BYTES, &err), &err);
-    check(dw_device_buffer_fill(cuda, b->own, 0, &err), &err);
-    check(dw_device_locked_create(&b->locked, cuda, bytes, &err), &err);
+    cuda_check(dw_device_buffer_create(&b->own, cuda, DW_USE_WORK, SCRATCH_BYTES, &err), &err);
+    cuda_check(dw_device_buffer_fill(cuda, b->own, 0, &err), &err);
+    cuda_check(dw_device_locked_create(&b->locked, cuda, bytes, &err), &err);
     unsigned char *base = ggml_backend_buffer_get_base(b->locked);
     memset(base, 0, bytes);
     b->rows = (void *)base;
@@ -106,13 +61,13 @@ static void bench_open(bench *b, uint32_t token_count)
 static void bench_allocate(bench *b)
 {
     dw_error err = {0};
-    check(dw_device_buffer_for_tensors(&b->data, cuda, DW_USE_WORK, b->ggml, &err), &err);
+    cuda_check(dw_device_buffer_for_tensors(&b->data, cuda, DW_USE_WORK, b->ggml, &err), &err);
 }
 
 static void bench_run(bench *b)
 {
     dw_error err = {0};
-    check(dw_device_run(cuda, b->graph, NULL, &err), &err);
+    cuda_check(dw_device_run(cuda, b->graph, NULL, &err), &err);
 }
 
 static void bench_close(bench *b)
@@ -123,19 +78,13 @@ static void bench_close(bench *b)
     ggml_free(b->ggml);
 }
 
-static void set(struct ggml_tensor *tensor, const void *from)
-{
-    dw_error err = {0};
-    check(dw_device_tensor_set(cuda, tensor, from, 0, ggml_nbytes(tensor), &err), &err);
-}
-
 /* The caller's to free. */
 static void *get(const struct ggml_tensor *tensor)
 {
     dw_error err = {0};
     void *to = malloc(ggml_nbytes(tensor));
     assert_non_null(to);
-    check(dw_device_tensor_get(cuda, tensor, to, 0, ggml_nbytes(tensor), &err), &err);
+    cuda_check(dw_device_tensor_get(cuda, tensor, to, 0, ggml_nbytes(tensor), &err), &err);
     return to;
 }
 
@@ -144,21 +93,13 @@ static uint64_t address(const void *pointer)
     return (uint64_t)(uintptr_t)pointer;
 }
 
-static uint64_t random_state = 1;
-
-static float random_between(float low, float high)
-{
-    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return low + (high - low) * (float)(random_state >> 40) * 0x1p-24F;
-}
-
 /* The caller's to free. */
 static float *random_floats(size_t count, float largest)
 {
     float *values = malloc(count * sizeof *values);
     assert_non_null(values);
     for (size_t i = 0; i < count; i++) {
-        values[i] = random_between(-largest, largest);
+        values[i] = cuda_random(-largest, largest);
     }
     return values;
 }
@@ -221,12 +162,12 @@ static void expect_turns(dw_rope_numbers n, bool with_factors)
     for (uint32_t i = 0; i < n.dims * ROPE_TOKENS; i += 2) {
         ones[i] = 1.0F;
     }
-    set(x, ones);
+    cuda_set(x, ones);
     if (with_factors) {
         for (uint32_t i = 0; i < n.dims / 2; i++) {
             ones[i] = 1.0F + 0.25F * (float)(i % 7);
         }
-        set(n.factors, ones);
+        cuda_set(n.factors, ones);
     }
     for (int i = 0; i < ROPE_TOKENS; i++) {
         b.rows[i].position = rope_positions[i];
@@ -379,7 +320,7 @@ static void fill_logs(attention_fixture *w)
         filled[plan->log[i]] = true;
         for (uint32_t at = 0; at < plan->position[i] * 2 * KV_HEADS; at++) {
             for (uint32_t d = 0; d < w->of.head_dim; d++) {
-                row[d] = random_between(-1.0F, 1.0F);
+                row[d] = cuda_random(-1.0F, 1.0F);
             }
             uint32_t record = at / (2 * KV_HEADS);
             to_stored(w, row, w->image + place_of(w, i, record, at / KV_HEADS % 2, at % KV_HEADS));
@@ -474,14 +415,14 @@ static void attention_open(attention_fixture *w, const attention_case *of)
     fill_logs(w);
     bench_allocate(&w->b);
     w->inputs = random_floats((size_t)ggml_nelements(w->qkv), 1.0F);
-    set(w->qkv, w->inputs);
-    set(w->log, w->image);
+    cuda_set(w->qkv, w->inputs);
+    cuda_set(w->log, w->image);
     if (of->rope == ROPE_FACTORS) {
         float *factors = random_floats(of->head_dim / 2, 0.5F);
         for (uint32_t i = 0; i < of->head_dim / 2; i++) {
             factors[i] += 1.5F;
         }
-        set(w->turns->src[1], factors);
+        cuda_set(w->turns->src[1], factors);
         free(factors);
     }
     point_rows(w);
@@ -648,7 +589,7 @@ static void expect_same_again(attention_fixture *w)
         free(left);
         if (i == 1) {
             point_rows(w);
-            set(w->log, w->image);
+            cuda_set(w->log, w->image);
             continue;
         }
         float *again = get(w->y);
@@ -784,8 +725,8 @@ static void test_cuda_place_rows(void **state)
         bench_allocate(&b);
         float *from = random_floats((size_t)vocab * 3, 10.0F);
         float *before = random_floats((size_t)(vocab + 2) * 3, 1.0F);
-        set(logits, from);
-        set(to, before);
+        cuda_set(logits, from);
+        cuda_set(to, before);
         float *base = to->data;
         b.rows[0].logits = address(base + 1);
         b.rows[2].logits = address(base + 2 * (size_t)(vocab + 2) + 1);
@@ -819,7 +760,7 @@ static_assert(ROW_KINDS <= LOCKED_CANDIDATES, "a row of each kind");
 
 static float logit_of_kind(uint32_t kind, uint32_t token)
 {
-    float u = random_between(0.0F, 1.0F);
+    float u = cuda_random(0.0F, 1.0F);
     switch (kind) {
     case ROW_SHARP:
         return 40.0F * u - 30.0F;
@@ -894,7 +835,7 @@ static void candidates_trial(uint32_t vocab, uint32_t count)
         for (size_t i = 0; i < (size_t)vocab * ROW_KINDS; i++) {
             rows[i] = logit_of_kind((uint32_t)(i / vocab), (uint32_t)(i % vocab));
         }
-        set(logits, rows);
+        cuda_set(logits, rows);
         memset(b.candidates, 0xff, ROW_KINDS * sizeof *b.candidates);
         bench_run(&b);
         for (size_t kind = 0; kind < ROW_KINDS; kind++) {
@@ -930,5 +871,5 @@ int main(void)
         cmocka_unit_test(test_cuda_place_rows),
         cmocka_unit_test(test_cuda_candidates),
     };
-    return cmocka_run_group_tests(tests, open_cuda, close_cuda);
+    return cmocka_run_group_tests(tests, cuda_open, cuda_close);
 }

@@ -8,55 +8,10 @@
 #include "device/device_memory.h"
 #include "device/device_run.h"
 #include "model/cuda_products.h"
-#include "support.h"
+#include "cuda_fixture.h"
 
 #define EPSILON 1e-5f
 #define RUNS 20
-
-static dw_device *cuda; /* NULL: none */
-
-static int open_cuda(void **state)
-{
-    const char *name = getenv("DW_TEST_DEVICE");
-    dw_error err = {0};
-    (void)state;
-    if (name == NULL) {
-        return 0;
-    }
-    if (dw_device_open(&cuda, name, 1, &err) != DW_OK) {
-        print_error("%s\n", err.message);
-        return -1;
-    }
-    if (!dw_cuda_node_served(cuda)) {
-        dw_device_close(cuda);
-        cuda = NULL;
-    }
-    return 0;
-}
-
-static int close_cuda(void **state)
-{
-    (void)state;
-    if (cuda != NULL) {
-        dw_device_close(cuda);
-    }
-    return 0;
-}
-
-static void check(dw_status status, const dw_error *err)
-{
-    if (status != DW_OK) {
-        fail_msg("%s", err->message);
-    }
-}
-
-static uint64_t random_state = 1;
-
-static float random_between(float low, float high)
-{
-    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return low + (high - low) * (float)(random_state >> 40) * 0x1p-24F;
-}
 
 /* The caller's to free. Some are much larger than the others, as activations are. */
 static float *random_floats(size_t count, float largest)
@@ -64,8 +19,8 @@ static float *random_floats(size_t count, float largest)
     float *values = malloc(count * sizeof *values);
     assert_non_null(values);
     for (size_t i = 0; i < count; i++) {
-        float scale = random_between(0, 1) > 0.98f ? 20.0f : 1.0f;
-        values[i] = scale * random_between(-largest, largest);
+        float scale = cuda_random(0, 1) > 0.98f ? 20.0f : 1.0f;
+        values[i] = scale * cuda_random(-largest, largest);
     }
     return values;
 }
@@ -104,20 +59,6 @@ typedef struct bench {
     float *added_values;
 } bench;
 
-static struct ggml_context *new_context(void)
-{
-    struct ggml_init_params params = {.mem_size = (size_t)1 << 20, .no_alloc = true};
-    struct ggml_context *ggml = ggml_init(params);
-    assert_non_null(ggml);
-    return ggml;
-}
-
-static void set(struct ggml_tensor *tensor, const void *from)
-{
-    dw_error err = {0};
-    check(dw_device_tensor_set(cuda, tensor, from, 0, ggml_nbytes(tensor), &err), &err);
-}
-
 static int64_t length_of_y(const product_case *of)
 {
     return of->activation == DW_CUDA_LINEAR ? of->rows[0] + of->rows[1] : of->rows[0];
@@ -133,7 +74,7 @@ static void fill_weight(bench *b, int i)
     assert_non_null(stored);
     ggml_quantize_chunk(of->type, values, stored, 0, of->rows[i], of->columns, NULL);
     ggml_get_type_traits(of->type)->to_float(stored, values, (int64_t)count);
-    set(b->weight[i], stored);
+    cuda_set(b->weight[i], stored);
     free(stored);
     b->weight_values[i] = values;
 }
@@ -142,31 +83,31 @@ static void make_weights(bench *b)
 {
     dw_error err = {0};
     const product_case *of = b->of;
-    b->weights_ggml = new_context();
+    b->weights_ggml = cuda_new_context();
     for (int i = 0; i < 2; i++) {
         b->weight[i] = ggml_new_tensor_2d(b->weights_ggml, of->type, of->columns, of->rows[i]);
         b->bias[i] = ggml_new_tensor_1d(b->weights_ggml, GGML_TYPE_F32, of->rows[i]);
         b->bias_values[i] = random_floats((size_t)of->rows[i], 0.5f);
     }
     b->norm = ggml_new_tensor_1d(b->weights_ggml, GGML_TYPE_F32, of->columns);
-    check(dw_device_buffer_for_tensors(&b->weights_buffer, cuda, DW_USE_WEIGHTS, b->weights_ggml,
-                                       &err),
-          &err);
+    cuda_check(dw_device_buffer_for_tensors(&b->weights_buffer, cuda, DW_USE_WEIGHTS,
+                                            b->weights_ggml, &err),
+               &err);
     for (int i = 0; i < 2; i++) {
         fill_weight(b, i);
-        set(b->bias[i], b->bias_values[i]);
+        cuda_set(b->bias[i], b->bias_values[i]);
     }
     b->norm_values = random_floats((size_t)of->columns, 0.05f);
     for (int64_t i = 0; i < of->columns; i++) {
         b->norm_values[i] = 1.0f + 0.1f * b->norm_values[i];
     }
-    set(b->norm, b->norm_values);
+    cuda_set(b->norm, b->norm_values);
     static const dw_architecture plain = {.name = "test"};
     const dw_model_shape shape = {.architecture = &plain, .layer_count = 1};
     b->layer.gate.weight = b->weight[0];
     b->layer.up.weight = b->weight[1];
     const dw_model_weights weights = {.layers = &b->layer};
-    check(dw_cuda_products_create(&b->products, cuda, &shape, &weights, 0, &err), &err);
+    cuda_check(dw_cuda_products_create(&b->products, cuda, &shape, &weights, 0, &err), &err);
     assert_non_null(b->products);
     assert_int_equal(dw_device_counters_of(cuda)->matrices_served, 2);
 }
@@ -195,17 +136,17 @@ static void bench_open(bench *b, const product_case *of)
     dw_error err = {0};
     *b = (bench){.of = of};
     make_weights(b);
-    b->ggml = new_context();
+    b->ggml = cuda_new_context();
     b->graph = ggml_new_graph(b->ggml);
     b->x = ggml_new_tensor_2d(b->ggml, GGML_TYPE_F32, of->columns, of->n);
     b->added = ggml_new_tensor_2d(b->ggml, GGML_TYPE_F32, length_of_y(of), of->n);
     b->y = make_node(b);
     ggml_build_forward_expand(b->graph, b->y);
-    check(dw_device_buffer_for_tensors(&b->buffer, cuda, DW_USE_WORK, b->ggml, &err), &err);
+    cuda_check(dw_device_buffer_for_tensors(&b->buffer, cuda, DW_USE_WORK, b->ggml, &err), &err);
     b->x_values = random_floats((size_t)(of->columns * of->n), 1.0f);
     b->added_values = random_floats((size_t)(length_of_y(of) * of->n), 1.0f);
-    set(b->x, b->x_values);
-    set(b->added, b->added_values);
+    cuda_set(b->x, b->x_values);
+    cuda_set(b->added, b->added_values);
 }
 
 static void bench_close(bench *b)
@@ -228,10 +169,10 @@ static void bench_close(bench *b)
 static float *run(bench *b)
 {
     dw_error err = {0};
-    check(dw_device_run(cuda, b->graph, NULL, &err), &err);
+    cuda_check(dw_device_run(cuda, b->graph, NULL, &err), &err);
     float *y = malloc(ggml_nbytes(b->y));
     assert_non_null(y);
-    check(dw_device_tensor_get(cuda, b->y, y, 0, ggml_nbytes(b->y), &err), &err);
+    cuda_check(dw_device_tensor_get(cuda, b->y, y, 0, ggml_nbytes(b->y), &err), &err);
     return y;
 }
 
@@ -338,16 +279,17 @@ static void check_alone(const bench *b, const float *y)
     bench alone = *b;
     dw_error err = {0};
     alone.of = &one;
-    alone.ggml = new_context();
+    alone.ggml = cuda_new_context();
     alone.graph = ggml_new_graph(alone.ggml);
     alone.x = ggml_new_tensor_2d(alone.ggml, GGML_TYPE_F32, one.columns, 1);
     alone.added = ggml_new_tensor_2d(alone.ggml, GGML_TYPE_F32, length_of_y(&one), 1);
     alone.y = make_node(&alone);
     ggml_build_forward_expand(alone.graph, alone.y);
-    check(dw_device_buffer_for_tensors(&alone.buffer, cuda, DW_USE_WORK, alone.ggml, &err), &err);
+    cuda_check(dw_device_buffer_for_tensors(&alone.buffer, cuda, DW_USE_WORK, alone.ggml, &err),
+               &err);
     for (int64_t at = 0; at < b->of->n; at++) {
-        set(alone.x, b->x_values + at * one.columns);
-        set(alone.added, b->added_values + at * length_of_y(&one));
+        cuda_set(alone.x, b->x_values + at * one.columns);
+        cuda_set(alone.added, b->added_values + at * length_of_y(&one));
         float *row = run(&alone);
         if (memcmp(row, y + at * length_of_y(&one), ggml_nbytes(alone.y)) != 0) {
             fail_msg("%s: row %d of %d differs alone: begins with %.9g, not %.9g (%.9g)",
@@ -422,7 +364,7 @@ static void test_cuda_products_of_odd_values(void **state)
         b.x_values[100] = NAN;
         memset(b.x_values + 1024, 0, 1024 * sizeof(float));
         b.x_values[2048 + 5] = 3e30f;
-        set(b.x, b.x_values);
+        cuda_set(b.x, b.x_values);
         float *y = run(&b);
         for (int row = 0; row < 128; row++) {
             assert_true(isnan(y[row]));
@@ -457,5 +399,5 @@ int main(void)
         cmocka_unit_test(test_cuda_products_of_odd_values),
         cmocka_unit_test(test_cuda_products_refused),
     };
-    return cmocka_run_group_tests(tests, open_cuda, close_cuda);
+    return cmocka_run_group_tests(tests, cuda_open, cuda_close);
 }
