@@ -1,7 +1,8 @@
 /* Threads that help another one with work of some microseconds, cut into units that are the same
  * whoever does them. Who has the work waits for that, not for the threads: a helper that another
- * program keeps from its core holds up nobody. The units that are left are done without it, and the
- * one that it had begun is done again, of which whoever is ready first delivers.
+ * program keeps from its core holds up no other units. Those that are left are done without it, and
+ * the one that it had begun is done again where the work says how, of which whoever is ready first
+ * delivers; else that one is waited for.
  *
  * Helpers look for work for some tens of microseconds, then sleep until there is some.
  *

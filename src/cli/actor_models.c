@@ -12,15 +12,21 @@
 /* Of a fingerprint, in messages: enough to tell which. */
 #define SHORT_FINGERPRINT 22
 
-/* `model` is taken, whatever becomes of it. */
+/* Before one is loaded. */
+static dw_status check_room(const dw_cli_actors *actors, dw_error *err)
+{
+    return actors->model_count < DW_CLI_MODELS_MAX
+               ? DW_OK
+               : dw_fail(err, DW_E_LIMIT, "more than %d models at a time", DW_CLI_MODELS_MAX);
+}
+
+/* `model` is taken, whatever becomes of it; there is room. */
 static dw_status keep(dw_cli_actors *actors, const char *path, dw_model *model, dw_error *err)
 {
-    char *copy = actors->model_count < DW_CLI_MODELS_MAX ? strdup(path) : NULL;
+    char *copy = strdup(path);
     if (copy == NULL) {
         dw_model_unref(model);
-        return actors->model_count == DW_CLI_MODELS_MAX
-                   ? dw_fail(err, DW_E_LIMIT, "more than %d models at a time", DW_CLI_MODELS_MAX)
-                   : dw_fail(err, DW_E_MEMORY, "no memory for a path");
+        return dw_fail(err, DW_E_MEMORY, "no memory for a path");
     }
     actors->model_paths[actors->model_count] = copy;
     actors->models[actors->model_count++] = model;
@@ -30,7 +36,10 @@ static dw_status keep(dw_cli_actors *actors, const char *path, dw_model *model, 
 dw_status dw_cli_actors_load(dw_cli_actors *actors, const char *path, size_t index,
                              dw_model **model, dw_error *err)
 {
-    dw_status status = dw_cli_open_actors_model(model, actors->engine, path, err);
+    dw_status status = check_room(actors, err);
+    if (status == DW_OK) {
+        status = dw_cli_open_actors_model(model, actors->engine, path, err);
+    }
     if (status == DW_OK) {
         status = keep(actors, path, *model, err);
     }
@@ -232,7 +241,10 @@ static dw_status load_adapted(dw_cli_actors *actors, const dw_model_wanted *want
     dw_model *given = NULL;
     dw_model *made = NULL;
     bool same = false;
-    dw_status status = find_base(actors, wanted, path, &given, err);
+    dw_status status = check_room(actors, err);
+    if (status == DW_OK) {
+        status = find_base(actors, wanted, path, &given, err);
+    }
     if (status == DW_OK && given != NULL) {
         status = check_given(given, wanted, err);
     }

@@ -2,7 +2,6 @@
 #include "cli/remote.h"
 #include "cli/tools.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>

@@ -3,11 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "actor/actor.h"
-#include "base/utf8.h"
 #include "base/alloc.h"
+#include "base/utf8.h"
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"

@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
-#include "driftwood_abi.h"
 #include "base/name.h"
+#include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
 #include "guest_abi/guest_steps.h"

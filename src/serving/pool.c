@@ -541,8 +541,7 @@ static dw_status add(dw_model_pool *pool, const char *name, const char *path,
     return DW_OK;
 }
 
-/* With the lock. */
-static dw__pool_entry *find_named(const dw_model_pool *pool, const char *name)
+dw__pool_entry *dw__pool_find_named(const dw_model_pool *pool, const char *name)
 {
     for (size_t i = 0; i < pool->count; i++) {
         if (pool->entries[i]->named && strcmp(pool->entries[i]->name, name) == 0) {
@@ -572,7 +571,7 @@ dw_status dw_model_pool_take(dw_model_pool *pool, const char *name, dw_model **m
 {
     *model = NULL;
     dw__pool_lock(pool);
-    dw__pool_entry *e = find_named(pool, name);
+    dw__pool_entry *e = dw__pool_find_named(pool, name);
     dw__pool_unlock(pool);
     dw_status status = DW_OK;
     if (e == NULL && name[0] == '/') {
@@ -637,7 +636,7 @@ dw_status dw_model_pool_add(dw_model_pool *pool, const char *name, const char *p
                        "model '%.80s': a name is UTF-8 without characters below a space", name);
     }
     dw__pool_lock(pool);
-    dw_status status = find_named(pool, name) == NULL
+    dw_status status = dw__pool_find_named(pool, name) == NULL
                            ? add(pool, name, path, &e, err)
                            : dw_fail(err, DW_E_STATE, "two models are called '%.80s'", name);
     if (status == DW_OK) {
@@ -669,7 +668,7 @@ void dw_pool_keep(dw_model_pool *pool, size_t index, uint64_t keep_ms)
 dw_status dw_model_pool_keep(dw_model_pool *pool, const char *name, uint64_t keep_ms, dw_error *err)
 {
     dw__pool_lock(pool);
-    dw__pool_entry *e = find_named(pool, name);
+    dw__pool_entry *e = dw__pool_find_named(pool, name);
     if (e != NULL) {
         keep(e, keep_ms);
     }

@@ -15,13 +15,8 @@
 
 bool dw__pool_is_anothers(const dw__pool_entry *e, const char *name)
 {
-    const dw_model_pool *pool = e->pool;
-    bool own = e->named && strcmp(e->name, name) == 0;
-    bool found = false;
-    for (size_t i = 0; i < pool->count && !own && !found; i++) {
-        found = pool->entries[i]->named && strcmp(pool->entries[i]->name, name) == 0;
-    }
-    return found;
+    const dw__pool_entry *named = dw__pool_find_named(e->pool, name);
+    return named != NULL && named != e;
 }
 
 static void names_of(dw__pool_entry *e, dw_pool_names *names)
@@ -171,22 +166,24 @@ static dw__pool_entry *find_file(dw_model_pool *pool, const dw_model_wanted *wan
 }
 
 /* With adapters a model is another than its file, and which is known once it was loaded. `*found`
- * NULL: it is none of those. */
+ * NULL: it is none of those; else `*model` is taken. */
 static dw_status find_mixed(dw_model_pool *pool, const dw_model_wanted *wanted,
-                            dw__pool_entry **found, dw_error *err)
+                            dw__pool_entry **found, dw_model **model, dw_error *err)
 {
     dw__pool_entry *e;
     dw_status status = DW_OK;
     for (size_t i = 0; *found == NULL && (e = entry_of(pool, i)) != NULL; i++) {
-        dw_model *model = NULL;
         dw__pool_lock(pool);
         bool asked = e->mixed && !e->known;
         dw__pool_unlock(pool);
         if (asked && is_granted(e, wanted)) {
-            dw_status loaded = dw__pool_take(e, &model, err);
+            dw_status loaded = dw__pool_take(e, model, err);
             status = loaded != DW_OK ? loaded : status;
-            *found = model != NULL && is_same(model, wanted->fingerprint) ? e : NULL;
-            dw_model_pool_give(pool, model);
+            *found = *model != NULL && is_same(*model, wanted->fingerprint) ? e : NULL;
+        }
+        if (*found == NULL) {
+            dw_model_pool_give(pool, *model);
+            *model = NULL;
         }
     }
     return *found != NULL ? DW_OK : status;
@@ -213,14 +210,16 @@ dw_status dw_model_pool_find_granted(void *user, const dw_model_wanted *wanted, 
     *model = NULL;
     dw__pool_entry *e = find_known(pool, wanted);
     e = e != NULL ? e : find_file(pool, wanted);
-    dw_status status = e == NULL ? find_mixed(pool, wanted, &e, err) : DW_OK;
+    dw_status status = e == NULL ? find_mixed(pool, wanted, &e, model, err) : DW_OK;
     if (status == DW_OK && e == NULL) {
         status = find_elsewhere(pool, wanted, &e, err);
     }
-    if (status == DW_OK) {
+    const bool taken = *model != NULL;
+    if (status == DW_OK && !taken) {
         status = dw__pool_take(e, model, err);
     }
-    if (status == DW_OK && !is_same(*model, wanted->fingerprint)) { /* its file is another since */
+    if (status == DW_OK && !taken &&
+        !is_same(*model, wanted->fingerprint)) { /* its file is another since */
         dw_model_pool_give(pool, *model);
         *model = NULL;
         status = DW_E_NOT_FOUND;

@@ -75,6 +75,8 @@ dw_status dw__pool_take(dw__pool_entry *e, dw_model **model, dw_error *err);
 /* One user less; with the lock. The thread does not look at what is in use: it looks now when it is
  * to go. */
 void dw__pool_leave_to_thread(dw__pool_entry *e);
+/* NULL: none is called so; with the lock. */
+dw__pool_entry *dw__pool_find_named(const dw_model_pool *pool, const char *name);
 /* Another named entry is called so, which the name then grants; with the lock. */
 bool dw__pool_is_anothers(const dw__pool_entry *e, const char *name);
 

@@ -25,6 +25,12 @@ uint64_t support_random(uint64_t *state)
     return z ^ z >> 31;
 }
 
+bool tests_on_cpu(void)
+{
+    const char *device = getenv("DW_TEST_DEVICE");
+    return device == NULL || strcmp(device, "CPU") == 0;
+}
+
 bool emulated(void)
 {
     return getenv("DW_TEST_EMULATED") != NULL;

@@ -22,6 +22,9 @@ bool emulated(void);
 #define SANITIZED 0
 #endif
 
+/* Whether DW_TEST_DEVICE names no other device. */
+bool tests_on_cpu(void);
+
 /* Numbers by chance, which a seed repeats: SplitMix64 of Steele, Lea and Flood (2014). */
 uint64_t support_random(uint64_t *state);
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "support.h"
 
 #define ROUND_SECONDS 60
 #define WATCH_NS 100000000L
@@ -23,13 +24,9 @@ typedef struct progress {
     _Atomic uint64_t began_ns;
 } progress;
 
-/* Steele, Lea and Flood: SplitMix64 (2014). */
 uint64_t torture_random(torture *t)
 {
-    uint64_t z = t->state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
+    return support_random(&t->state);
 }
 
 uint64_t torture_below(torture *t, uint64_t count)

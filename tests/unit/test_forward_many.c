@@ -61,12 +61,6 @@ static int close_fixture(void **state)
     return 0;
 }
 
-static bool on_cpu(void)
-{
-    const char *device = getenv("DW_TEST_DEVICE");
-    return device == NULL || strcmp(device, "CPU") == 0;
-}
-
 static dw_actor *spawn(uint64_t timeout_ms)
 {
     dw_error err;
@@ -213,7 +207,7 @@ static void test_forward_many_trees(void **state)
     assert_string_equal(receive(&one, "t"), "same");
     run_all(&one, 1, "t", &stats);
     assert_string_equal(one.answer, "same");
-    assert_int_equal(stats.most_step_sequences, on_cpu() ? BRANCHES : BRANCHES / 2);
+    assert_int_equal(stats.most_step_sequences, tests_on_cpu() ? BRANCHES : BRANCHES / 2);
     dw_actor_destroy(one.actor);
 }
 
@@ -236,7 +230,7 @@ static void test_forward_many_trees_in_company(void **state)
     }
     print_message("%llu runs for one guest, %llu for %d\n", (unsigned long long)alone.steps,
                   (unsigned long long)stats.steps, CROWD);
-    if (on_cpu() && getenv("DW_TEST_GUEST_THREADS") == NULL &&
+    if (tests_on_cpu() && getenv("DW_TEST_GUEST_THREADS") == NULL &&
         getenv("DW_TEST_DEVICE_THREAD") == NULL) { /* else who comes when is chance */
         /* A guest whose turn was long, on a loaded machine, comes with the next run. */
         assert_true(stats.most_step_sequences > CROWD / 2);

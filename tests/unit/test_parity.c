@@ -202,9 +202,8 @@ static void test_parity_double_precision(void **state)
 /* With nothing rounded but sums of floats. */
 static void test_parity_double_precision_of_floats(void **state)
 {
-    const char *device = getenv("DW_TEST_DEVICE");
     (void)state;
-    if (device != NULL && strcmp(device, "CPU") != 0) {
+    if (!tests_on_cpu()) {
         skip(); /* the pass reads the weights where they lie */
     }
     char path[] = "/tmp/dw-tiny-XXXXXX";

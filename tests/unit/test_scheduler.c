@@ -229,25 +229,19 @@ static const float *logits_of(const guest *g)
     return (const float *)(const void *)((const unsigned char *)g->words + AT_LOGITS);
 }
 
-static bool on_cpu(void)
-{
-    const char *device = getenv("DW_TEST_DEVICE");
-    return device == NULL || strcmp(device, "CPU") == 0;
-}
-
 static bool same_tokens(const guest *a, const guest *b)
 {
     size_t bytes = a->words->done * sizeof a->words->tokens[0];
     bool same = memcmp(a->words->tokens, b->words->tokens, bytes) == 0;
-    strays += !same && !on_cpu();
+    strays += !same && !tests_on_cpu();
     assert_true(strays <= STRAYS_MAX);
-    return same || !on_cpu();
+    return same || !tests_on_cpu();
 }
 
 static bool same_logits(const float *a, const float *b)
 {
-    return on_cpu() ? memcmp(a, b, vocab_count * sizeof *a) == 0
-                    : logits_difference(a, b, vocab_count) < 2e-2;
+    return tests_on_cpu() ? memcmp(a, b, vocab_count * sizeof *a) == 0
+                          : logits_difference(a, b, vocab_count) < 2e-2;
 }
 
 /* Two guests saw and chose the same. */
