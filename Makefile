@@ -79,7 +79,7 @@ test: test-packages ## set up, build and run every test
 # What takes minutes there: numbers over whole models, vocabularies and hundreds of templates, and a
 # program started a hundred times. Other tests, and fuzzing, go through the same code. SANITIZERS_LEAVE_OUT='^$$': all.
 WHOLE_MODELS = test_(parity|score|same_bits|adapters|actor_moves|actor_rounds|architectures|device_moves|grammar|tokenize|runtime_chat(_guest_threads)?|serve_(responses|others|terms|models))
-MANY_STARTS = test_actor_cli|test_actor_served|test_output|test_options|check_docs|check_bench
+MANY_STARTS = test_cli|test_new|test_actor_cli|test_actor_served|test_output|test_options|check_docs|check_bench
 SANITIZERS_LEAVE_OUT ?= ^($(WHOLE_MODELS)|$(MANY_STARTS)|check_json_schema|check_chat_.*|check_tool_calls)$$|_staged$$
 # Under DW_TEST_SHORT (.ci/run) moreover what another stage goes through as well: threads are check-tsan's;
 # templates and chats fuzz_jinja's and fuzz_chat_answer's; emulated device memory is in

@@ -188,10 +188,10 @@ static void test_freeze_bytes_of_pages_of_a_large_memory(void **state)
 }
 
 /* Snapshots of as many turns, none of which ever goes: also far beyond a thousand of them nothing
- * is written once more, and they are in few files. */
+ * is written once more, and they are in few files. (Fewer with sanitizers, for the time.) */
 static void test_freeze_bytes_of_a_long_life(void **state)
 {
-    enum { LIFE = SANITIZED ? 1200 : 2400, NEW = 4, LAST = 300 };
+    enum { LIFE = SANITIZED ? 600 : 2400, NEW = 4, LAST = 300 };
     runtime_fixture *f = *state;
     dw_error error = {.message = ""};
     size_t files;
