@@ -32,7 +32,8 @@ void dw_batch_init(dw_batch *batch, const dw_batch_limits *limits)
     *batch = (dw_batch){
         .limits = {.sequences_max = limit_of(limits->sequences_max, DW__SLICES_MAX),
                    .tokens_max = tokens_max,
-                   .prompt_tokens_max = limit_of(limits->prompt_tokens_max, tokens_max)},
+                   .prompt_tokens_max = limit_of(limits->prompt_tokens_max, tokens_max),
+                   .prompt_tokens_each = limits->prompt_tokens_each},
         .unshared = {.weight = 1},
     };
 }
@@ -597,6 +598,17 @@ static void note_time(dw_batch *batch, const dw__batch_run *now, uint64_t took_n
     batch->token_ns = batch->token_ns == 0 ? token_ns : (3 * batch->token_ns + token_ns) / 4;
 }
 
+/* How many tokens of prompts a run takes beside `decoded` tokens. */
+static uint32_t prompt_tokens_beside(const dw_batch_limits *limits, uint32_t decoded)
+{
+    uint64_t most = (uint64_t)limits->prompt_tokens_each * decoded;
+    if (limits->prompt_tokens_each > 0 && most < DW_BATCH_PROMPT_TOKENS_LEAST) {
+        most = DW_BATCH_PROMPT_TOKENS_LEAST;
+    }
+    bool all = limits->prompt_tokens_each == 0 || most > limits->prompt_tokens_max;
+    return all ? limits->prompt_tokens_max : (uint32_t)most;
+}
+
 /* Decoding first; prompts that wait get a slice however many decode. */
 static void compose_both(dw_batch *batch, dw__batch_run *now)
 {
@@ -618,8 +630,9 @@ static void compose_both(dw_batch *batch, dw__batch_run *now)
     uint32_t room = limits->tokens_max - now->tokens;
     uint32_t in_time = prompt_tokens(batch, now);
     room = room < in_time ? room : in_time;
-    if (now->tokens > 0 && room > limits->prompt_tokens_max) {
-        room = limits->prompt_tokens_max;
+    uint32_t beside = prompt_tokens_beside(limits, now->tokens);
+    if (now->tokens > 0 && room > beside) {
+        room = beside;
     }
     compose(batch, &batch->prompts, room, limits->sequences_max, now);
 }

@@ -85,7 +85,13 @@ typedef struct dw_batch_limits {
     /* Of prompts in a run that decodes as well, so that decoding goes on while they are computed;
      * 0: tokens_max. */
     uint32_t prompt_tokens_max;
+    /* The same by how many tokens are decoded in the run: so many of prompts for each of them, at
+     * least DW_BATCH_PROMPT_TOKENS_LEAST; 0: no such limit. A token's wait then grows by a share of
+     * what it is without prompts, and many that decode do not keep prompts waiting. */
+    uint32_t prompt_tokens_each;
 } dw_batch_limits;
+
+#define DW_BATCH_PROMPT_TOKENS_LEAST 32u
 
 /* What the runs so far have been. */
 typedef struct dw_batch_stats {

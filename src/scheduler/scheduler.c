@@ -12,9 +12,9 @@
 
 #define GUEST_COUNT_DEFAULT 4096u
 #define GUEST_THREADS_MAX 64u
-/* A prompt's tokens next to decoding on a CPU: as many as its matrix products take at once
- * (src/model/matmul.c), so that a token waits for little more. */
-#define CPU_PROMPT_TOKENS 64u
+/* Tokens of prompts next to each that is decoded on a CPU: a token then waits for some three times
+ * what it takes among decoding ones alone at most (bench/results/many.md). */
+#define CPU_PROMPT_TOKENS_EACH 2u
 
 static void release(dw_scheduler *scheduler)
 {
@@ -53,8 +53,9 @@ dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_devi
     scheduler->limits = (dw_batch_limits){
         .sequences_max = options->step_sequences_max,
         .tokens_max = options->step_tokens_max,
-        .prompt_tokens_max = options->prompt_tokens_max == 0 && on_cpu ? CPU_PROMPT_TOKENS
-                                                                       : options->prompt_tokens_max,
+        .prompt_tokens_max = options->prompt_tokens_max,
+        .prompt_tokens_each =
+            options->prompt_tokens_max == 0 && on_cpu ? CPU_PROMPT_TOKENS_EACH : 0,
     };
     scheduler->guest_count_max =
         options->guest_count_max > 0 ? options->guest_count_max : GUEST_COUNT_DEFAULT;

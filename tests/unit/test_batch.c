@@ -646,6 +646,55 @@ static void test_batch_runs_in_slices(void **state)
     close_tiny(&fixture);
 }
 
+/* How many tokens of a prompt a run takes beside so many that are decoded. */
+static uint32_t prompt_tokens_beside(model_fixture *fixture, const dw_batch_limits *limits,
+                                     uint32_t decoding)
+{
+    enum { MOST = 40 };
+    dw_context *contexts[MOST + 1];
+    dw_batch_item items[MOST + 1];
+    dw_batch batch;
+    dw_batch_init(&batch, limits);
+    for (uint32_t c = 0; c <= decoding; c++) {
+        contexts[c] = model_fixture_context(fixture, 0);
+        items[c] = item_of(fixture, contexts[c], c, c == 0 ? 300 : 1);
+        dw_batch_add(&batch, &items[c]);
+    }
+    dw_batch_run(&batch);
+    uint32_t taken = dw_context_length(contexts[0]);
+    for (uint32_t c = 1; c <= decoding; c++) {
+        assert_int_equal(dw_context_length(contexts[c]), 1);
+    }
+    while (batch.waiting_count > 0) {
+        dw_batch_run(&batch);
+    }
+    for (uint32_t c = 0; c <= decoding; c++) {
+        assert_int_equal(items[c].status, DW_OK);
+        dw_context_destroy(contexts[c]);
+    }
+    return taken;
+}
+
+/* A slice grows with those that wait for it, between the least and the most. */
+static void test_batch_slices_by_those_that_decode(void **state)
+{
+    (void)state;
+    model_fixture fixture;
+    open_tiny(&fixture, GGML_TYPE_F32);
+    for (uint32_t i = 0; i < 300; i++) {
+        fixture.tokens[i] = (int32_t)(i % fixture.vocab_count);
+    }
+    dw_batch_limits each = {.prompt_tokens_each = 2};
+    assert_int_equal(prompt_tokens_beside(&fixture, &each, 1), DW_BATCH_PROMPT_TOKENS_LEAST);
+    assert_int_equal(prompt_tokens_beside(&fixture, &each, 16), 32);
+    assert_int_equal(prompt_tokens_beside(&fixture, &each, 20), 40);
+    assert_int_equal(prompt_tokens_beside(&fixture, &each, 40), 64); /* 80 in whole cuts */
+    each.prompt_tokens_max = 24;
+    assert_int_equal(prompt_tokens_beside(&fixture, &each, 20), 24);
+    assert_int_equal(prompt_tokens_beside(&fixture, &each, 1), 24);
+    close_tiny(&fixture);
+}
+
 /* Hidden states go alone, beside logits that go together; a bad step is through at once. */
 static void test_batch_mixes_results(void **state)
 {
@@ -918,6 +967,7 @@ int main(void)
         cmocka_unit_test(test_batch_asks_for_memory),
         cmocka_unit_test(test_batch_waits_for_memory),
         cmocka_unit_test(test_batch_runs_in_slices),
+        cmocka_unit_test(test_batch_slices_by_those_that_decode),
         cmocka_unit_test(test_batch_mixes_results),
         cmocka_unit_test(test_batch_is_left_for_others),
         cmocka_unit_test(test_batch_of_one_alone_is_left),
