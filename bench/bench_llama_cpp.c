@@ -189,6 +189,7 @@ static void crowd_open(crowd *c)
     sides *s = c->s;
     struct llama_context_params params =
         bench_their_params(c->count * (c->depth + 256), s->options->threads);
+    sides_their_kv(s->options, &params);
     params.n_seq_max = c->count;
     params.n_batch = 2048;
     c->llama = bench_their_context(s->llama, &params, &s->pool);
@@ -280,7 +281,8 @@ int main(int argc, char **argv)
                                  {"beside_decode_depth_0", 1, 1, DECODE_TOKENS, true},
                                  {"beside_decode_depth_128", 128, 1, DECODE_TOKENS, true},
                                  {"decode_depth_1024", 1024, 1, DECODE_TOKENS, false},
-                                 {"decode_depth_4096", 4096, 1, DECODE_TOKENS, false}};
+                                 {"decode_depth_4096", 4096, 1, DECODE_TOKENS, false},
+                                 {"decode_depth_32768", 32768, 1, DECODE_TOKENS, false}};
     bench_options options = {.rounds = 5, .context = 4608};
     bench_read_options(&options, argc, argv,
                        "Prompts, decoding and several sequences, by both engines.");
@@ -293,6 +295,9 @@ int main(int argc, char **argv)
     tell_bytes(&s);
     bool gpu = dw_device_info_of(s.device)->kind != DW_DEVICE_CPU;
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
+        if (tests[i].depth + tests[i].count + 2 * DECODE_TOKENS > options.context) {
+            continue; /* --context says so */
+        }
         if (gpu ? !tests[i].beside : tests[i].count <= PROMPT_TOKENS_CPU) {
             run_test(&s, &tests[i]);
         }

@@ -45,6 +45,7 @@ static void show_help(const char *program, const char *about)
         "  -n, --rounds N      rounds, of which the best counts\n"
         "  -r, --rows A,B      only these rows; a name's beginning will do\n"
         "  -c, --context N     tokens that contexts are made for\n"
+        "  -k, --kv TYPE       keys and values: f16 (default), q8_0\n"
         "  -e, --extra KIND    what libllama may copy weights into: none, repack (all\n"
         "                      but AMX), all (its default; traps where AMX is only shown)\n"
         "  -s, --side NAME     whose steps are run: both, ours, theirs (for profilers)\n"
@@ -128,6 +129,12 @@ static void read_option(bench_options *options, int option, const char *value)
     case 's':
         options->sides = sides_of(value);
         break;
+    case 'k':
+        options->kv_q8 = strcmp(value, "q8_0") == 0;
+        if (!options->kv_q8 && strcmp(value, "f16") != 0) {
+            bench_die("--kv: f16 or q8_0");
+        }
+        break;
     case 'M':
         options->median = true;
         break;
@@ -141,20 +148,15 @@ static void read_option(bench_options *options, int option, const char *value)
 
 void bench_read_options(bench_options *options, int argc, char **argv, const char *about)
 {
-    static const struct option known[] = {{"model", required_argument, NULL, 'm'},
-                                          {"device", required_argument, NULL, 'd'},
-                                          {"choose", no_argument, NULL, 'g'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"rounds", required_argument, NULL, 'n'},
-                                          {"rows", required_argument, NULL, 'r'},
-                                          {"context", required_argument, NULL, 'c'},
-                                          {"extra", required_argument, NULL, 'e'},
-                                          {"side", required_argument, NULL, 's'},
-                                          {"median", no_argument, NULL, 'M'},
-                                          {"pass-over", required_argument, NULL, 'p'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
-    static const char letters[] = "m:d:gt:n:r:c:e:s:Mp:h";
+    static const struct option known[] = {
+        {"model", required_argument, NULL, 'm'},   {"device", required_argument, NULL, 'd'},
+        {"choose", no_argument, NULL, 'g'},        {"threads", required_argument, NULL, 't'},
+        {"rounds", required_argument, NULL, 'n'},  {"rows", required_argument, NULL, 'r'},
+        {"context", required_argument, NULL, 'c'}, {"extra", required_argument, NULL, 'e'},
+        {"side", required_argument, NULL, 's'},    {"kv", required_argument, NULL, 'k'},
+        {"median", no_argument, NULL, 'M'},        {"pass-over", required_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const char letters[] = "m:d:gt:n:r:c:e:s:k:Mp:h";
     /* The environment's word for `all`, which came before the option. */
     options->extra = getenv("BENCH_REPACK") != NULL ? BENCH_EXTRA_ALL : options->extra;
     for (int option; (option = getopt_long(argc, argv, letters, known, NULL)) != -1;) {

@@ -28,6 +28,7 @@ typedef struct bench_options {
     uint32_t context; /* tokens that a context is made for */
     bench_extra extra;
     bench_sides sides;
+    bool kv_q8;  /* keys and values of both sides' contexts in Q8_0, where sides.h opens them */
     bool median; /* of the rounds, and of their ratios, in the place of the best of each */
 } bench_options;
 

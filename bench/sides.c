@@ -9,7 +9,8 @@ static void open_ours(sides *s)
 {
     const bench_options *o = s->options;
     dw_error err = {0};
-    dw_context_options wanted = {.tokens_max = o->context};
+    dw_context_options wanted = {.tokens_max = o->context,
+                                 .kv_type = o->kv_q8 ? DW_KV_Q8_0 : DW_KV_F16};
     if (dw_device_open(&s->device, o->device, o->threads, &err) != DW_OK ||
         dw_model_load(&s->model, s->device, o->model, &err) != DW_OK ||
         dw_vocab_wait(dw_model_vocab(s->model), &err) != DW_OK ||
@@ -34,6 +35,14 @@ static void open_ours(sides *s)
     }
 }
 
+void sides_their_kv(const bench_options *options, struct llama_context_params *params)
+{
+    if (options->kv_q8) {
+        params->type_k = GGML_TYPE_Q8_0;
+        params->type_v = GGML_TYPE_Q8_0;
+    }
+}
+
 void sides_open(sides *s, const bench_options *options,
                 void (*change)(struct llama_context_params *params))
 {
@@ -42,6 +51,7 @@ void sides_open(sides *s, const bench_options *options,
     open_ours(s);
     s->llama = bench_their_model(options->model, options->device, options->extra);
     struct llama_context_params params = bench_their_params(options->context, options->threads);
+    sides_their_kv(options, &params);
     if (change != NULL) {
         change(&params);
     }

@@ -32,6 +32,8 @@ typedef struct sides {
 void sides_open(sides *s, const bench_options *options,
                 void (*change)(struct llama_context_params *params));
 void sides_close(sides *s);
+/* libllama's keys and values as the options ask. */
+void sides_their_kv(const bench_options *options, struct llama_context_params *params);
 
 /* Let a step of ours end as the options ask: with logits at `logits`, or a choice. */
 void sides_end_step(sides *s, dw_step *step, uint32_t sequence);
