@@ -1654,7 +1654,7 @@ typedef struct dw_scheduler_options {
     uint32_t step_tokens_max;    /* tokens in one run; 0: 512, which is the most */
     /* Of prompts in a run that decodes as well: the longer such slices, the sooner a prompt is
      * through and the longer the others wait for their next token. 0: on a CPU two for each token
-     * that is decoded in the run, at least 32; else as many as step_tokens_max leaves. */
+     * that is decoded in the run, at least 32; on CUDA 256; else what step_tokens_max leaves. */
     uint32_t prompt_tokens_max;
     dw_device_thread device_thread;
     /* Threads that guests run on, at most 64, each guest on one for the whole of its call; 0: one,

@@ -526,6 +526,7 @@ static void conclude_all(dw_batch *batch, const dw__batch_run *now, dw_status st
 
 static dw_status begin_run(const dw_batch *batch, dw__batch_run *now, dw_error *err)
 {
+    dw_model *model = now->owners[0]->context->model;
     dw_stop *items[DW__SLICES_MAX];
     const dw_stops stops = {.items = items, .count = now->count, .others = leavers(batch, now)};
     bool any = stops.others != NULL;
@@ -533,10 +534,11 @@ static dw_status begin_run(const dw_batch *batch, dw__batch_run *now, dw_error *
         items[i] = now->slices[i].step->stop;
         any = any || items[i] != NULL;
     }
-    now->step.work = (dw_step_work){.model = now->owners[0]->context->model,
+    const bool alone = now->count == 1 && dw__step_prefers_alone(model, &now->slices[0]);
+    now->step.work = (dw_step_work){.model = model,
                                     .slices = now->slices,
                                     .count = now->count,
-                                    .in_batch = true,
+                                    .in_batch = !alone,
                                     .others = waiters(batch)};
     return dw__step_begin(&now->step, any && !now->to_end ? &stops : NULL, err);
 }

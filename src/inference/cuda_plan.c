@@ -1,7 +1,13 @@
-/* Slices on a device that runs nodes of ours (model/cuda_ops.h): one token of each of many contexts
- * in one run, or a slice of one context. A table says of each token where it stands, where its log
- * is and where its logits go, so that a graph serves every length and set of contexts, and what
- * ggml records of it as a CUDA graph stays valid. Prompts go through ggml's attention. */
+/* Slices on a device that runs nodes of ours (model/cuda_ops.h): of many contexts in one run, or a
+ * slice of one context. A table says of each token where it stands, where its log is and where its
+ * logits go, so that a graph serves every length and set of contexts, and what ggml records of it
+ * as a CUDA graph stays valid. In company prompts attend by tiles of ours, alone through ggml's
+ * attention.
+ *
+ * A run with prompts has its tokens in this order, each kind padded to a multiple:
+ *   [0, rows)        those whose logits are wanted, the last of their slices
+ *   [rows, singles)  others that attend one by one, of short slices
+ *   [singles, ..)    the rest of longer slices, which attend as tiles */
 #include <stddef.h>
 #include <string.h>
 
@@ -18,6 +24,10 @@
  * And all do with heads that ggml's kernels do not have. */
 #define FEW_TOKENS 16u
 
+/* What tokens of prompts in company are padded to, so that few graphs serve all. */
+#define PAD_SINGLES 16u
+#define PAD_TILED 64u
+
 /* What goes to a run, and comes of it. */
 typedef struct places {
     dw_cuda_token *table;      /* [tokens] */
@@ -33,6 +43,16 @@ typedef struct cuda_graph {
     places places[2];              /* by a run's turn */
 } cuda_graph;
 
+/* Whether it can go with others': a token that is decoded, or a prompt's slice of whose logits at
+ * most one row is wanted. */
+static bool accepts_in_batch(const dw_step_work *work, const dw_step_slice *slice)
+{
+    return slice->step->result == DW_RESULT_LOGITS &&
+           (slice->token_count == 1 ||
+            (slice->row_count <= 1 &&
+             dw_cuda_tiles_serve(dw_model_shape_of(work->model), slice->kv_type)));
+}
+
 static bool accepts(const dw_step_work *work)
 {
     if (!dw_cuda_node_served(dw_model_device(work->model)) ||
@@ -41,9 +61,8 @@ static bool accepts(const dw_step_work *work)
     }
     for (uint32_t i = 0; i < work->count; i++) {
         const dw_step_slice *slice = &work->slices[i];
-        bool decodes = slice->token_count == 1 && slice->step->result == DW_RESULT_LOGITS;
         if (slice->log == NULL || slice->step->embeddings != NULL || slice->step->tree != NULL ||
-            (work->in_batch && !decodes)) {
+            (work->in_batch && !accepts_in_batch(work, slice))) {
             return false;
         }
     }
@@ -122,6 +141,53 @@ static uint32_t padded(uint32_t count)
     return count <= 4 ? count : (count + step - 1) / step * step;
 }
 
+/* How a slice's tokens of a run with prompts are spread over its kinds. */
+typedef struct spread {
+    uint32_t rows; /* 1, its last token; or 0 */
+    uint32_t singles;
+    uint32_t tiled;
+} spread;
+
+static spread spread_of(const dw_step_slice *slice)
+{
+    const uint32_t rows = slice->row_count;
+    const uint32_t rest = slice->token_count - rows;
+    DW_ASSERT(rows <= 1);
+    return rest >= DW_CUDA_TILED_MIN ? (spread){rows, 0, rest} : (spread){rows, rest, 0};
+}
+
+static uint32_t up_to_multiple(uint32_t count, uint32_t of)
+{
+    return (count + of - 1) / of * of;
+}
+
+static bool has_prompts(const dw_step_work *work)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < work->count; i++) {
+        any = any || work->slices[i].token_count > 1;
+    }
+    return any;
+}
+
+/* The tokens of a run with prompts, padded. */
+static void size_prompts(const dw_step_work *work, dw_forward_size *size)
+{
+    spread all = {0, 0, 0};
+    for (uint32_t i = 0; i < work->count; i++) {
+        const spread one = spread_of(&work->slices[i]);
+        all.rows += one.rows;
+        all.singles += one.singles;
+        all.tiled += one.tiled;
+    }
+    size->alone = false;
+    size->rows_first = true;
+    size->row_count = all.rows > 0 ? padded(all.rows) : 0;
+    size->tiled_count = up_to_multiple(all.tiled, PAD_TILED);
+    size->token_count =
+        size->row_count + up_to_multiple(all.singles, PAD_SINGLES) + size->tiled_count;
+}
+
 static dw_forward_size size_of_batch(const dw_step_work *work)
 {
     dw_forward_size size = {.token_count = padded(work->count),
@@ -137,6 +203,9 @@ static dw_forward_size size_of_batch(const dw_step_work *work)
         size.place_rows = size.place_rows || slice->rows != NULL;
         size.row_count = slice->row_count > 0 ? size.token_count : size.row_count;
         size.top_k_count = candidates > size.top_k_count ? candidates : size.top_k_count;
+    }
+    if (has_prompts(work)) {
+        size_prompts(work, &size);
     }
     return size;
 }
@@ -294,24 +363,33 @@ static dw_status token_address(dw_step_graph *graph, const dw_step_work *work, d
     return DW_OK;
 }
 
-/* Rows [at, at + token_count) of the table. */
-static dw_status fill_table(dw_step_graph *graph, const dw_step_work *work, dw_step_slice *slice,
-                            uint32_t at, dw_error *err)
+/* What the table says of tokens of a slice. */
+typedef struct token_source {
+    uint64_t records;
+    uint64_t tokens; /* of the first */
+    uint32_t past;
+} token_source;
+
+/* The slice's tokens are copied, if they are, to where the graph's `at`-th and later ones stand. */
+static dw_status source_of(dw_step_graph *graph, const dw_step_work *work, dw_step_slice *slice,
+                           uint32_t at, token_source *out, dw_error *err)
 {
-    dw_cuda_token *table = places_of(graph, work)->table;
-    uint64_t records = (uint64_t)(uintptr_t)dw_kv_log_base(slice->log);
-    uint32_t past = dw__step_slice_past(slice);
-    uint64_t tokens = 0;
+    *out = (token_source){.records = (uint64_t)(uintptr_t)dw_kv_log_base(slice->log),
+                          .past = dw__step_slice_past(slice)};
     DW_ASSERT(at + slice->token_count <= graph->size.token_count);
-    dw_status status = token_address(graph, work, slice, at, &tokens, err);
-    if (status != DW_OK) {
-        return status;
+    return token_address(graph, work, slice, at, &out->tokens, err);
+}
+
+/* Rows [at, at + count) of the table are the source's tokens from `first` on. */
+static void fill_rows(dw_cuda_token *table, const token_source *from, uint32_t first,
+                      uint32_t count, uint32_t at)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        dw_cuda_token *row = &table[at + i];
+        row->records = from->records;
+        row->token = from->tokens + (first + i) * sizeof(int32_t);
+        row->position = from->past + first + i;
     }
-    for (uint32_t i = 0; i < slice->token_count; i++) {
-        table[at + i] = (dw_cuda_token){
-            .records = records, .token = tokens + i * sizeof(int32_t), .position = past + i};
-    }
-    return DW_OK;
 }
 
 static size_t row_bytes(const dw_step_work *work)
@@ -319,29 +397,111 @@ static size_t row_bytes(const dw_step_work *work)
     return dw_model_shape_of(work->model)->vocab_count * sizeof(float);
 }
 
+/* Where the row of logits of a slice goes, which is that of the table. */
+static dw_status fill_logits(const dw_step_work *work, const dw_step_slice *slice,
+                             dw_cuda_token *row, dw_error *err)
+{
+    dw_device_view *view = slice->step->view;
+    if (slice->rows == NULL || dw_device_view_is_staged(view)) {
+        return DW_OK; /* none wanted, or fetched when they are there */
+    }
+    return dw_device_view_address(view, slice->rows, row_bytes(work), &row->logits, err);
+}
+
 /* One token of each context; rows behind them are padding. */
 static dw_status fill_batch(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
     dw_cuda_token *table = places_of(graph, work)->table;
     for (uint32_t i = 0; i < work->count; i++) {
-        dw_step_slice *slice = &work->slices[i];
-        dw_device_view *view = slice->step->view;
-        dw_status status = fill_table(graph, work, slice, i, err);
+        token_source from;
+        dw_status status = source_of(graph, work, &work->slices[i], i, &from, err);
+        if (status == DW_OK) {
+            fill_rows(table, &from, 0, 1, i);
+            status = fill_logits(work, &work->slices[i], &table[i], err);
+        }
         if (status != DW_OK) {
             return status;
         }
-        if (slice->rows == NULL || dw_device_view_is_staged(view)) {
-            continue; /* none wanted, or fetched when they are there */
-        }
-        status = dw_device_view_address(view, slice->rows, row_bytes(work), &table[i].logits, err);
-        if (status != DW_OK) {
-            return status;
-        }
-    }
-    for (uint32_t i = work->count; i < graph->size.token_count; i++) {
-        table[i] = (dw_cuda_token){0};
     }
     return DW_OK;
+}
+
+/* Where the next of each kind goes. */
+typedef struct cursor {
+    uint32_t row;
+    uint32_t single;
+    uint32_t tiled;
+    uint32_t tile;
+    uint32_t copied; /* tokens, for those that the device cannot reach */
+} cursor;
+
+/* Tiles of tokens [first, first + count) of the table. */
+static void fill_tiles(const dw_step_work *work, dw_cuda_token *table, uint32_t first,
+                       uint32_t count, cursor *at)
+{
+    const uint32_t most = dw_cuda_tile_tokens(dw_model_shape_of(work->model));
+    for (uint32_t done = 0; done < count; done += most) {
+        const uint32_t of = count - done < most ? count - done : most;
+        table[at->tile++].tile = DW_CUDA_TILE(first + done, of);
+    }
+}
+
+static dw_status fill_slice(dw_step_graph *graph, const dw_step_work *work, dw_step_slice *slice,
+                            cursor *at, dw_error *err)
+{
+    dw_cuda_token *table = places_of(graph, work)->table;
+    const spread tokens = spread_of(slice);
+    const uint32_t rest = tokens.singles + tokens.tiled;
+    token_source from;
+    dw_status status = source_of(graph, work, slice, at->copied, &from, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (tokens.tiled > 0) {
+        fill_rows(table, &from, 0, rest, at->tiled);
+        fill_tiles(work, table, at->tiled, rest, at);
+        at->tiled += rest;
+    } else {
+        fill_rows(table, &from, 0, rest, at->single);
+        at->single += rest;
+    }
+    at->copied += slice->token_count;
+    if (tokens.rows > 0) {
+        fill_rows(table, &from, rest, 1, at->row);
+        status = fill_logits(work, slice, &table[at->row++], err);
+    }
+    return status;
+}
+
+/* What is behind those of each kind is padding, of which the last needs tiles, too. */
+static dw_status fill_prompts(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
+{
+    const dw_forward_size *size = &graph->size;
+    const uint32_t singles_end = size->token_count - size->tiled_count;
+    cursor at = {.single = size->row_count, .tiled = singles_end};
+    dw_status status = DW_OK;
+    for (uint32_t i = 0; i < work->count && status == DW_OK; i++) {
+        status = fill_slice(graph, work, &work->slices[i], &at, err);
+    }
+    if (status == DW_OK) {
+        fill_tiles(work, places_of(graph, work)->table, at.tiled, size->token_count - at.tiled,
+                   &at);
+        DW_ASSERT(at.row <= size->row_count && at.single <= singles_end &&
+                  at.tile <= dw_cuda_tile_count(dw_model_shape_of(work->model), size->tiled_count));
+    }
+    return status;
+}
+
+static dw_status fill_one(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
+{
+    dw_step_slice *slice = &work->slices[0];
+    token_source from;
+    dw_status status = source_of(graph, work, slice, 0, &from, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    fill_rows(places_of(graph, work)->table, &from, 0, slice->token_count, 0);
+    return dw__plan_fill_weights(graph, slice, err);
 }
 
 static dw_status fill(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
@@ -354,11 +514,11 @@ static dw_status fill(dw_step_graph *graph, const dw_step_work *work, dw_error *
         graph->after = (dw_device_copy){forward->candidates, own->candidates,
                                         ggml_nbytes(forward->candidates)};
     }
-    if (work->in_batch) {
-        return fill_batch(graph, work, err);
+    memset(own->table, 0, graph->size.token_count * sizeof *own->table);
+    if (!work->in_batch) {
+        return fill_one(graph, work, err);
     }
-    dw_status status = fill_table(graph, work, &work->slices[0], 0, err);
-    return status == DW_OK ? dw__plan_fill_weights(graph, &work->slices[0], err) : status;
+    return graph->size.rows_first ? fill_prompts(graph, work, err) : fill_batch(graph, work, err);
 }
 
 /* ---- after a run ---- */
@@ -456,29 +616,37 @@ static dw_status keep_rows(dw_step_graph *graph, const dw_step_work *work,
     return DW_OK;
 }
 
+/* Of a slice whose rows are the graph's from `row` on. */
+static dw_status finish_slice(dw_step_graph *graph, const dw_step_work *work, dw_step_slice *slice,
+                              uint32_t row, dw_error *err)
+{
+    if (slice->step->result != DW_RESULT_LOGITS) { /* of one, and in the caller's memory */
+        dw__step_slice_conclude(slice, dw_model_shape_of(work->model));
+        return DW_OK;
+    }
+    slice->nan = rows_have_nan(graph, work, slice, row);
+    dw_status status = work->in_batch ? deliver_row(graph, work, slice, row, err) : DW_OK;
+    if (status == DW_OK && !slice->nan) {
+        status = keep_rows(graph, work, slice, row, err);
+    }
+    if (status == DW_OK && slice->choice != NULL && !slice->nan) {
+        slice->likeliest = candidates_of(graph, work, row)->list[0].token;
+        choose(graph, work, slice, row);
+    }
+    return status;
+}
+
 static dw_status finish(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
+    dw_status status = DW_OK;
+    uint32_t row = 0;
     note_times(graph, work);
-    for (uint32_t i = 0; i < work->count; i++) {
-        dw_step_slice *slice = &work->slices[i];
-        if (slice->step->result != DW_RESULT_LOGITS) { /* of one, and in the caller's memory */
-            dw__step_slice_conclude(slice, dw_model_shape_of(work->model));
-            continue;
-        }
-        slice->nan = rows_have_nan(graph, work, slice, i);
-        dw_status status = work->in_batch ? deliver_row(graph, work, slice, i, err) : DW_OK;
-        if (status == DW_OK && !slice->nan) {
-            status = keep_rows(graph, work, slice, i, err);
-        }
-        if (status != DW_OK) {
-            return status;
-        }
-        if (slice->choice != NULL && !slice->nan) {
-            slice->likeliest = candidates_of(graph, work, i)->list[0].token;
-            choose(graph, work, slice, i);
-        }
+    for (uint32_t i = 0; i < work->count && status == DW_OK; i++) {
+        status = finish_slice(graph, work, &work->slices[i], row, err);
+        /* Alone each token has a row, wanted or not. */
+        row += graph->size.rows_first ? work->slices[i].row_count : 1;
     }
-    return DW_OK;
+    return status;
 }
 
 const dw_step_plan dw__cuda_plan = {.name = "cuda",

@@ -70,6 +70,7 @@ bool dw__forward_size_same(const dw_forward_size *a, const dw_forward_size *b)
            a->row_count == b->row_count && a->kv_type == b->kv_type && a->result == b->result &&
            a->long_context == b->long_context && a->several == b->several && a->cuda == b->cuda &&
            a->embeddings == b->embeddings && a->alone == b->alone &&
+           a->tiled_count == b->tiled_count && a->rows_first == b->rows_first &&
            a->place_rows == b->place_rows && a->keeps_rows == b->keeps_rows &&
            a->top_k_count == b->top_k_count && a->adapters == b->adapters;
 }

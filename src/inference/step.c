@@ -37,6 +37,12 @@ bool dw__step_takes_in_batch(dw_model *model, dw_step_slice *slice)
     return dw__plan_for(&work) != NULL;
 }
 
+bool dw__step_prefers_alone(dw_model *model, const dw_step_slice *slice)
+{
+    return slice->token_count > 1 &&
+           dw_device_info_of(dw_model_device(model))->kind != DW_DEVICE_CPU;
+}
+
 static void check_slices(const dw_step_work *work)
 {
     DW_ASSERT(work->count > 0 && work->count <= DW__SLICES_MAX);

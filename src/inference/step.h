@@ -27,11 +27,15 @@ uint32_t dw__slice_tokens_max(dw_model *model);
 void dw__step_set_product_work(uint64_t work);
 /* Whether the slice can go through the device with those of other contexts. */
 bool dw__step_takes_in_batch(dw_model *model, dw_step_slice *slice);
+/* Whether the only slice of a batch's run is better off as one that goes alone: a prompt's on a
+ * GPU, where ggml's attention takes it. */
+bool dw__step_prefers_alone(dw_model *model, const dw_step_slice *slice);
 
 /* A run of slices of different contexts of one model, each one's tokens as those that follow its
  * log's length, which stays as it is. All logs hold the same type, and use the same rope factors.
- * In a batch numbers may not depend on who else is in the run: also where there is one slice now,
- * and only for slices that dw__step_takes_in_batch; else there is one.
+ * In a batch numbers may not depend on who else is in the run (on GPUs a prompt's do, to the last
+ * bits): also where there is one slice now, and only for slices that dw__step_takes_in_batch; else
+ * there is one.
  * `slices[i].nan` tells of NaN in a slice's results.
  *
  * Long ones with prompts go in parts on the CPU, without the model's lock: between these others

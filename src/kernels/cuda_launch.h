@@ -28,8 +28,20 @@ typedef struct dw_cuda_token {
     uint64_t token;    /* where its number stands, int32 */
     uint64_t logits;   /* where its logits go, float [vocab]; 0: nowhere */
     uint32_t position; /* records of its sequence before it */
-    uint32_t unused;
+    /* Not of this token: the i-th tile of a step is what row i says, DW_CUDA_TILE; 0: none. */
+    uint32_t tile;
 } dw_cuda_token;
+
+/* Tokens of one sequence that attend together, `first` in the table and those behind it. */
+#define DW_CUDA_TILE(first, count) ((uint32_t)(count) << 16 | (uint32_t)(first))
+#define DW_CUDA_TILE_QUERIES 64u /* rows of queries in one, of all heads that share keys */
+#define DW_CUDA_TILE_PARTS_MAX 8u
+/* What a part of a log leaves for a tile and a head of keys: of each row maximum and sum, and its
+ * values. */
+#define DW_CUDA_TILE_FLOATS(head_dim) ((size_t)DW_CUDA_TILE_QUERIES * (2u + (head_dim)))
+/* Bytes of the counters of those that are done. */
+#define DW_CUDA_TILE_COUNTERS(tiles, kv_heads)                                                     \
+    (((uint32_t)(tiles) * (uint32_t)(kv_heads)*4u + 255u) / 256u * 256u)
 
 /* Bytes of a token in what the table's node makes: the row, its log, token and position apart. When
  * that began stands behind all, 8 bytes. */
@@ -50,6 +62,8 @@ typedef struct dw_cuda_attention_params {
     uint8_t rope_halves; /* pairs are half of these apart, else neighbours */
     uint8_t kv_type;
     uint8_t append;
+    uint16_t tile_count;     /* of tiles, as the next */
+    uint32_t scratch_offset; /* where theirs begins */
 } dw_cuda_attention_params;
 
 typedef struct dw_cuda_rope_params {
@@ -107,6 +121,7 @@ void dw_cuda_launch_table(const struct ggml_tensor *node, void *stream);
 void dw_cuda_launch_rope(const struct ggml_tensor *node, void *stream);
 void dw_cuda_launch_append(const struct ggml_tensor *node, void *stream);
 void dw_cuda_launch_attend(const struct ggml_tensor *node, void *stream);
+void dw_cuda_launch_tiles(const struct ggml_tensor *node, void *stream);
 void dw_cuda_launch_mask(const struct ggml_tensor *node, void *stream);
 void dw_cuda_launch_place_rows(const struct ggml_tensor *node, void *stream);
 void dw_cuda_launch_pieces(const struct ggml_tensor *node, void *stream);

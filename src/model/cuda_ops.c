@@ -63,12 +63,64 @@ static uint32_t part_count_max(const dw_model_shape *shape, uint32_t token_count
                                        : parts;
 }
 
-size_t dw_cuda_attention_bytes(const dw_model_shape *shape, uint32_t token_count)
+/* Of tokens one by one. */
+static size_t single_bytes(const dw_model_shape *shape, uint32_t token_count)
 {
     size_t rows = (size_t)token_count * shape->kv_head_count * group_blocks(shape);
     size_t partial = DW_CUDA_PART_FLOATS(shape->head_dim) * sizeof(float);
     size_t counters = (rows * sizeof(uint32_t) + 255) / 256 * 256;
-    return counters + rows * part_count_max(shape, token_count) * partial;
+    return token_count == 0 ? 0 : counters + rows * part_count_max(shape, token_count) * partial;
+}
+
+/* ---- tiles ---- */
+
+bool dw_cuda_tiles_serve(const dw_model_shape *shape, dw_kv_type type)
+{
+    return (type == DW_KV_F16 || type == DW_KV_Q8_0) && shape->head_dim % 8 == 0 &&
+           shape->head_dim <= DW_CUDA_HEAD_DIM_MAX &&
+           shape->head_count / shape->kv_head_count <= DW_CUDA_TILE_QUERIES;
+}
+
+uint32_t dw_cuda_tile_tokens(const dw_model_shape *shape)
+{
+    return DW_CUDA_TILE_QUERIES / (shape->head_count / shape->kv_head_count);
+}
+
+uint32_t dw_cuda_tile_count(const dw_model_shape *shape, uint32_t tiled_count)
+{
+    const uint32_t full = tiled_count / dw_cuda_tile_tokens(shape);
+    const uint32_t count = full + tiled_count / DW_CUDA_TILED_MIN + 1;
+    return tiled_count == 0 ? 0 : count < tiled_count ? count : tiled_count;
+}
+
+/* Parts of a log that tiles are computed by: where few tiles are there, as many as fill a large
+ * device. */
+static uint32_t tile_parts_max(const dw_model_shape *shape, uint32_t tile_count)
+{
+    const uint32_t blocks = tile_count * shape->kv_head_count;
+    const uint32_t parts = (2 * DW_CUDA_BLOCKS + blocks - 1) / blocks;
+    return parts < DW_CUDA_TILE_PARTS_MAX ? parts : DW_CUDA_TILE_PARTS_MAX;
+}
+
+static size_t tiled_bytes(const dw_model_shape *shape, uint32_t tiled_count)
+{
+    const uint32_t tiles = dw_cuda_tile_count(shape, tiled_count);
+    const size_t partial = DW_CUDA_TILE_FLOATS(shape->head_dim) * sizeof(float);
+    return tiles == 0
+               ? 0
+               : DW_CUDA_TILE_COUNTERS(tiles, shape->kv_head_count) +
+                     (size_t)tiles * shape->kv_head_count * tile_parts_max(shape, tiles) * partial;
+}
+
+static size_t tiles_offset(const dw_model_shape *shape, uint32_t token_count)
+{
+    return (single_bytes(shape, token_count) + 255) / 256 * 256;
+}
+
+size_t dw_cuda_attention_bytes(const dw_model_shape *shape, uint32_t token_count,
+                               uint32_t tiled_count)
+{
+    return tiles_offset(shape, token_count) + tiled_bytes(shape, tiled_count);
 }
 
 struct ggml_tensor *dw_cuda_rope(struct ggml_context *ggml, const dw_cuda_table *table,
@@ -94,7 +146,7 @@ struct ggml_tensor *dw_cuda_rope(struct ggml_context *ggml, const dw_cuda_table 
 static dw_cuda_attention_params params_of(const dw_cuda_attention *with, const dw_cuda_layer *layer)
 {
     const dw_model_shape *shape = with->shape;
-    uint32_t token_count = (uint32_t)with->table->tokens->ne[0];
+    uint32_t token_count = (uint32_t)with->table->tokens->ne[0] - with->tiled_count;
     dw_kv_layout layout = dw_model_kv_layout(shape, with->kv_type);
     return (dw_cuda_attention_params){
         .part_bytes = (uint32_t)layout.part_bytes,
@@ -123,19 +175,53 @@ struct ggml_tensor *dw_cuda_append(const dw_cuda_attention *with, struct ggml_co
                              sources, layer->rope != NULL ? 4 : 3, &params, sizeof params);
 }
 
+/* Of the tokens before the tiles' into y [heads * head_dim, tokens]. */
+static struct ggml_tensor *attend_singly(const dw_cuda_attention *with, struct ggml_context *ggml,
+                                         const dw_cuda_layer *layer, struct ggml_tensor *y)
+{
+    dw_cuda_attention_params params = params_of(with, layer);
+    struct ggml_tensor *q = layer->q;
+    if (with->tiled_count > 0) {
+        q = ggml_view_3d(ggml, q, q->ne[0], q->ne[1], q->ne[2] - with->tiled_count, q->nb[1],
+                         q->nb[2], 0);
+    }
+    struct ggml_tensor *sources[] = {q,        with->table->rows, with->scratch,
+                                     layer->k, layer->v,          layer->rope};
+    return dw_cuda_node_make(y, dw_cuda_launch_attend, sources, layer->rope != NULL ? 6 : 5,
+                             &params, sizeof params);
+}
+
+/* Of the tiles' into the same; `before`: what has written to it, or NULL. */
+static struct ggml_tensor *attend_tiles(const dw_cuda_attention *with, const dw_cuda_layer *layer,
+                                        struct ggml_tensor *y, struct ggml_tensor *before)
+{
+    const dw_model_shape *shape = with->shape;
+    dw_cuda_attention_params params = params_of(with, layer);
+    params.tile_count = (uint16_t)dw_cuda_tile_count(shape, with->tiled_count);
+    params.part_count_max = (uint16_t)tile_parts_max(shape, params.tile_count);
+    params.scratch_offset =
+        (uint32_t)tiles_offset(shape, (uint32_t)with->table->tokens->ne[0] - with->tiled_count);
+    struct ggml_tensor *sources[] = {layer->q, with->table->rows, with->scratch, layer->rope,
+                                     before};
+    return dw_cuda_node_make(y, dw_cuda_launch_tiles, sources, before != NULL ? 5 : 4, &params,
+                             sizeof params);
+}
+
 struct ggml_tensor *dw_cuda_attend(const dw_cuda_attention *with, struct ggml_context *ggml,
                                    const dw_cuda_layer *layer)
 {
     const dw_model_shape *shape = with->shape;
+    const int64_t token_count = with->table->tokens->ne[0];
     DW_ASSERT(shape->head_dim <= DW_CUDA_HEAD_DIM_MAX);
-    dw_cuda_attention_params params = params_of(with, layer);
-    struct ggml_tensor *sources[] = {layer->q, with->table->rows, with->scratch,
-                                     layer->k, layer->v,          layer->rope};
-    struct ggml_tensor *y =
-        ggml_new_tensor_2d(ggml, GGML_TYPE_F32, (int64_t)shape->head_dim * shape->head_count,
-                           with->table->tokens->ne[0]);
-    return dw_cuda_node_make(y, dw_cuda_launch_attend, sources, layer->rope != NULL ? 6 : 5,
-                             &params, sizeof params);
+    DW_ASSERT(with->tiled_count == 0 ||
+              (!with->alone && dw_cuda_tiles_serve(shape, with->kv_type)));
+    struct ggml_tensor *y = ggml_new_tensor_2d(
+        ggml, GGML_TYPE_F32, (int64_t)shape->head_dim * shape->head_count, token_count);
+    if (with->tiled_count == token_count) {
+        return attend_tiles(with, layer, y, NULL);
+    }
+    y = attend_singly(with, ggml, layer, y);
+    return with->tiled_count == 0 ? y : attend_tiles(with, layer, ggml_view_tensor(ggml, y), y);
 }
 
 /* ---- the rest ---- */

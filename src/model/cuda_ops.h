@@ -52,10 +52,24 @@ typedef struct dw_cuda_attention {
     /* Keys and values of at most one token of each log in the step are appended by the attention
      * itself; else dw_cuda_append comes before. */
     bool alone;
+    /* So many of the last tokens attend as tiles (dw_cuda_tiles_serve), each of neighbours of one
+     * sequence, DW_CUDA_TILE; those before one by one. Padding is in tiles, too. */
+    uint32_t tiled_count;
 } dw_cuda_attention;
 
-/* Work memory that all attention nodes of a graph may share, in bytes. */
-size_t dw_cuda_attention_bytes(const dw_model_shape *shape, uint32_t token_count);
+/* Whether there are tiles for the model's heads, and keys and values of that type. */
+bool dw_cuda_tiles_serve(const dw_model_shape *shape, dw_kv_type type);
+/* Tokens in a tile, at most. */
+uint32_t dw_cuda_tile_tokens(const dw_model_shape *shape);
+/* Tiles that a step has room for with so many tiled tokens, in runs of DW_CUDA_TILED_MIN and more
+ * of a sequence, and one of padding. */
+#define DW_CUDA_TILED_MIN 16u
+uint32_t dw_cuda_tile_count(const dw_model_shape *shape, uint32_t tiled_count);
+
+/* Work memory that all attention nodes of a graph may share, in bytes: of `token_count` tokens one
+ * by one, and `tiled_count` in tiles. */
+size_t dw_cuda_attention_bytes(const dw_model_shape *shape, uint32_t token_count,
+                               uint32_t tiled_count);
 /* What a layer brings to its attention, not rotated yet; F32, rows may lie apart. */
 typedef struct dw_cuda_layer {
     uint32_t index;

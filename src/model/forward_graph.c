@@ -19,6 +19,7 @@ typedef struct builder {
     int64_t token_count;
     int64_t kv_count;
     int64_t row_count;
+    bool rows_first;
     bool long_context;
     dw_kv_layout kv;
     dw_forward_result result;
@@ -542,7 +543,7 @@ static struct ggml_tensor *feed_forward(builder *b, const dw_layer_weights *laye
     return linear(b, &layer->down, x);
 }
 
-/* The rows of x [embedding, tokens] whose logits are wanted: of one sequence the last, which is a
+/* The rows of x [embedding, tokens] whose logits are wanted: the last, or the first, which are a
  * view, since rows are whole and in order. */
 static struct ggml_tensor *wanted_rows(builder *b, struct ggml_tensor *x)
 {
@@ -552,8 +553,8 @@ static struct ggml_tensor *wanted_rows(builder *b, struct ggml_tensor *x)
     if (b->out->wanted != NULL) {
         return ggml_get_rows(b->ggml, x, b->out->wanted);
     }
-    return ggml_view_2d(b->ggml, x, x->ne[0], b->row_count, x->nb[1],
-                        (size_t)(b->token_count - b->row_count) * x->nb[1]);
+    const int64_t before = b->rows_first ? 0 : b->token_count - b->row_count;
+    return ggml_view_2d(b->ggml, x, x->ne[0], b->row_count, x->nb[1], (size_t)before * x->nb[1]);
 }
 
 /* What a part gives, as it is added to what it was given. */
@@ -735,13 +736,15 @@ static void make_cuda_inputs(builder *b, const dw_forward_size *size)
     out->tokens = b->table.tokens;
     out->positions = b->table.positions;
     if (b->kv_count == 0) {
-        size_t bytes = dw_cuda_attention_bytes(shape, size->token_count);
+        size_t bytes = dw_cuda_attention_bytes(shape, size->token_count - size->tiled_count,
+                                               size->tiled_count);
         out->scratch = input(b, GGML_TYPE_I8, "scratch", (int64_t)bytes, 1);
         b->cuda = (dw_cuda_attention){.shape = shape,
                                       .kv_type = b->kv.type,
                                       .table = &b->table,
                                       .scratch = out->scratch,
-                                      .alone = size->alone};
+                                      .alone = size->alone,
+                                      .tiled_count = size->tiled_count};
         return;
     }
     out->records = b->table.records;
@@ -795,6 +798,7 @@ static void check_options(const dw_model_shape *shape, const dw_forward_options 
     DW_ASSERT(size->cuda || (!size->place_rows && size->top_k_count == 0));
     DW_ASSERT(!size->embeddings || (!size->several && !size->cuda && !encoder));
     DW_ASSERT(!size->alone || size->row_count == 0 || size->row_count == size->token_count);
+    DW_ASSERT(size->tiled_count == 0 || (size->cuda && size->kv_count == 0 && !size->alone));
     DW_ASSERT(size->result != DW_RESULT_POOLED || size->row_count == size->token_count);
     DW_ASSERT(!encoder || (size->row_count > 0 && size->result != DW_RESULT_LOGITS));
 }
@@ -813,6 +817,7 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                  .token_count = size->token_count,
                  .kv_count = size->kv_count,
                  .row_count = size->row_count,
+                 .rows_first = size->rows_first,
                  .kv = dw_model_kv_layout(shape, size->kv_type),
                  .result = size->result,
                  .long_context = size->long_context,

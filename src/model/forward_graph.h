@@ -35,11 +35,14 @@ typedef struct dw_forward_size {
     /* With CUDA operations (cuda_ops.h), not for encoders: a table says of each token where it
      * comes from and goes. With a kv_count of 0 attention is such an operation as well. */
     bool cuda;
-    bool embeddings;      /* rows come in, in the place of tokens; neither `several` nor `cuda` */
-    bool alone;           /* each token is of another log */
-    bool place_rows;      /* rows of logits go where the table says */
-    bool keeps_rows;      /* they stay in work memory until the next run */
-    uint32_t top_k_count; /* so many of each row's likeliest are wanted too; 0: none */
+    bool embeddings; /* rows come in, in the place of tokens; neither `several` nor `cuda` */
+    bool alone;      /* each token is of another log */
+    /* With `cuda`, of several sequences' prompts: so many of the last tokens attend as tiles. */
+    uint32_t tiled_count;
+    bool rows_first;          /* the result is of the first tokens, not of the last */
+    bool place_rows;          /* rows of logits go where the table says */
+    bool keeps_rows;          /* they stay in work memory until the next run */
+    uint32_t top_k_count;     /* so many of each row's likeliest are wanted too; 0: none */
     dw_adapter_set *adapters; /* added to the weights; outlives the graph; NULL: none */
 } dw_forward_size;
 

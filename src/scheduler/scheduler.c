@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/public_struct.h"
 #include "base/stack.h"
+#include "device/cuda_node.h"
 #include "scheduler/device_side.h"
 #include "scheduler/lanes.h"
 #include "scheduler/worker.h"
@@ -15,6 +16,25 @@
 /* Tokens of prompts next to each that is decoded on a CPU: a token then waits for some three times
  * what it takes among decoding ones alone at most (bench/results/many.md). */
 #define CPU_PROMPT_TOKENS_EACH 2u
+/* Tokens of prompts in a run that decodes on CUDA: one that decodes 64 sequences takes less than
+ * twice as long with so many beside them (bench/results/cuda.md). */
+#define CUDA_PROMPT_TOKENS 256u
+
+static dw_batch_limits limits_of(const dw_scheduler_options *options, dw_device *device)
+{
+    dw_batch_limits limits = {.sequences_max = options->step_sequences_max,
+                              .tokens_max = options->step_tokens_max,
+                              .prompt_tokens_max = options->prompt_tokens_max};
+    if (limits.prompt_tokens_max > 0) {
+        return limits;
+    }
+    if (dw_device_info_of(device)->kind == DW_DEVICE_CPU) {
+        limits.prompt_tokens_each = CPU_PROMPT_TOKENS_EACH;
+    } else if (dw_cuda_node_served(device)) {
+        limits.prompt_tokens_max = CUDA_PROMPT_TOKENS;
+    }
+    return limits;
+}
 
 static void release(dw_scheduler *scheduler)
 {
@@ -48,15 +68,8 @@ dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_devi
     if (scheduler == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a scheduler");
     }
-    bool on_cpu = dw_device_info_of(device)->kind == DW_DEVICE_CPU;
     scheduler->host = host;
-    scheduler->limits = (dw_batch_limits){
-        .sequences_max = options->step_sequences_max,
-        .tokens_max = options->step_tokens_max,
-        .prompt_tokens_max = options->prompt_tokens_max,
-        .prompt_tokens_each =
-            options->prompt_tokens_max == 0 && on_cpu ? CPU_PROMPT_TOKENS_EACH : 0,
-    };
+    scheduler->limits = limits_of(options, device);
     scheduler->guest_count_max =
         options->guest_count_max > 0 ? options->guest_count_max : GUEST_COUNT_DEFAULT;
     DW_ASSERT(pthread_mutex_init(&scheduler->lock, NULL) == 0);

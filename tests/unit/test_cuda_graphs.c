@@ -37,7 +37,8 @@ static int expected_nodes(const dw_model_shape *shape, const dw_forward_size *si
         return nodes + seen[0] + seen[1];
     }
     nodes += shape->rope_dims > 0 ? turned[0] + turned[1] : 0;
-    nodes += (int)attending;
+    nodes += (int)attending; /* and by tiles, where both kinds are there */
+    nodes += size->tiled_count > 0 && size->tiled_count < size->token_count ? (int)attending : 0;
     return nodes + (int)(size->alone ? shape->layer_count - attending : shape->layer_count);
 }
 
@@ -91,7 +92,8 @@ static void build(const dw_model_shape *shape, const dw_model_weights *weights,
     assert_int_equal(forward.scratch != NULL, size->kv_count == 0);
     if (forward.scratch != NULL) {
         assert_int_equal(ggml_nbytes(forward.scratch),
-                         dw_cuda_attention_bytes(shape, size->token_count));
+                         dw_cuda_attention_bytes(shape, size->token_count - size->tiled_count,
+                                                 size->tiled_count));
     }
     ggml_free(ggml);
 }
@@ -139,6 +141,28 @@ static void build_forms(const dw_model_shape *shape, const dw_model_weights *wei
     }
 }
 
+/* Of several sequences' prompts: with rows, those alone, with others that attend singly, and with
+ * none that is wanted. */
+static void build_company(const dw_model_shape *shape, const dw_model_weights *weights)
+{
+    static const dw_forward_size sizes[] = {{.token_count = 72, .row_count = 8, .tiled_count = 64},
+                                            {.token_count = 96, .row_count = 16, .tiled_count = 64},
+                                            {.token_count = 24, .row_count = 8},
+                                            {.token_count = 64, .tiled_count = 64},
+                                            {.token_count = 80, .tiled_count = 64}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (int type = DW_KV_F16; type <= DW_KV_Q8_0; type++) {
+            dw_forward_size size = sizes[i];
+            size.kv_type = (dw_kv_type)type;
+            size.cuda = true;
+            size.rows_first = true;
+            if (size.tiled_count == 0 || dw_cuda_tiles_serve(shape, size.kv_type)) {
+                build_with_deliveries(shape, weights, size);
+            }
+        }
+    }
+}
+
 static void test_cuda_graphs_of_every_architecture(void **state)
 {
     dw_device *device = NULL;
@@ -160,6 +184,7 @@ static void test_cuda_graphs_of_every_architecture(void **state)
         }
         (void)unlink(path);
         build_forms(dw_model_shape_of(model), dw_model_weights_of(model));
+        build_company(dw_model_shape_of(model), dw_model_weights_of(model));
         dw_model_unref(model);
     }
     dw_device_close(device);
@@ -173,14 +198,35 @@ static void test_cuda_attention_bytes_grow(void **state)
         dw_model_shape shape = {
             .head_dim = 64, .kv_head_count = 2, .head_count = 2 * ratio, .layer_count = 1};
         for (uint32_t tokens = 1; tokens <= 512; tokens++) {
-            size_t bytes = dw_cuda_attention_bytes(&shape, tokens);
+            size_t bytes = dw_cuda_attention_bytes(&shape, tokens, 0);
             size_t rows = (size_t)tokens * 2 * ((ratio + 3) / 4);
             assert_true(bytes >= rows * (4 + 4 * (size_t)4 * 66 * sizeof(float)));
             /* Few tokens are cut into as many parts as one. */
             assert_true(tokens <= DW_CUDA_PRODUCT_ROWS ||
-                        dw_cuda_attention_bytes(&shape, 2 * tokens) >= bytes);
+                        dw_cuda_attention_bytes(&shape, 2 * tokens, 0) >= bytes);
         }
-        assert_true(dw_cuda_attention_bytes(&shape, 512) > 2 * dw_cuda_attention_bytes(&shape, 1));
+        assert_true(dw_cuda_attention_bytes(&shape, 512, 0) >
+                    2 * dw_cuda_attention_bytes(&shape, 1, 0));
+    }
+}
+
+/* There is room for the tiles of any prompts, each of DW_CUDA_TILED_MIN tokens or more, and of the
+ * padding behind them. */
+static void test_cuda_tiles_have_room(void **state)
+{
+    (void)state;
+    for (uint32_t ratio = 1; ratio <= DW_CUDA_TILE_QUERIES; ratio++) {
+        const dw_model_shape shape = {.kv_head_count = 1, .head_count = ratio};
+        const uint32_t most = dw_cuda_tile_tokens(&shape);
+        assert_true(most >= 1 && most * ratio <= DW_CUDA_TILE_QUERIES);
+        for (uint32_t length = DW_CUDA_TILED_MIN; length <= 200; length++) {
+            for (uint32_t prompts = 1; prompts <= 5; prompts++) {
+                const uint32_t all = (prompts * length + 63) / 64 * 64;
+                const uint32_t tiles = prompts * ((length + most - 1) / most) +
+                                       (all - prompts * length + most - 1) / most;
+                assert_true(tiles <= dw_cuda_tile_count(&shape, all));
+            }
+        }
     }
 }
 
@@ -189,6 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cuda_graphs_of_every_architecture),
         cmocka_unit_test(test_cuda_attention_bytes_grow),
+        cmocka_unit_test(test_cuda_tiles_have_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

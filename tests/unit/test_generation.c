@@ -300,6 +300,13 @@ static void assert_went_well(const told *t)
     assert_int_equal(t->answer.status, DW_OK);
 }
 
+/* Whether prompts in company give the same bits as alone: on GPUs they do not (docs/numerics.md),
+ * and the tokens of a model of random weights are others soon. */
+static bool alike_in_company(void)
+{
+    return getenv("DW_TEST_DEVICE") == NULL;
+}
+
 /* The same tokens, the same end, the same to go on from. */
 static void assert_alike(const generator_answer *a, const generator_answer *b)
 {
@@ -459,19 +466,25 @@ static void assert_act(const told *t, const told *loop, size_t k)
     if (device_thread() && t->order.act_at > 0 && t->status == DW_OK && t->answer.act_result == 0 &&
         t->answer.end != DW_GENERATE_GOES_ON) {
         assert_went_well(t); /* the device had come to the end before the guest's turn */
-        assert_alike(&loop->answer, &t->answer);
+        if (alike_in_company()) {
+            assert_alike(&loop->answer, &t->answer);
+        }
         return;
     }
     assert_int_equal(t->status, acts[k].status);
     assert_non_null(strstr(t->message, acts[k].says));
     if (goes_on(acts[k].act)) {
         assert_went_well(t);
-        assert_alike(&loop->answer, &t->answer);
+        if (alike_in_company()) {
+            assert_alike(&loop->answer, &t->answer);
+        }
         assert_int_equal(t->answer.act_result > 0,
                          acts[k].act == GENERATOR_GROW || acts[k].act == GENERATOR_COMPUTE);
     }
     if (acts[k].act == GENERATOR_END) {
         assert_went_well(t);
+    }
+    if (acts[k].act == GENERATOR_END && alike_in_company()) {
         assert_true(t->answer.end == DW_GENERATE_LEFT || t->answer.end == loop->answer.end);
         assert_memory_equal(t->answer.tokens, loop->answer.tokens,
                             t->answer.token_count * sizeof t->answer.tokens[0]);
@@ -575,7 +588,7 @@ static void test_generation_in_company(void **state)
         assert_int_equal(all[k].ended, 1);
         if (goes_on(all[k].order.act) && !c.stopped[k]) {
             assert_went_well(&all[k]);
-            if (getenv("DW_TEST_DEVICE") == NULL) {
+            if (alike_in_company()) {
                 assert_alike(&loops[k].answer, &all[k].answer);
             }
         }
@@ -617,13 +630,15 @@ static void test_generation_is_stopped(void **state)
     assert_int_equal(all[0].answer.end, DW_E_CANCELLED);
     uint32_t count = all[0].answer.token_count;
     assert_in_range(count, 1, GENERATOR_TOKENS_MAX - 1);
-    assert_memory_equal(all[0].answer.tokens, loop.answer.tokens, count * sizeof(int32_t));
+    if (alike_in_company()) {
+        assert_memory_equal(all[0].answer.tokens, loop.answer.tokens, count * sizeof(int32_t));
+        assert_alike(&loop.answer, &all[3].answer);
+    }
     assert_int_equal(all[0].answer.length, order.prompt_count + count - 1);
     assert_int_equal(all[1].status, DW_E_CANCELLED);
     assert_int_equal(all[2].status, DW_E_LIMIT);
     assert_non_null(strstr(all[2].message, "1 ms"));
     assert_went_well(&all[3]);
-    assert_alike(&loop.answer, &all[3].answer);
     for (int k = 0; k < 4; k++) {
         drop(&all[k]);
     }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "device/cuda_node.h"
 #include "model/token_rows.h"
 #include "model_fixture.h"
 #include "support.h"
@@ -49,6 +50,27 @@ static double limit_of(const pair *at, const tiny_architecture *kind)
     return !at->on_cpu ? 5e-2 : table ? 1e-3 : 1e-5;
 }
 
+/* Whether the device has attention with a mask for the model's heads: what it lacks is refused. */
+static bool has_masks(const pair *at)
+{
+    const dw_model_shape *shape = dw_model_shape_of(at->fixture.model);
+    return !dw_cuda_node_served(at->fixture.device) || shape->attn_logit_softcap <= 0 ||
+           shape->head_dim == 128 || shape->head_dim == 256;
+}
+
+/* Whether the step went well; else it was refused by name, as it must be. */
+static bool went_well(const pair *at, dw_status status, const dw_error *err)
+{
+    if (status == DW_E_UNSUPPORTED && !has_masks(at)) {
+        assert_non_null(strstr(err->message, "capped scores with heads of"));
+        return false;
+    }
+    if (status != DW_OK) {
+        fail_msg("%s", err->message);
+    }
+    return true;
+}
+
 static void set_prompt(pair *at, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -56,7 +78,7 @@ static void set_prompt(pair *at, uint32_t count)
     }
 }
 
-static void run_tree(pair *at, dw_context *context, int32_t *tokens, uint32_t count,
+static bool run_tree(pair *at, dw_context *context, int32_t *tokens, uint32_t count,
                      const dw_tree *tree)
 {
     dw_error err = {.message = ""};
@@ -70,10 +92,11 @@ static void run_tree(pair *at, dw_context *context, int32_t *tokens, uint32_t co
     if (status == DW_OK) {
         status = dw_context_forward(context, &step, &err);
     }
-    if (status != DW_OK) {
-        fail_msg("%s", err.message);
+    if (!went_well(at, status, &err)) {
+        return false;
     }
     assert_int_equal(dw_context_tree_count(context), count);
+    return true;
 }
 
 /* The path that ends with node `leaf`, its first node first: indices, and their tokens behind the
@@ -166,10 +189,11 @@ static void check_tree(const tiny_architecture *kind, uint32_t past)
     dw_context *context = model_fixture_context(&at.fixture, 0);
     model_fixture_forward(&at.fixture, context, 0, past, 1);
     const dw_tree tree = {.parents = parents};
-    run_tree(&at, context, nodes, NODES, &tree);
-    assert_int_equal(dw_context_length(context), past);
-    compare_paths(&at, context, parents, nodes, past, limit_of(&at, kind));
-    keep_path(&at, context, parents, nodes, past, limit_of(&at, kind));
+    if (run_tree(&at, context, nodes, NODES, &tree)) {
+        assert_int_equal(dw_context_length(context), past);
+        compare_paths(&at, context, parents, nodes, past, limit_of(&at, kind));
+        keep_path(&at, context, parents, nodes, past, limit_of(&at, kind));
+    }
     dw_context_destroy(context);
     close_pair(&at);
 }
@@ -213,9 +237,9 @@ static void test_tree_masks(void **state)
     int32_t *nodes = at.fixture.tokens + PAST;
     const dw_tree plain = {.parents = parents};
     const dw_tree masked = {.mask = mask, .positions = positions};
-    run_tree(&at, context, nodes, COUNT, &plain);
+    assert_true(run_tree(&at, context, nodes, COUNT, &plain));
     memcpy(rows, at.fixture.logits, COUNT * row * sizeof *rows);
-    run_tree(&at, context, nodes, COUNT, &masked);
+    assert_true(run_tree(&at, context, nodes, COUNT, &masked));
     assert_memory_equal(rows, at.fixture.logits, COUNT * row * sizeof *rows);
     assert_int_equal(dw_context_keep(context, (int32_t[]){1, 4, 7}, 3, NULL), DW_OK);
     assert_int_equal(dw_context_length(context), PAST + 3);
@@ -225,7 +249,8 @@ static void test_tree_masks(void **state)
     memset(mask, 0, sizeof mask);
     mask[PAST] = 1;
     const dw_tree blind = {.mask = mask, .positions = (int32_t[]){0}};
-    run_tree(&at, context, nodes, 1, &(dw_tree){.mask = mask, .positions = blind.positions});
+    const dw_tree alone = {.mask = mask, .positions = blind.positions};
+    assert_true(run_tree(&at, context, nodes, 1, &alone));
     memcpy(rows, at.fixture.logits, row * sizeof *rows);
     assert_int_equal(dw_context_keep(context, (int32_t[]){0}, 1, NULL), DW_E_ARG);
     dw_context *empty = model_fixture_context(&at.fixture, 0);
@@ -266,6 +291,19 @@ static void test_tree_mask_that_changes(void **state)
     close_pair(&at);
 }
 
+/* The fixture's rows are those expected: to the bit on the CPU. GPUs have other attention for rows
+ * that are given than for tokens. */
+static void expect_rows(const pair *at, const tiny_architecture *kind, const float *expected,
+                        uint32_t count)
+{
+    const size_t row = at->fixture.vocab_count;
+    for (size_t i = 0; i < count; i++) {
+        const float *got = at->fixture.logits + i * row;
+        assert_true(logits_difference(expected + i * row, got, (uint32_t)row) < limit_of(at, kind));
+        assert_true(!at->on_cpu || memcmp(expected + i * row, got, row * sizeof *got) == 0);
+    }
+}
+
 /* Rows of the model's table give what their tokens give, to the bit, and what libllama gives for
  * the same rows, where that takes them as they are. */
 static void check_rows(const tiny_architecture *kind, uint32_t past)
@@ -291,10 +329,10 @@ static void check_rows(const tiny_architecture *kind, uint32_t past)
                           .token_count = COUNT,
                           .logits = at.fixture.logits,
                           .logits_rows = COUNT};
-    if (model_fixture_try_forward(&at.fixture, with_rows, &step, &err) != DW_OK) {
-        fail_msg("%s", err.message);
+    if (!went_well(&at, model_fixture_try_forward(&at.fixture, with_rows, &step, &err), &err)) {
+        goto out;
     }
-    assert_memory_equal(expected, at.fixture.logits, COUNT * row * sizeof *expected);
+    expect_rows(&at, kind, expected, COUNT);
     assert_int_equal(dw_context_tokens(with_rows)[past], DW_TOKEN_NONE);
     if (at.on_cpu && shape->embedding_scale == 1.0F) {
         oracle_forward(&at.oracle, at.fixture.tokens, 0, past, false);
@@ -307,7 +345,8 @@ static void check_rows(const tiny_architecture *kind, uint32_t past)
     model_fixture_forward(&at.fixture, with_tokens, past + COUNT, 1, 1);
     memcpy(expected, at.fixture.logits, row * sizeof *expected);
     model_fixture_forward(&at.fixture, with_rows, past + COUNT, 1, 1);
-    assert_memory_equal(expected, at.fixture.logits, row * sizeof *expected);
+    expect_rows(&at, kind, expected, 1);
+out:
     dw_context_destroy(with_tokens);
     dw_context_destroy(with_rows);
     dw_free(expected);
