@@ -15,6 +15,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define TOKENS_MAX 400
+#define TOKEN_BYTES 40
 #define TEXT_BYTES_MAX 4096
 #define COUNT_MAX (4 * TEXT_BYTES_MAX + 16)
 
@@ -36,7 +37,7 @@ static uint8_t take(input *in)
 }
 
 typedef struct tokens {
-    char texts[TOKENS_MAX][40];
+    char texts[TOKENS_MAX][TOKEN_BYTES];
     const char *pointers[TOKENS_MAX];
     float scores[TOKENS_MAX];
     int32_t types[TOKENS_MAX];
@@ -71,7 +72,7 @@ static float score_of(uint8_t byte, int kind)
 static void take_token(input *in, tokens *t, int kind)
 {
     static const int32_t types[] = {NORMAL, NORMAL, NORMAL, NORMAL, USER_DEFINED, UNUSED};
-    char text[40] = "";
+    char text[TOKEN_BYTES] = "";
     uint8_t shape = take(in);
     size_t length = 1 + shape % 8;
     size_t at = 0;
@@ -174,6 +175,50 @@ static dw_vocab *open_vocab(input *in, dw_gguf **file)
     return vocab;
 }
 
+/* ---- what libllama leaves open ------------------------------------------------------------- */
+
+static bool is_special(const struct llama_vocab *vocab, int32_t token)
+{
+    return (llama_vocab_get_attr(vocab, token) &
+            (LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_USER_DEFINED |
+             LLAMA_TOKEN_ATTR_UNKNOWN)) != 0;
+}
+
+/* Whether two special tokens of that length are spelt in the text where they overlap. */
+static bool overlap(const struct llama_vocab *vocab, const char *text, size_t bytes, size_t length)
+{
+    size_t last = 0;
+    int32_t found = -1;
+    for (size_t at = 0; at + length <= bytes; at++) {
+        for (int32_t i = 0; i < llama_vocab_n_tokens(vocab); i++) {
+            const char *spelt = llama_vocab_get_text(vocab, i);
+            if (!is_special(vocab, i) || strlen(spelt) != length ||
+                memcmp(spelt, text + at, length) != 0) {
+                continue;
+            }
+            if (found >= 0 && found != i && at - last < length) {
+                return true;
+            }
+            found = i;
+            last = at;
+        }
+    }
+    return false;
+}
+
+/* libllama cuts out the longest special tokens first, and equally long ones in the order that a
+ * sort leaves them in which keeps none (std::sort); here they go by their numbers. Where two of one
+ * length overlap in a text, it may have either. */
+static bool is_open(const struct llama_vocab *vocab, const char *text, size_t bytes)
+{
+    for (size_t length = 1; length < TOKEN_BYTES; length++) {
+        if (overlap(vocab, text, bytes, length)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void compare(const dw_vocab *vocab, const char *text, size_t bytes)
 {
     static int32_t got[COUNT_MAX];
@@ -188,8 +233,10 @@ static void compare(const dw_vocab *vocab, const char *text, size_t bytes)
         DW_ASSERT(status == DW_OK || status == DW_E_ARG);
         return;
     }
-    DW_ASSERT(status == DW_OK && wanted >= 0 && count == (size_t)wanted);
-    DW_ASSERT(count == 0 || memcmp(got, want, count * sizeof got[0]) == 0);
+    DW_ASSERT(status == DW_OK && wanted >= 0);
+    bool same =
+        count == (size_t)wanted && (count == 0 || memcmp(got, want, count * sizeof got[0]) == 0);
+    DW_ASSERT(same || is_open(dw_vocab_llama(vocab), text, bytes));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -235,6 +235,9 @@ static void add_all_tokens(token_lists *t, const learner *l, const vocab_options
     add_token(t, VOCAB_MESSAGE, USER, 0);
     add_token(t, VOCAB_THINK, USER, 0);
     add_token(t, VOCAB_LINES, USER, 0);
+    for (size_t i = 0; options->user != NULL && options->user[i] != NULL; i++) {
+        add_token(t, options->user[i], USER, 0);
+    }
 }
 
 static void set_choice(struct gguf_context *gguf, const char *key, int choice)

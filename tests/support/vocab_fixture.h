@@ -24,6 +24,7 @@ typedef struct vocab_options {
     int strip_accents;
     uint32_t merge_count;     /* pieces beyond single characters; 0: 400 */
     const char *const *extra; /* more normal tokens, of the best score; NULL behind the last */
+    const char *const *user;  /* more user-defined tokens; NULL behind the last */
 } vocab_options;
 
 /* Control and user-defined tokens that all of them have. */

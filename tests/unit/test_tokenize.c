@@ -430,6 +430,28 @@ static void test_tokenize_merges_no_control_token(void **state)
     dw_vocab_close(vocab);
 }
 
+/* Of special tokens of one length that overlap in a text the one of the lower number is cut out,
+ * however many there are: libllama leaves it to std::sort, which keeps an order up to 16. */
+static void test_tokenize_equally_long_tokens_by_number(void **state)
+{
+    static const char *const user[] = {"yzx", "xyz", "q01", "q02", "q03", "q04", "q05",
+                                       "q06", "q07", "q08", "q09", "q10", "q11", "q12",
+                                       "q13", "q14", "q15", "q16", "q17", "q18", NULL};
+    (void)state;
+    for (size_t first = 0; first < 2; first++) {
+        static const char text[] = "xyzx";
+        const char *const other[] = {user[1], user[0], NULL};
+        dw_vocab *vocab =
+            vocab_make(&(vocab_options){.kind = VOCAB_BPE, .user = first == 0 ? user : other});
+        const int32_t token = dw_vocab_find(vocab, first == 0 ? "yzx" : "xyz", 3);
+        assert_true(token >= 0);
+        size_t count = vocab_tokens(vocab, text, strlen(text), 0, got, TOKENS_MAX);
+        assert_int_equal(count, 2);
+        assert_int_equal(got[1 - first], token);
+        dw_vocab_close(vocab);
+    }
+}
+
 /* What everybody pastes: none of it is refused, and it comes back whole. */
 static void try_long(const char *name, const dw_vocab *vocab, const char *unit, size_t bytes)
 {
@@ -664,6 +686,7 @@ int main(void)
         cmocka_unit_test(test_tokenize_long_words_as_libllama),
         cmocka_unit_test(test_tokenize_parts_as_the_whole),
         cmocka_unit_test(test_tokenize_merges_no_control_token),
+        cmocka_unit_test(test_tokenize_equally_long_tokens_by_number),
         cmocka_unit_test(test_tokenize_takes_long_texts),
         cmocka_unit_test(test_tokenize_survives_memory_shortage),
         cmocka_unit_test(test_tokenize_adds_eos_to_whole_texts_only),
