@@ -78,9 +78,10 @@ void dw_wasm_layout_destroy(dw_wasm_layout *layout);
 unsigned char *dw_wasm_layout_pack(const dw_wasm_layout *layout, size_t *bytes);
 dw_wasm_layout *dw_wasm_layout_unpack(const unsigned char *bytes, size_t count);
 
-/* Data segments that lie near one another as one, where they are many and it is the same to the
- * guest (wasm_data.c). *joined: the module so, for the caller to dw_free; NULL: as it is. Untrusted
- * bytes; malformed ones stay as they are. Errors: DW_E_MEMORY. */
+/* Data segments as few, where they are many and it is the same to the guest: those that lie near
+ * one another as one (wasm_data.c), or all as one that a function of ours copies from, which is the
+ * module's last and starts it (wasm_scatter.c). *joined: the module so, for the caller to dw_free;
+ * NULL: as it is. Untrusted bytes; malformed ones stay as they are. Errors: DW_E_MEMORY. */
 dw_status dw_wasm_join_data(const void *wasm, size_t wasm_bytes, unsigned char **joined,
                             size_t *joined_bytes, dw_error *err);
 /* Likewise: memory.fill and memory.copy in parts (wasm_bulk.c), by functions behind all others. */

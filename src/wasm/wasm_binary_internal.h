@@ -143,6 +143,10 @@ bool dw__wasm_skip_limits(dw__wasm_reader *r);
 bool dw__wasm_skip_import(dw__wasm_reader *r, uint32_t *kind);
 /* One type (5.3.5, 5.3.8) that is none of several; *values: a function's parameters and results. */
 bool dw__wasm_read_type(dw__wasm_reader *r, uint32_t *values);
+/* How many types the entries [count] of the type section are, of which some are several. */
+bool dw__wasm_count_types(dw__wasm_reader *r, uint32_t count, uint32_t *types);
+/* Whether a custom section is one of debug information, which names places in the code. */
+bool dw__wasm_is_debug(const dw__wasm_reader *inside);
 bool dw__wasm_name_is(const dw__wasm_name *which, const char *text);
 /* layout->flush, of a module whose sections were read. */
 void dw__wasm_find_flush(dw__wasm_parser *p);

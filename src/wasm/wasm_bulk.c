@@ -72,26 +72,6 @@ typedef struct rewriter {
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-static bool read_types(rewriter *w, dw__wasm_reader *r)
-{
-    uint32_t values;
-    for (uint32_t i = 0; i < w->types.count; i++) {
-        uint32_t members = 1;
-        if (r->at < r->end && r->bytes[r->at] == 0x4e) {
-            r->at++;
-            if (!dw__wasm_u32(r, &members)) {
-                return false;
-            }
-        }
-        for (uint32_t k = 0; k < members; k++, w->type_count++) {
-            if (!dw__wasm_read_type(r, &values)) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
 /* Whether the instruction [start, r->at) is one, where the one in front of it pushes `constant`. */
 static bool is_operation(const dw__wasm_reader *r, size_t start, uint32_t constant, added *out)
 {
@@ -226,7 +206,7 @@ static bool read_section(rewriter *w, uint32_t kind, size_t at, dw__wasm_reader 
         return false;
     }
     s->entries_at = r->at;
-    return kind == DW__SECTION_TYPE   ? read_types(w, r)
+    return kind == DW__SECTION_TYPE   ? dw__wasm_count_types(r, s->count, &w->type_count)
            : kind == DW__SECTION_CODE ? read_bodies(w, r)
                                       : true;
 }
@@ -243,13 +223,6 @@ static bool read_module(rewriter *w)
         }
     }
     return w->types.at > 0 && w->functions.at > 0 && w->bodies.at > 0;
-}
-
-static uint32_t digits_of(uint32_t value)
-{
-    dw__wasm_writer count = {0};
-    dw__wasm_write_u32(&count, value);
-    return (uint32_t)count.at;
 }
 
 /* ---- the functions ------------------------------------------------------------------------- */
@@ -326,7 +299,7 @@ static void write_added(dw__wasm_writer *to, const added *a)
 /* In `bytes` bytes where it fits, else in more. */
 static void write_call(rewriter *w, dw__wasm_writer *to, uint32_t function, size_t bytes)
 {
-    uint32_t digits = digits_of(function);
+    uint32_t digits = dw__wasm_digits(function);
     size_t wide = bytes - 1 < 5 ? bytes - 1 : 5;
     dw__wasm_write_byte(to, OP_CALL);
     w->moves = w->moves || digits > wide;
@@ -387,7 +360,7 @@ static void write_entries(rewriter *w, dw__wasm_writer *to, uint32_t kind, const
     uint32_t more = kind == DW__SECTION_TYPE ? 1 : w->added_count;
     dw__wasm_write_u32(to, s->count + more);
     if (kind == DW__SECTION_CODE) {
-        w->moves = w->moves || digits_of(s->count) != digits_of(s->count + more);
+        w->moves = w->moves || dw__wasm_digits(s->count) != dw__wasm_digits(s->count + more);
         write_bodies(w, to);
         return;
     }
@@ -396,14 +369,6 @@ static void write_entries(rewriter *w, dw__wasm_writer *to, uint32_t kind, const
         dw__wasm_write_u32(to, w->type_count); /* the type that is added */
     }
     dw__wasm_write_bytes(to, type, kind == DW__SECTION_TYPE ? sizeof type : 0);
-}
-
-static bool is_debug(const dw__wasm_reader *inside)
-{
-    dw__wasm_reader look = *inside;
-    dw__wasm_name name;
-    return dw__wasm_read_name(&look, &name) && name.bytes > 7 &&
-           memcmp(name.text, ".debug_", 7) == 0;
 }
 
 static void write_module(rewriter *w, dw__wasm_writer *to, bool debug)
@@ -427,7 +392,7 @@ static void write_module(rewriter *w, dw__wasm_writer *to, bool debug)
             dw__wasm_write_byte(to, kind);
             dw__wasm_write_u32(to, (uint32_t)count.at);
             write_entries(w, to, kind, s);
-        } else if (debug || kind != DW__SECTION_CUSTOM || !is_debug(&inside)) {
+        } else if (debug || kind != DW__SECTION_CUSTOM || !dw__wasm_is_debug(&inside)) {
             dw__wasm_write_bytes(to, w->bytes + at, r.at - at);
         }
     }

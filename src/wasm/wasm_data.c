@@ -3,52 +3,26 @@
  * Wasmtime compiles segments into a function that copies one after the other, which takes time by
  * the square of their number: 50,000 took 11 s, 100,000 four times that. Its own way around, images
  * of memory, is not for memories of ours (wasm_memory.c). So segments that lie near one another
- * become one, with zeros between. That is the same to the guest where every segment has a constant
- * offset and lies within its memory, which nobody else has written before, and where no
- * instruction names a segment. Otherwise the module stays as it is. */
+ * become one, with zeros between; where too many are left, a function of ours copies them
+ * (wasm_scatter.c). That is the same to the guest where every segment has a constant offset and
+ * lies within its memory, which nobody else has written before, and where no instruction names a
+ * segment. Otherwise the module stays as it is. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "wasm/wasm_binary_internal.h"
-#include "wasm/wasm_writer_internal.h"
+#include "wasm/wasm_data_internal.h"
 
 #define SEGMENTS_FEW 1000 /* are left as they are: 5 ms */
 #define RUNS_WANTED 256
 #define GAP_FIRST 16U
 #define FILL_BYTES ((uint64_t)1 << 20) /* or as much as there is data */
 #define PAGE_BYTES UINT64_C(65536)
-#define MEMORIES_MAX 64
 
-#define SECTION_DATA_COUNT 12
-#define OP_I32_CONST 0x41
 #define OP_END 0x0b
 
-typedef struct segment {
-    uint32_t memory;
-    uint32_t start;
-    uint32_t bytes;
-    uint32_t order;
-    const unsigned char *data;
-} segment;
-
-typedef struct joiner {
-    const unsigned char *bytes;
-    uint64_t memory_bytes[MEMORIES_MAX]; /* [memory_count]: at least */
-    uint32_t memory_count;
-    bool imports_memory;
-    bool names_segments; /* an instruction may */
-    bool has_count;
-    size_t count_at; /* the section's first byte, and what follows it */
-    size_t count_end;
-    size_t data_at;
-    size_t data_end;
-    segment *segments; /* [segment_count], by memory and start once sorted */
-    uint32_t segment_count;
-    uint64_t data_bytes;
-    uint32_t gap; /* what is joined over */
-    uint32_t run_count;
-} joiner;
+typedef dw__data_segment segment;
+typedef dw__data_joiner joiner;
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
@@ -60,6 +34,7 @@ static bool read_imports(joiner *j, dw__wasm_reader *r)
     for (uint32_t i = 0; i < count && good; i++) {
         good = dw__wasm_skip_import(r, &kind);
         j->imports_memory = j->imports_memory || kind == DW__KIND_MEMORY;
+        j->imported_functions += kind == DW__KIND_FUNCTION ? 1 : 0;
     }
     return good;
 }
@@ -69,7 +44,7 @@ static bool read_memories(joiner *j, dw__wasm_reader *r)
     uint32_t count;
     uint32_t flags;
     uint32_t pages;
-    if (!dw__wasm_u32(r, &count) || count > MEMORIES_MAX) {
+    if (!dw__wasm_u32(r, &count) || count > DW__DATA_MEMORIES_MAX) {
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -154,7 +129,7 @@ static bool read_segment(joiner *j, dw__wasm_reader *r, uint32_t order)
     uint32_t byte;
     if (!dw__wasm_u32(r, &kind) || (kind != 0 && kind != 2) ||
         (kind == 2 && !dw__wasm_u32(r, &s.memory)) || s.memory >= j->memory_count ||
-        !dw__wasm_byte(r, &byte) || byte != OP_I32_CONST || !read_i32(r, &s.start) ||
+        !dw__wasm_byte(r, &byte) || byte != DW__OP_I32_CONST || !read_i32(r, &s.start) ||
         !dw__wasm_byte(r, &byte) || byte != OP_END || !dw__wasm_u32(r, &s.bytes)) {
         return false;
     }
@@ -193,12 +168,13 @@ static bool read_section(joiner *j, uint32_t section, size_t at, dw__wasm_reader
         return read_imports(j, r) && !j->imports_memory;
     case DW__SECTION_MEMORY:
         return read_memories(j, r);
-    case SECTION_DATA_COUNT:
+    case DW__SECTION_DATA_COUNT:
         j->has_count = true;
         j->count_at = at;
         j->count_end = r->end;
         return true;
     case DW__SECTION_CODE: /* without the count no instruction may name a segment */
+        j->code = *r;
         return !j->has_count || (read_code(j, r) && !j->names_segments);
     case DW__SECTION_DATA:
         j->data_at = at;
@@ -269,8 +245,7 @@ static int by_order(const void *left, const void *right)
     return a->order < b->order ? -1 : a->order > b->order;
 }
 
-/* One run of segments, sorted by place, from `first` on: where it ends in list and memory. */
-static uint32_t run_from(const joiner *j, uint32_t first, uint64_t *end)
+uint32_t dw__data_run_from(const joiner *j, uint32_t first, uint64_t *end)
 {
     const segment *s = j->segments;
     uint32_t i = first + 1;
@@ -290,7 +265,7 @@ static uint32_t count_runs(const joiner *j, uint64_t *bytes)
     *bytes = 0;
     for (uint32_t i = 0; i < j->segment_count; count++) {
         uint64_t end;
-        uint32_t next = run_from(j, i, &end);
+        uint32_t next = dw__data_run_from(j, i, &end);
         *bytes += end - j->segments[i].start;
         i = next;
     }
@@ -319,19 +294,7 @@ static void choose_gap(joiner *j)
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
-static void write_i32(dw__wasm_writer *to, uint32_t value)
-{
-    bool negative = value >> 31 != 0;
-    for (bool more = true; more;) {
-        uint32_t low = value & 0x7f;
-        value = value >> 7 | (negative ? UINT32_C(0xfe000000) : 0);
-        more = !((value == 0 && (low & 0x40) == 0) || (value == UINT32_MAX && (low & 0x40) != 0));
-        dw__wasm_write_byte(to, low | (more ? 0x80 : 0));
-    }
-}
-
-/* A run's bytes: zeros, then its segments in the order of the module, of which later ones count. */
-static void write_run(dw__wasm_writer *to, segment *run, uint32_t count, uint64_t bytes)
+void dw__data_write_run(dw__wasm_writer *to, segment *run, uint32_t count, uint64_t bytes)
 {
     uint32_t start = run[0].start;
     if (to->bytes != NULL) {
@@ -352,17 +315,17 @@ static void write_data(dw__wasm_writer *to, joiner *j)
     dw__wasm_write_u32(to, j->run_count);
     for (uint32_t i = 0; i < j->segment_count;) {
         uint64_t end;
-        uint32_t next = run_from(j, i, &end);
+        uint32_t next = dw__data_run_from(j, i, &end);
         uint64_t bytes = end - j->segments[i].start;
         dw__wasm_write_u32(to, j->segments[i].memory == 0 ? 0 : 2);
         if (j->segments[i].memory != 0) {
             dw__wasm_write_u32(to, j->segments[i].memory);
         }
-        dw__wasm_write_byte(to, OP_I32_CONST);
-        write_i32(to, j->segments[i].start);
+        dw__wasm_write_byte(to, DW__OP_I32_CONST);
+        dw__wasm_write_i32(to, j->segments[i].start);
         dw__wasm_write_byte(to, OP_END);
         dw__wasm_write_u32(to, (uint32_t)bytes);
-        write_run(to, j->segments + i, next - i, bytes);
+        dw__data_write_run(to, j->segments + i, next - i, bytes);
         i = next;
     }
 }
@@ -371,7 +334,7 @@ static void write_count(dw__wasm_writer *to, const joiner *j)
 {
     dw__wasm_writer inside = {0};
     dw__wasm_write_u32(&inside, j->run_count);
-    dw__wasm_write_byte(to, SECTION_DATA_COUNT);
+    dw__wasm_write_byte(to, DW__SECTION_DATA_COUNT);
     dw__wasm_write_u32(to, (uint32_t)inside.at);
     dw__wasm_write_u32(to, j->run_count);
 }
@@ -412,6 +375,15 @@ static dw_status write_joined(joiner *j, size_t wasm_bytes, unsigned char **join
     return DW_OK;
 }
 
+/* Many that lie far apart: passive ones and instructions that are not known here would be more than
+ * what reads a module's state can tell (wasm_binary.c). */
+static bool can_scatter(joiner *j)
+{
+    dw__wasm_reader code = j->code;
+    return j->run_count > SEGMENTS_FEW && code.bytes != NULL &&
+           (j->has_count || (read_code(j, &code) && !j->names_segments));
+}
+
 dw_status dw_wasm_join_data(const void *wasm, size_t wasm_bytes, unsigned char **joined,
                             size_t *joined_bytes, dw_error *err)
 {
@@ -425,7 +397,10 @@ dw_status dw_wasm_join_data(const void *wasm, size_t wasm_bytes, unsigned char *
     if (read_module(&j, wasm_bytes)) {
         qsort(j.segments, j.segment_count, sizeof *j.segments, by_place);
         choose_gap(&j);
-        if (j.run_count < j.segment_count) {
+        if (can_scatter(&j)) {
+            j.gap = GAP_FIRST;
+            status = dw__data_scatter(&j, wasm_bytes, joined, joined_bytes, err);
+        } else if (j.run_count < j.segment_count) {
             status = write_joined(&j, wasm_bytes, joined, joined_bytes, err);
         }
     }

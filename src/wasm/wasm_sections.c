@@ -47,6 +47,35 @@ bool dw__wasm_read_name(dw__wasm_reader *r, dw__wasm_name *out)
     return dw__wasm_skip_bytes(r, out->bytes);
 }
 
+bool dw__wasm_count_types(dw__wasm_reader *r, uint32_t count, uint32_t *types)
+{
+    uint32_t values;
+    *types = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t members = 1;
+        if (r->at < r->end && r->bytes[r->at] == 0x4e) {
+            r->at++;
+            if (!dw__wasm_u32(r, &members)) {
+                return false;
+            }
+        }
+        for (uint32_t k = 0; k < members; k++, (*types)++) {
+            if (!dw__wasm_read_type(r, &values)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool dw__wasm_is_debug(const dw__wasm_reader *inside)
+{
+    dw__wasm_reader look = *inside;
+    dw__wasm_name name;
+    return dw__wasm_read_name(&look, &name) && name.bytes > 7 &&
+           memcmp(name.text, ".debug_", 7) == 0;
+}
+
 bool dw__wasm_name_is(const dw__wasm_name *which, const char *text)
 {
     return which->bytes == strlen(text) && memcmp(which->text, text, which->bytes) == 0;

@@ -16,7 +16,7 @@
  *   | 5,000 ifs in a row that set 1,000 locals           | 1.2 s, product  | 0.2 GB |
  *   | 500 loops in a row that take 500 values            | 5.8 s           | 4.0 GB |
  *   | 200 calls that take 1,000 values and return them   | 1.6 s           | 0.2 GB |
- *   | 50,000 data segments (few after wasm_data.c)       | 11 s, by square | 0.3 GB |
+ *   | 50,000 data segments (wasm_data.c makes them few)  | 11 s, by square | 0.3 GB |
  *
  * What is counted of a function follows these, so that no shape asks for much more than it is
  * counted for. Where instructions are not known here, every byte counts as a loop. */

@@ -9,7 +9,7 @@
 #include "wasm/wasm_binary.h"
 #include "wasm/wasm_work.h"
 
-#define PAGES 20
+#define PAGES 100
 #define MODULE_BYTES ((size_t)16 << 20)
 
 static wasm_engine_t *engine;
@@ -77,9 +77,10 @@ static void put_section(module *m, unsigned char id, const module *section)
     put(m, section->bytes, section->count);
 }
 
-enum { COUNTED = 1, NAMES = 2 };
+enum { COUNTED = 1, NAMES = 2, STARTS = 4 };
 
-/* Two memories, `m0` and `m1`; with NAMES a function that names segment 0. */
+/* Two memories, `m0` and `m1`; with NAMES a function that names segment 0, with STARTS one that the
+ * module starts with: it copies the first byte of `m0` to the last but one. */
 static module make_module(const piece *pieces, uint32_t count, int how)
 {
     static const unsigned char head[] = {0,  'a', 's', 'm', 1,   0, 0, 0, 1,   4,     1, 0x60,  0,
@@ -88,15 +89,27 @@ static module make_module(const piece *pieces, uint32_t count, int how)
     static const unsigned char plain[] = {10, 4, 1, 2, 0, 0x0b};
     static const unsigned char names[] = {10, 14,   1, 12,   0, 0x41, 0, 0x41,
                                           0,  0x41, 0, 0xfc, 8, 0,    0, 0x0b};
+    static const unsigned char starts[] = {10,   20,   1,    18,   0,    0x41, 0xfe, 0xff,
+                                           0x8f, 0x03, 0x41, 0,    0x2d, 0,    0,    0x3a,
+                                           0,    0,    0x01, 0x01, 0x01, 0x0b};
     module m = {.bytes = dw_alloc(MODULE_BYTES, 1)};
     module data = {.bytes = dw_alloc(MODULE_BYTES, 1)};
     put(&m, head, sizeof head);
+    if (how & STARTS) {
+        put(&m, "\10\1\0", 3);
+    }
     if (how & COUNTED) {
         module counted = {.bytes = data.bytes};
         put_u32(&counted, count);
         put_section(&m, 12, &counted);
     }
-    put(&m, how & NAMES ? names : plain, how & NAMES ? sizeof names : sizeof plain);
+    put(&m,
+        how & NAMES    ? names
+        : how & STARTS ? starts
+                       : plain,
+        how & NAMES    ? sizeof names
+        : how & STARTS ? sizeof starts
+                       : sizeof plain);
     put_u32(&data, count);
     for (uint32_t i = 0; i < count; i++) {
         unsigned char kind = pieces[i].kind != 0 ? pieces[i].kind : pieces[i].memory != 0 ? 2 : 0;
@@ -259,17 +272,40 @@ static void test_wasm_data_is_not_blown_up(void **state)
     unsigned char *joined;
     size_t bytes;
     dw_error err;
-    module m = make_module(pieces, 2500, 0);
-    assert_int_equal(dw_wasm_join_data(m.bytes, m.count, &joined, &bytes, &err), DW_OK);
-    assert_null(joined); /* 1.25 MB of it would be zeros */
-    dw_free(m.bytes);
     for (uint32_t i = 0; i < 2500; i++) {
         pieces[i].bytes = 300;
     }
-    m = make_module(pieces, 2500, 0);
+    module m = make_module(pieces, 2500, 0);
     assert_int_equal(dw_wasm_join_data(m.bytes, m.count, &joined, &bytes, &err), DW_OK);
     assert_non_null(joined);
     assert_true(bytes < 2 * m.count);
+    dw_free(joined);
+    dw_free(m.bytes);
+    dw_free(pieces);
+}
+
+/* They are one segment then, which is copied from before all else. */
+static void test_wasm_data_far_apart_is_scattered(void **state)
+{
+    (void)state;
+    unsigned char *joined;
+    size_t bytes;
+    dw_error err;
+    piece *pieces = row(2500, 2500);
+    for (int how = 0; how < 8; how++) {
+        assert_int_equal(join(pieces, 2500, how), how & NAMES ? 0 : 1);
+    }
+    pieces[7].start = 65536 - 4; /* from one page into the next */
+    pieces[7].bytes = 3000;
+    pieces[8].bytes = 0; /* where its memory ends */
+    pieces[8].start = PAGES * 65536;
+    for (uint32_t i = 0; i < 2500; i++) {
+        pieces[i].memory = i / 3 % 2;
+    }
+    assert_int_equal(join(pieces, 2500, COUNTED | STARTS), 1);
+    module m = make_module(pieces, 2500, 0);
+    assert_int_equal(dw_wasm_join_data(m.bytes, m.count, &joined, &bytes, &err), DW_OK);
+    assert_true(bytes < m.count + 2500 * 8 + 2 * 65536 + 1000);
     dw_free(joined);
     dw_free(m.bytes);
     dw_free(pieces);
@@ -281,7 +317,7 @@ static void test_wasm_data_of_chance(void **state)
     srand(7);
     for (int round = 0; round < 40; round++) {
         uint32_t count = 1001 + (uint32_t)rand() % 500;
-        uint32_t span = 1U << (8 + rand() % 13);
+        uint32_t span = 1U << (8 + rand() % 16);
         span = span < PAGES * 65536 - 64 ? span : PAGES * 65536 - 64;
         piece *pieces = dw_alloc(count, sizeof *pieces);
         for (uint32_t i = 0; i < count; i++) {
@@ -290,9 +326,36 @@ static void test_wasm_data_of_chance(void **state)
                                 .bytes = (uint32_t)rand() % 64,
                                 .fill = (unsigned char)rand()};
         }
-        (void)join(pieces, count, round & 1 ? COUNTED : 0);
+        pieces[0].start = 0; /* what the start function reads */
+        (void)join(pieces, count, (round & 1 ? COUNTED : 0) | (round & 2 ? STARTS : 0));
         dw_free(pieces);
     }
+}
+
+/* Damaged modules stay as they are, or become something; under sanitizers nothing else is read. */
+static void test_wasm_data_takes_any_bytes(void **state)
+{
+    (void)state;
+    srand(9);
+    piece *pieces = row(1100, 5000);
+    module m = make_module(pieces, 1100, COUNTED | STARTS);
+    unsigned char *damaged = dw_alloc(m.count, 1);
+    for (int round = 0; round < 1500; round++) {
+        unsigned char *joined;
+        size_t bytes;
+        dw_error err;
+        const size_t span = round % 3 == 0 ? m.count : 120; /* mostly of the heads */
+        const size_t count = round % 5 == 0 ? (size_t)rand() % m.count : m.count;
+        memcpy(damaged, m.bytes, m.count);
+        for (int k = rand() % 4; k >= 0; k--) {
+            damaged[(size_t)rand() % span] = (unsigned char)rand();
+        }
+        assert_int_equal(dw_wasm_join_data(damaged, count, &joined, &bytes, &err), DW_OK);
+        dw_free(joined);
+    }
+    dw_free(damaged);
+    dw_free(m.bytes);
+    dw_free(pieces);
 }
 
 /* 50,000 segments compile in Wasmtime's own time; what cannot be joined is counted beforehand. */
@@ -307,6 +370,10 @@ static void test_wasm_data_costs_what_is_counted(void **state)
     assert_true(work > 5000000 && work < 15000000);
     assert_int_equal(join(pieces, 50000, 0), 1);
     dw_free(m.bytes);
+    for (uint32_t i = 0; i < 50000; i++) {
+        pieces[i].start = i * 130;
+    }
+    assert_int_equal(join(pieces, 50000, 0), 1);
     dw_free(pieces);
     pieces = row(100000, 8);
     m = make_module(pieces, 100000, 0);
@@ -326,7 +393,9 @@ int main(void)
         cmocka_unit_test(test_wasm_data_of_overlapping_ones_the_last_counts),
         cmocka_unit_test(test_wasm_data_stays_where_it_may_matter),
         cmocka_unit_test(test_wasm_data_is_not_blown_up),
+        cmocka_unit_test(test_wasm_data_far_apart_is_scattered),
         cmocka_unit_test(test_wasm_data_of_chance),
+        cmocka_unit_test(test_wasm_data_takes_any_bytes),
         cmocka_unit_test(test_wasm_data_costs_what_is_counted),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
