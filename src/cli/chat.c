@@ -7,6 +7,7 @@
 #include <editline/readline.h>
 
 #include "cli/chat_actor.h"
+#include "cli/late.h"
 #include "cli/session.h"
 
 static const char usage[] =
@@ -52,20 +53,48 @@ static void read_plain(line_source *source)
     source->length -= length > 0 && source->line[length - 1] == '\n';
 }
 
+static struct {
+    __typeof__(&readline) read;
+    __typeof__(&add_history) add_history;
+} edited;
+
+#ifdef DW_CLI_EDITLINE /* libedit's name; otherwise it is linked */
+static dw_status find_edited(dw_error *err)
+{
+    const dw_cli_late_function functions[] = {{"readline", &edited.read},
+                                              {"add_history", &edited.add_history}};
+    return dw_cli_late_find(DW_CLI_EDITLINE, "lines cannot be edited without libedit", functions, 2,
+                            err);
+}
+#else
+static dw_status find_edited(dw_error *err)
+{
+    (void)err;
+    edited.read = readline;
+    edited.add_history = add_history;
+    return DW_OK;
+}
+#endif
+
 static void read_line(line_source *source)
 {
+    dw_error error;
+    if (source->interactive && edited.read == NULL && find_edited(&error) != DW_OK) {
+        dw_cli_note("%s", error.message);
+        source->interactive = false;
+    }
     if (!source->interactive) {
         read_plain(source);
         return;
     }
-    source->line = readline("> ");
+    source->line = edited.read("> ");
     if (source->line == NULL) {
         dw_cli_put("\n", 1);
         return;
     }
     source->length = strlen(source->line);
     if (source->length > 0) {
-        (void)add_history(source->line);
+        (void)edited.add_history(source->line);
     }
 }
 

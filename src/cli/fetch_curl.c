@@ -1,9 +1,12 @@
+#define CURL_DISABLE_TYPECHECK /* its macros know functions by their own names alone */
 #include <curl/curl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "cli/fetch.h"
+#include "cli/late.h"
 
 #define REDIRECTS_MAX 10L
 #define STALLED_S 60L
@@ -22,6 +25,48 @@ bool dw_cli_can_fetch(void)
 {
     return true;
 }
+
+/* ---- the library --------------------------------------------------------------------------- */
+
+#define FUNCTIONS(X)                                                                               \
+    X(init, curl_easy_init)                                                                        \
+    X(setopt, curl_easy_setopt)                                                                    \
+    X(perform, curl_easy_perform)                                                                  \
+    X(getinfo, curl_easy_getinfo)                                                                  \
+    X(cleanup, curl_easy_cleanup)                                                                  \
+    X(why, curl_easy_strerror)                                                                     \
+    X(append, curl_slist_append)                                                                   \
+    X(free_all, curl_slist_free_all)
+
+/* Written once, by find_library. */
+static struct {
+#define FIELD(field, function) __typeof__(&(function)) field;
+    FUNCTIONS(FIELD)
+#undef FIELD
+    dw_status status;
+    dw_error error;
+} curl;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+#ifdef DW_CLI_CURL /* its name; otherwise it is linked */
+static void find_library(void)
+{
+#define PLACE(field, function) {#function, &curl.field},
+    const dw_cli_late_function functions[] = {FUNCTIONS(PLACE)};
+#undef PLACE
+    curl.status = dw_cli_late_find(DW_CLI_CURL, "nothing can be fetched without libcurl", functions,
+                                   sizeof functions / sizeof functions[0], &curl.error);
+}
+#else
+static void find_library(void)
+{
+#define SET(field, function) curl.field = function;
+    FUNCTIONS(SET)
+#undef SET
+}
+#endif
+
+/* ---- what comes ---------------------------------------------------------------------------- */
 
 /* "\"HEX\"" of 64 digits. */
 static void take_hash(dw_cli_fetched *result, const char *value, size_t length)
@@ -66,7 +111,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user)
     transfer *t = user;
     long status = 0;
     size_t length = size * count;
-    (void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
+    (void)curl.getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
     if (status != 200 && status != 206) {
         return length; /* what a failure says of itself */
     }
@@ -95,39 +140,39 @@ static int on_progress(void *user, curl_off_t total, curl_off_t done, curl_off_t
 
 static void set_up(transfer *t, char *problem)
 {
-    CURL *curl = t->curl;
-    (void)curl_easy_setopt(curl, CURLOPT_URL, t->what->url);
-    (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
-    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    (void)curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR,
-                           strncmp(t->what->url, "https:", 6) == 0 ? "https" : "http,https");
-    (void)curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_MAXREDIRS, REDIRECTS_MAX);
-    (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "driftwood/" DW_VERSION);
-    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 30L);
-    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L); /* nothing for a minute ends it */
-    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STALLED_S);
-    (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-    (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, t);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
-    (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-    (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
-    (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    CURL *to = t->curl;
+    (void)curl.setopt(to, CURLOPT_URL, t->what->url);
+    (void)curl.setopt(to, CURLOPT_ERRORBUFFER, problem);
+    (void)curl.setopt(to, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl.setopt(to, CURLOPT_REDIR_PROTOCOLS_STR,
+                      strncmp(t->what->url, "https:", 6) == 0 ? "https" : "http,https");
+    (void)curl.setopt(to, CURLOPT_FOLLOWLOCATION, 1L);
+    (void)curl.setopt(to, CURLOPT_MAXREDIRS, REDIRECTS_MAX);
+    (void)curl.setopt(to, CURLOPT_USERAGENT, "driftwood/" DW_VERSION);
+    (void)curl.setopt(to, CURLOPT_NOSIGNAL, 1L);
+    (void)curl.setopt(to, CURLOPT_CONNECTTIMEOUT, 30L);
+    (void)curl.setopt(to, CURLOPT_LOW_SPEED_LIMIT, 1L); /* nothing for a minute ends it */
+    (void)curl.setopt(to, CURLOPT_LOW_SPEED_TIME, STALLED_S);
+    (void)curl.setopt(to, CURLOPT_HEADERFUNCTION, on_header);
+    (void)curl.setopt(to, CURLOPT_HEADERDATA, t);
+    (void)curl.setopt(to, CURLOPT_WRITEFUNCTION, on_body);
+    (void)curl.setopt(to, CURLOPT_WRITEDATA, t);
+    (void)curl.setopt(to, CURLOPT_XFERINFOFUNCTION, on_progress);
+    (void)curl.setopt(to, CURLOPT_XFERINFODATA, t);
+    (void)curl.setopt(to, CURLOPT_NOPROGRESS, 0L);
     if (t->what->token != NULL) { /* libcurl gives it to no other host (UNRESTRICTED_AUTH is off) */
-        (void)curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
-        (void)curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, t->what->token);
+        (void)curl.setopt(to, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+        (void)curl.setopt(to, CURLOPT_XOAUTH2_BEARER, t->what->token);
     }
     if (t->what->body != NULL) {
-        t->headers = curl_slist_append(NULL, "Content-Type: application/octet-stream");
-        (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, t->headers);
-        (void)curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->what->body_bytes);
-        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, t->what->body);
+        t->headers = curl.append(NULL, "Content-Type: application/octet-stream");
+        (void)curl.setopt(to, CURLOPT_HTTPHEADER, t->headers);
+        (void)curl.setopt(to, CURLOPT_FOLLOWLOCATION, 0L);
+        (void)curl.setopt(to, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->what->body_bytes);
+        (void)curl.setopt(to, CURLOPT_POSTFIELDS, t->what->body);
     }
     if (t->what->from > 0) {
-        (void)curl_easy_setopt(curl, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)t->what->from);
+        (void)curl.setopt(to, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)t->what->from);
     }
 }
 
@@ -155,7 +200,7 @@ static dw_status judge(const transfer *t, CURLcode code, const char *problem, dw
         return dw_fail(err, DW_E_IO, "%.120s: %.100s", url,
                        t->refused           ? "it could not be kept"
                        : problem[0] != '\0' ? problem
-                                            : curl_easy_strerror(code));
+                                            : curl.why(code));
     }
     return status == 200 || status == 206
                ? DW_OK
@@ -165,15 +210,19 @@ static dw_status judge(const transfer *t, CURLcode code, const char *problem, dw
 dw_status dw_cli_fetch_url(const dw_cli_fetch *what, dw_cli_fetched *result, dw_error *err)
 {
     char problem[CURL_ERROR_SIZE] = "";
-    transfer t = {.what = what, .result = result, .curl = curl_easy_init()};
     *result = (dw_cli_fetched){.status = 0};
+    (void)pthread_once(&once, find_library);
+    if (curl.status != DW_OK) {
+        return dw_fail(err, curl.status, "%.80s: %.160s", what->url, curl.error.message);
+    }
+    transfer t = {.what = what, .result = result, .curl = curl.init()};
     if (t.curl == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a transfer");
     }
     set_up(&t, problem);
-    CURLcode code = curl_easy_perform(t.curl);
-    (void)curl_easy_getinfo(t.curl, CURLINFO_RESPONSE_CODE, &result->status);
-    curl_easy_cleanup(t.curl);
-    curl_slist_free_all(t.headers);
+    CURLcode code = curl.perform(t.curl);
+    (void)curl.getinfo(t.curl, CURLINFO_RESPONSE_CODE, &result->status);
+    curl.cleanup(t.curl);
+    curl.free_all(t.headers);
     return judge(&t, code, problem, err);
 }

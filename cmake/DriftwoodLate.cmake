@@ -1,0 +1,30 @@
+# Libraries that a program finds when a command needs them (src/cli/late.h): the definition is the name by
+# which the system's loader knows the library. Where there is none, as of a static library, it is linked.
+function(driftwood_late_name result library)
+    set(${result} "" PARENT_SCOPE)
+    foreach(property IMPORTED_LOCATION IMPORTED_LOCATION_RELEASE IMPORTED_LOCATION_NOCONFIG
+            IMPORTED_LOCATION_RELWITHDEBINFO IMPORTED_LOCATION_DEBUG)
+        get_target_property(path ${library} ${property})
+        if(path)
+            break()
+        endif()
+    endforeach()
+    if(NOT path MATCHES "\\.so(\\.[0-9.]+)?$" OR NOT CMAKE_READELF)
+        return()
+    endif()
+    execute_process(COMMAND "${CMAKE_READELF}" -d "${path}" OUTPUT_VARIABLE dynamic ERROR_QUIET)
+    if(dynamic MATCHES "\\(SONAME\\)[^[]*\\[([^]]+)\\]")
+        set(${result} "${CMAKE_MATCH_1}" PARENT_SCOPE)
+    endif()
+endfunction()
+
+function(driftwood_late target library definition)
+    driftwood_late_name(name ${library})
+    if(name)
+        target_include_directories(${target} SYSTEM PRIVATE
+            $<TARGET_PROPERTY:${library},INTERFACE_INCLUDE_DIRECTORIES>)
+        target_compile_definitions(${target} PRIVATE "${definition}=\"${name}\"")
+    else()
+        target_link_libraries(${target} PRIVATE ${library})
+    endif()
+endfunction()
