@@ -245,22 +245,20 @@ dw_status dw_gguf_fingerprint(const dw_gguf *gguf, char text[DW_FINGERPRINT_BYTE
     return dw_gguf_fingerprint_with(gguf, NULL, text, NULL, err);
 }
 
+/* One job, so that samples are read once. */
 dw_status dw_gguf_matches(const dw_gguf *gguf, const dw_fingerprint_options *options,
                           const char *fingerprint, bool *matches, dw_error *err)
 {
-    char text[DW_FINGERPRINT_BYTES];
-    char sampled[DW_HASH128_TEXT];
+    dw_fingerprint_options own;
+    dw_fingerprint_job *job = NULL;
     *matches = false;
-    dw_status status = dw__fingerprint_sampled(gguf, sampled, err);
-    if (status != DW_OK) {
-        return status;
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_fingerprint_options", err);
+    if (status == DW_OK) {
+        status = dw_fingerprint_job_create(&job, gguf, &own, err);
     }
-    dw__fingerprint_match match = dw__fingerprint_compare(fingerprint, sampled);
-    if (match != DW__MATCH_OF_SAMPLES) {
-        *matches = match == DW__MATCH;
-        return DW_OK;
+    if (status == DW_OK) {
+        status = dw_fingerprint_job_matches(job, fingerprint, matches, err);
     }
-    status = dw_gguf_fingerprint_with(gguf, options, text, NULL, err);
-    *matches = status == DW_OK && strcmp(text, fingerprint) == 0;
+    dw_fingerprint_job_destroy(job);
     return status;
 }
