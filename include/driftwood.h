@@ -2065,6 +2065,15 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_begin_spawn(dw_runtime *runtime, dw_mo
 DW_API DW_MUST_CHECK dw_status dw_runtime_spawn(dw_runtime *runtime, dw_module *module,
                                                 const dw_spawn_options *options,
                                                 char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+/* Whether dw_runtime_spawn would refuse `options` for what the tenant is granted, for those who
+ * find that out before they load models: `names` [count] are the models' own (dw_model_info.name),
+ * and models that options->actor has are looked at, too. What changes until then is not foreseen.
+ * Thread: any. Errors: DW_E_NOT_FOUND, DW_E_DENIED, DW_E_ARG, DW_E_LIMIT as dw_runtime_spawn has
+ * them. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_check_spawn(dw_runtime *runtime,
+                                                      const dw_spawn_options *options,
+                                                      const char *const *names, size_t count,
+                                                      dw_error *err);
 
 /* A message from outside. */
 typedef struct dw_request {

@@ -80,20 +80,52 @@ bool dw_cli_find_fingerprint(const char *fingerprint, char *path, size_t capacit
     return found;
 }
 
-/* What --model named, once there is a need; the default, where adapters stand alone. */
-static dw_status open_named(dw_cli_actors *actors, dw_error *err)
+const char *dw_cli_own_name(const char *path, char name[DW_CLI_OWN_NAME_MAX])
+{
+    dw_gguf *gguf = NULL;
+    dw_gguf_string text = {NULL, 0};
+    name[0] = '\0';
+    if (dw_gguf_open(&gguf, path, NULL) == DW_OK &&
+        dw_gguf_text(gguf, "general.name", &text, NULL) == DW_OK &&
+        text.bytes < DW_CLI_OWN_NAME_MAX) {
+        (void)snprintf(name, DW_CLI_OWN_NAME_MAX, "%.*s", (int)text.bytes, text.text);
+    }
+    dw_gguf_close(gguf);
+    return name[0] != '\0' ? name : NULL;
+}
+
+/* Whether the actor's tenant is granted the file's model, before it is loaded for him. */
+static dw_status check_grant(const char *path, const dw_model_wanted *wanted, dw_error *err)
+{
+    char name[DW_CLI_OWN_NAME_MAX];
+    const char *own = wanted->may_have != NULL ? dw_cli_own_name(path, name) : NULL;
+    return own == NULL || wanted->may_have(wanted, own, NULL)
+               ? DW_OK
+               : dw_fail(err, DW_E_DENIED, "tenant '%.63s' may not have model '%.100s'",
+                         wanted->tenant != NULL ? wanted->tenant : "", own);
+}
+
+/* What --model named, once there is a need; the default, where adapters stand alone. None is loaded
+ * where the one that is wanted is among them, and not granted. */
+static dw_status open_named(dw_cli_actors *actors, const dw_model_wanted *wanted, dw_error *err)
 {
     const dw_cli_session *session = actors->session;
-    char path[DW_CLI_PATH_MAX];
+    const char *fingerprint =
+        wanted->base_fingerprint != NULL ? wanted->base_fingerprint : wanted->fingerprint;
+    char paths[DW_CLI_MODELS_MAX][DW_CLI_PATH_MAX];
     dw_model *model = NULL;
+    bool same = false;
     dw_status status = DW_OK;
     size_t count = session->model_count;
     count = count == 0 && session->loras.count > 0 ? 1 : count;
     for (size_t i = 0; i < count && status == DW_OK; i++) {
-        status = dw_cli_find_model(path, sizeof path, session->models[i].from, err);
-        if (status == DW_OK) {
-            status = dw_cli_actors_load(actors, path, i, &model, err);
+        status = dw_cli_find_model(paths[i], sizeof paths[i], session->models[i].from, err);
+        if (status == DW_OK && matches(paths[i], fingerprint, &same, NULL) == DW_OK && same) {
+            status = check_grant(paths[i], wanted, err);
         }
+    }
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        status = dw_cli_actors_load(actors, paths[i], i, &model, err);
     }
     return status;
 }
@@ -245,6 +277,9 @@ static dw_status load_adapted(dw_cli_actors *actors, const dw_model_wanted *want
     if (status == DW_OK) {
         status = find_base(actors, wanted, path, &given, err);
     }
+    if (status == DW_OK) {
+        status = check_grant(path, wanted, err);
+    }
     if (status == DW_OK && given != NULL) {
         status = check_given(given, wanted, err);
     }
@@ -276,7 +311,7 @@ static dw_status search(dw_cli_actors *actors, const dw_model_wanted *wanted, dw
     char path[DW_CLI_PATH_MAX];
     dw_status status = DW_OK;
     if (actors->model_count == 0) {
-        status = open_named(actors, err);
+        status = open_named(actors, wanted, err);
     }
     for (size_t i = 0; i < actors->model_count && status == DW_OK; i++) {
         bool same = false;
@@ -290,7 +325,9 @@ static dw_status search(dw_cli_actors *actors, const dw_model_wanted *wanted, dw
         return load_adapted(actors, wanted, model, err);
     }
     if (status == DW_OK && dw_cli_find_fingerprint(wanted->fingerprint, path, sizeof path)) {
-        return dw_cli_actors_load(actors, path, DW_CLI_MODELS_MAX, model, err);
+        status = check_grant(path, wanted, err);
+        return status == DW_OK ? dw_cli_actors_load(actors, path, DW_CLI_MODELS_MAX, model, err)
+                               : status;
     }
     return status == DW_OK ? not_found(wanted, wanted->fingerprint, err) : status;
 }

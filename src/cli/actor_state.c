@@ -345,8 +345,8 @@ typedef struct granted_models {
 } granted_models;
 
 /* Those that --model named, else the default where the guest uses models. */
-static dw_status find_granted(dw_cli_actors *actors, const dw_cli_session *session,
-                              const dw_module *module, granted_models *granted, dw_error *err)
+static dw_status find_granted(const dw_cli_session *session, const dw_module *module,
+                              granted_models *granted, dw_error *err)
 {
     dw_status status = DW_OK;
     granted->count = session->model_count;
@@ -356,10 +356,28 @@ static dw_status find_granted(dw_cli_actors *actors, const dw_cli_session *sessi
     for (size_t i = 0; i < granted->count && status == DW_OK; i++) {
         status = dw_cli_find_model(granted->paths[i], sizeof granted->paths[i],
                                    session->models[i].from, err);
-        if (status == DW_OK) {
-            status = dw_cli_actors_load(actors, granted->paths[i], i, &granted->models[i], err);
-        }
     }
+    return status;
+}
+
+/* Once it is known that the tenant may have them, and all else that `spawn` asks for; the options
+ * of the instance get them. */
+static dw_status load_granted(dw_cli_actors *actors, const dw_spawn_options *spawn,
+                              granted_models *granted, dw_instance_options *instance, dw_error *err)
+{
+    const char *names[DW_CLI_MODELS_MAX];
+    char texts[DW_CLI_MODELS_MAX][DW_CLI_OWN_NAME_MAX];
+    size_t known = 0;
+    for (size_t i = 0; i < granted->count; i++) {
+        names[known] = dw_cli_own_name(granted->paths[i], texts[i]);
+        known += names[known] != NULL;
+    }
+    dw_status status = dw_runtime_check_spawn(actors->runtime, spawn, names, known, err);
+    for (size_t i = 0; i < granted->count && status == DW_OK; i++) {
+        status = dw_cli_actors_load(actors, granted->paths[i], i, &granted->models[i], err);
+    }
+    instance->models = granted->models;
+    instance->model_count = granted->count;
     return status;
 }
 
@@ -479,7 +497,7 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
     }
     if (status == DW_OK) {
         status = actors->remote != NULL ? name_granted(actors, session, &granted, err)
-                                        : find_granted(actors, session, module, &granted, err);
+                                        : find_granted(session, module, &granted, err);
     }
     dw_cli_session_model_names(session, names);
     if (status == DW_OK) {
@@ -495,8 +513,6 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
         return spawn_there(actors, session, terms, body, id, err);
     }
     dw_instance_options instance = {.struct_bytes = sizeof instance,
-                                    .models = granted.models,
-                                    .model_count = granted.count,
                                     .model_names = names,
                                     .args = args,
                                     .arg_count = 1,
@@ -514,8 +530,11 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
     dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
     dw_spawn_options spawn;
     status = dw_cli_terms_spawn(terms, actors->runtime, &spawn, err);
+    spawn.actor = &options;
     if (status == DW_OK) {
-        spawn.actor = &options;
+        status = load_granted(actors, &spawn, &granted, &instance, err);
+    }
+    if (status == DW_OK) {
         status = dw_runtime_spawn(actors->runtime, module, &spawn, id, err);
     }
     free(source);

@@ -55,6 +55,10 @@ dw_status dw_cli_actors_find(dw_cli_actors *actors, const char *start,
  * dw_model_open_with and dw_model_add_adapter. Thread: any. */
 dw_status dw_cli_actors_model(void *user, const dw_model_wanted *wanted, dw_model **model,
                               dw_error *err);
+#define DW_CLI_OWN_NAME_MAX 256
+/* The name that the model's file gives it -> `name`, or NULL: none that is known before it is
+ * loaded. */
+const char *dw_cli_own_name(const char *path, char name[DW_CLI_OWN_NAME_MAX]);
 /* The model of a file, with the adapters of the one at `index` of those that --model named; 0 is
  * also the first where none was. Kept until the actors are closed. Errors: as above, DW_E_LIMIT. */
 dw_status dw_cli_actors_load(dw_cli_actors *actors, const char *path, size_t index,

@@ -621,6 +621,18 @@ static dw_status check_spawn(const dw__tenant *tenant, const dw_spawn_options *o
     return DW_OK;
 }
 
+dw_status dw__may_spawn(dw_runtime *runtime, const dw_spawn_options *options, dw_error *err)
+{
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    const char *name = options->tenant != NULL ? options->tenant : "";
+    status = check_spawn(dw__find_tenant(runtime, name), options, err);
+    dw__leave(runtime, false);
+    return status;
+}
+
 dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, void *given,
                               const dw_spawn_options *options, char id[DW_ACTOR_ID_CHARS + 1],
                               dw_error *err)

@@ -183,5 +183,8 @@ uint64_t dw__tick(dw_runtime *runtime);
 dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, void *given,
                               const dw_spawn_options *options, char id[DW_ACTOR_ID_CHARS + 1],
                               dw_error *err);
+/* What that refuses for the tenant's sake. Errors: DW_E_NOT_FOUND, DW_E_DENIED, DW_E_ARG,
+ * DW_E_STATE. */
+dw_status dw__may_spawn(dw_runtime *runtime, const dw_spawn_options *options, dw_error *err);
 
 #endif

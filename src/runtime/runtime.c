@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "base/public_struct.h"
 #include "inference/prefix_cache.h"
+#include "runtime/engine_of.h"
 #include "runtime/folder.h"
 #include "runtime/guests.h"
 #include "runtime/runtime_internal.h"
@@ -533,6 +534,33 @@ static dw_status make_seed(dw_runtime *runtime, dw_module *module, const dw_spaw
     status = dw__seed_create(seed, module, settings, err);
     if (status != DW_OK) {
         dw_actor_settings_unref(settings);
+    }
+    return status;
+}
+
+dw_status dw_runtime_check_spawn(dw_runtime *runtime, const dw_spawn_options *options,
+                                 const char *const *names, size_t count, dw_error *err)
+{
+    dw_spawn_options own;
+    dw_actor_options actor;
+    dw_instance_options instance;
+    dw_limits limits;
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_spawn_options", err);
+    const char *tenant = own.tenant != NULL ? own.tenant : "";
+    if (status == DW_OK) {
+        status = dw__may_spawn(runtime, &own, err);
+    }
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        const dw_model_names model = {.own = names[i]};
+        status = dw_runtime_may_have_model(runtime, tenant, &model, err);
+    }
+    if (status == DW_OK) {
+        status = merge(runtime, &own, &instance, &limits, &actor, err);
+    }
+    if (status == DW_OK) {
+        dw__folders *folders = dw__tenant_folders(runtime, tenant);
+        status = check_chosen(&own, folders, err);
+        dw__folders_unref(folders);
     }
     return status;
 }

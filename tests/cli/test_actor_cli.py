@@ -696,6 +696,25 @@ class Actors(unittest.TestCase):
         self.run_good("export", actor, os.path.join(self.folder.name, "exported"))
         self.assertEqual(self.add(actor, 1, extra=["--manifest", manifest]), 2)
 
+    def test_a_model_that_is_not_granted(self):
+        """It is refused before it is loaded: what comes behind a load, its adapter, is not looked at."""
+        broken = os.path.join(self.folder.name, "broken.gguf")
+        manifest = os.path.join(self.folder.name, "manifest")
+        with open(broken, "wb") as file:
+            file.write(b"no adapter")
+        with open(manifest, "w") as file:
+            json.dump({"tenants": {"": {"models": ["another"], "may": ["timers"]}}}, file)
+        chosen = ["--model", MODEL, "--lora", broken]
+        denied = "tenant '' may not have model '[^']"
+        actor = self.talker()
+        self.assert_fails("broken.gguf", "spawn", "--guest", TALKER, *chosen)
+        self.assert_fails(denied, "spawn", "--guest", TALKER, *chosen, "--manifest", manifest)
+        self.assert_fails(denied, "send", actor, "+1", *chosen, "--manifest", manifest)
+        self.assert_fails(denied, "send", actor, "+1", "--manifest", manifest)  # of the cache
+        self.assertEqual(self.add(actor, 1), 1)
+        self.assert_fails("'/in', which tenant '' does not grant", "spawn", "--guest", TALKER,
+                          *chosen, "--folder", "/in")
+
     def test_stop_many(self):
         actor = self.talker()
         other = self.talker()
