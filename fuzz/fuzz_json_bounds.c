@@ -1,11 +1,13 @@
 /* JSON counted before it is parsed: what is within the bounds parses to no more values, and no
- * deeper, than these say; of what is not the place is told. */
+ * deeper, than these say; of what is not the place is told. What is mended has no more to mend. */
 #include <stdint.h>
 #include <string.h>
 
 #include <jansson.h>
 
+#include "base/alloc.h"
 #include "base/json_bounds.h"
+#include "base/json_mend.h"
 #include "base/status.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -36,11 +38,21 @@ static uint64_t count(const json_t *value, uint32_t depth, const dw_json_bounds 
     return values;
 }
 
+static void mend(const char *text, size_t size)
+{
+    size_t count = 0;
+    size_t again = 0;
+    char *mended = dw_json_mend(text, size, &count);
+    DW_ASSERT(mended == NULL || dw_json_mend(mended, count, &again) == NULL);
+    dw_free(mended);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const dw_json_bounds most = {4096, 60, 7, OBJECT_VALUES};
     dw_json_excess excess = {0};
     const char *text = size > 0 ? (const char *)data : "";
+    mend(text, size);
     if (!dw_json_within(text, size, &most, &excess)) {
         DW_ASSERT(excess.what != NULL && excess.at <= size);
         return 0;

@@ -248,8 +248,11 @@ void read_response_format(chat_request &request, const common_json &format)
             ? format.at("type").get<std::string>()
             : "";
     if (type == "json_object") {
-        request.schema = common_json{{"type", "object"}};
-        request.schema["additionalProperties"] = true;
+        const bool has_schema = format.contains("schema") && format.at("schema").is_object();
+        request.schema = has_schema ? format.at("schema") : common_json{{"type", "object"}};
+        if (!has_schema) {
+            request.schema["additionalProperties"] = true;
+        }
     } else if (type == "json_schema") {
         const common_json *schema = format.contains("json_schema") ? &format.at("json_schema")
                                     : format.contains("schema")    ? &format

@@ -15,6 +15,7 @@ typedef struct answer {
     char id[48];
     block_kind open;
     int index;          /* of the block that is open, or comes next */
+    bool prompt_only;   /* max_tokens 0: it is read, nothing is said */
     const char *reason; /* static */
     char *stop;         /* the stop sequence that it met */
     char *message;      /* the whole answer, as OpenAI's has it: JSON */
@@ -53,7 +54,8 @@ static json_t *usage_json(const answer *a)
     return json_pack("{s:i, s:i, s:i, s:i}", "input_tokens",
                      (int)(a->reply.prompt_tokens - a->reply.cached_tokens),
                      "cache_creation_input_tokens", 0, "cache_read_input_tokens",
-                     (int)a->reply.cached_tokens, "output_tokens", (int)a->reply.answer_tokens);
+                     (int)a->reply.cached_tokens, "output_tokens",
+                     a->prompt_only ? 0 : (int)a->reply.answer_tokens);
 }
 
 static json_t *message_json(const answer *a, json_t *content)
@@ -165,6 +167,9 @@ static void on_piece(dw_reply *reply, uint32_t choice, const dw_reply_piece *pie
 {
     answer *a = answer_of(reply);
     (void)choice;
+    if (a->prompt_only) {
+        return;
+    }
     const json_t *calls = json_object_get(piece->delta, "tool_calls");
     put_text(a, BLOCK_THINKING, json_object_get(piece->delta, "reasoning_content"));
     put_text(a, BLOCK_TEXT, json_object_get(piece->delta, "content"));
@@ -178,11 +183,11 @@ static void on_choice_end(dw_reply *reply, uint32_t choice, const dw_choice_end 
     answer *a = answer_of(reply);
     (void)choice;
     a->stop = end->stop != NULL ? dw_strdup(end->stop) : NULL;
-    a->message = end->message != NULL ? dw_strdup(end->message) : NULL;
-    a->reason = strcmp(end->reason, "length") == 0       ? "max_tokens"
-                : strcmp(end->reason, "tool_calls") == 0 ? "tool_use"
-                : end->stop != NULL                      ? "stop_sequence"
-                                                         : "end_turn";
+    a->message = end->message != NULL && !a->prompt_only ? dw_strdup(end->message) : NULL;
+    a->reason = strcmp(end->reason, "length") == 0 || a->prompt_only ? "max_tokens"
+                : strcmp(end->reason, "tool_calls") == 0             ? "tool_use"
+                : end->stop != NULL                                  ? "stop_sequence"
+                                                                     : "end_turn";
     if (reply->streams) {
         end_block(a);
     }
@@ -241,11 +246,11 @@ static json_t *read_generation(const json_t *body, dw_fault *fault)
     }
     dw_params_generation(sampled, message, fault);
     json_decref(sampled);
-    int64_t most = dw_params_whole(body, "max_tokens", 1, 2147483647, 0, fault);
-    if (most == 0) {
+    int64_t most = dw_params_whole(body, "max_tokens", 0, 2147483647, 0, fault);
+    if (!dw_params_has(body, "max_tokens")) {
         dw_fault_set(fault, 400, "max_tokens", "max_tokens: Field required");
     }
-    (void)json_object_set_new(message, "max", json_integer(most));
+    (void)json_object_set_new(message, "max", json_integer(most > 0 ? most : 1));
     return message;
 }
 
@@ -261,6 +266,7 @@ void dw_anthropic_messages(dw_server *server, dw_exchange *exchange)
     } else if (body != NULL) {
         message = read_generation(body, &fault);
         chat = dw_anthropic_chat(body, &fault);
+        answer_of(reply)->prompt_only = json_number_value(json_object_get(body, "max_tokens")) == 0;
         dw_reply_read(reply, body, 1, false, &fault);
         dw_make_id(answer_of(reply)->id, sizeof answer_of(reply)->id, "msg_");
         dw_reply_read_linger(reply, answer_of(reply)->id, &fault);

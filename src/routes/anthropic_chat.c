@@ -52,7 +52,82 @@ static const char *type_of(const json_t *block)
     return type != NULL ? type : "";
 }
 
-/* A text, or a list of blocks of text, as one. */
+static void add_member(dw_text *to, const json_t *block, const char *name, dw_fault *fault)
+{
+    const json_t *text = json_object_get(block, name);
+    if (json_string_length(text) > 0) {
+        add_text(to, text, fault);
+    }
+}
+
+static void add_texts(dw_text *to, const json_t *content, const char *where, dw_fault *fault);
+
+/* A document whose source is text: its title, what is said about it, and the text. */
+static bool add_document(dw_text *to, const json_t *block, const char *where, dw_fault *fault)
+{
+    const json_t *source = json_object_get(block, "source");
+    const bool is_text = strcmp(type_of(source), "text") == 0;
+    if (!is_text && strcmp(type_of(source), "content") != 0) {
+        return false;
+    }
+    add_member(to, block, "title", fault);
+    add_member(to, block, "context", fault);
+    if (is_text) {
+        add_member(to, source, "data", fault);
+    } else {
+        add_texts(to, json_object_get(source, "content"), where, fault);
+    }
+    return true;
+}
+
+/* A block that is text, or is made of text; false: it is another. */
+static bool add_block(dw_text *to, const json_t *block, const char *where, dw_fault *fault)
+{
+    const char *type = type_of(block);
+    const json_t *text = json_object_get(block, "text");
+    if (strcmp(type, "text") == 0 && json_is_string(text)) {
+        add_text(to, text, fault);
+        return true;
+    }
+    if (strcmp(type, "document") == 0) {
+        return add_document(to, block, where, fault);
+    }
+    if (strcmp(type, "search_result") == 0) {
+        add_member(to, block, "title", fault);
+        add_member(to, block, "source", fault);
+        add_texts(to, json_object_get(block, "content"), where, fault);
+        return true;
+    }
+    if (strcmp(type, "tool_reference") == 0) { /* a tool that a search of the client's found */
+        add_member(to, block, "tool_name", fault);
+        return true;
+    }
+    return false;
+}
+
+/* What a block is that cannot be read: a document says so by its source. */
+static const char *kind_of(const json_t *block)
+{
+    const char *source = type_of(json_object_get(block, "source"));
+    return strcmp(type_of(block), "document") == 0 && source[0] != '\0' ? source : type_of(block);
+}
+
+/* Blocks in others are text alone: these hold no blocks. */
+static void add_texts(dw_text *to, const json_t *content, const char *where, dw_fault *fault)
+{
+    if (json_is_string(content)) {
+        add_text(to, content, fault);
+    }
+    for (size_t i = 0; i < json_array_size(content); i++) {
+        const json_t *block = json_array_get(content, i);
+        if (strcmp(type_of(block), "text") != 0 || !add_block(to, block, where, fault)) {
+            dw_fault_set(fault, 400, where, "%s[%zu]: only text can be read here, not '%.40s'",
+                         where, i, type_of(block));
+        }
+    }
+}
+
+/* A text, or a list of blocks that are made of text, as one. */
 static json_t *read_texts(const json_t *content, const char *where, dw_fault *fault)
 {
     dw_text text = {.bytes = NULL};
@@ -61,12 +136,13 @@ static json_t *read_texts(const json_t *content, const char *where, dw_fault *fa
     }
     for (size_t i = 0; i < json_array_size(content); i++) {
         const json_t *block = json_array_get(content, i);
-        const json_t *value = json_object_get(block, "text");
-        if (strcmp(type_of(block), "text") != 0 || !json_is_string(value)) {
+        const char *said = json_string_value(json_object_get(block, "text"));
+        if (said != NULL && strncmp(said, billing, sizeof billing - 1) == 0) {
+            continue;
+        }
+        if (!add_block(&text, block, where, fault)) {
             dw_fault_set(fault, 400, where, "%s[%zu]: only text can be read here, not '%.40s'",
-                         where, i, type_of(block));
-        } else if (strncmp(json_string_value(value), billing, sizeof billing - 1) != 0) {
-            add_text(&text, value, fault);
+                         where, i, kind_of(block));
         }
     }
     if (content != NULL && !json_is_null(content) && !json_is_array(content)) {
@@ -131,18 +207,17 @@ static void add_user(json_t *messages, const json_t *content, dw_fault *fault)
     for (size_t i = 0; i < json_array_size(content); i++) {
         const json_t *block = json_array_get(content, i);
         const char *type = type_of(block);
-        if (strcmp(type, "text") == 0 && json_is_string(json_object_get(block, "text"))) {
-            add_text(&text, json_object_get(block, "text"), fault);
-        } else if (strcmp(type, "tool_result") == 0) {
+        if (strcmp(type, "tool_result") == 0) {
             const char *id = json_string_value(json_object_get(block, "tool_use_id"));
             json_t *result = read_texts(json_object_get(block, "content"), "content", fault);
             (void)json_array_append_new(messages,
                                         json_pack("{s:s, s:s, s:o}", "role", "tool", "tool_call_id",
                                                   id != NULL ? id : "", "content", result));
             results++;
-        } else {
+        } else if (!add_block(&text, block, "messages", fault)) {
             dw_fault_set(fault, 400, "messages",
-                         "messages: a user's block of type '%.40s' cannot be read here", type);
+                         "messages: a user's block of type '%.40s' cannot be read here",
+                         kind_of(block));
         }
     }
     if (text.count > 0 || results == 0) {
@@ -244,12 +319,37 @@ static void take_tool_choice(const json_t *body, json_t *chat, dw_fault *fault)
     }
 }
 
+/* What the maker's own server does with a request. */
+static void refuse_others(const json_t *body, dw_fault *fault)
+{
+    if (json_array_size(json_object_get(body, "mcp_servers")) > 0) {
+        dw_fault_set(fault, 400, "mcp_servers",
+                     "mcp_servers: no servers of tools are asked here; tools of the client's are "
+                     "to be had");
+    } else if (dw_params_has(body, "container")) {
+        dw_fault_set(fault, 400, "container", "container: there are no containers here");
+    }
+}
+
+/* An answer that is begun with nothing is none. */
+static void drop_empty_answer(json_t *messages)
+{
+    const size_t count = json_array_size(messages);
+    const json_t *last = count > 1 ? json_array_get(messages, count - 1) : NULL;
+    const char *role = json_string_value(json_object_get(last, "role"));
+    if (role != NULL && strcmp(role, "assistant") == 0 && json_object_size(last) == 2 &&
+        json_string_length(json_object_get(last, "content")) == 0) {
+        (void)json_array_remove(messages, count - 1);
+    }
+}
+
 /* Whether it thinks aloud, how hard, and the form of its answer. */
 static void take_settings(const json_t *body, json_t *chat)
 {
     const json_t *thinking = json_object_get(body, "thinking");
     const json_t *output = json_object_get(body, "output_config");
     const json_t *format = json_object_get(output, "format");
+    format = format != NULL ? format : json_object_get(body, "output_format"); /* its older name */
     json_t *effort = json_object_get(output, "effort");
     json_t *schema = json_object_get(format, "schema");
     if (thinking != NULL && !json_is_null(thinking)) {
@@ -282,7 +382,9 @@ json_t *dw_anthropic_chat(const json_t *body, dw_fault *fault)
     for (size_t i = 0; i < json_array_size(given); i++) {
         add_message(messages, json_array_get(given, i), i, fault);
     }
+    drop_empty_answer(messages);
     json_t *chat = json_pack("{s:o}", "messages", messages);
+    refuse_others(body, fault);
     if (json_array_size(json_object_get(body, "tools")) > 0) {
         (void)json_object_set_new(chat, "tools", read_tools(json_object_get(body, "tools"), fault));
         take_tool_choice(body, chat, fault);

@@ -196,7 +196,7 @@ static void read_chat(dw_completion *c, const json_t *body, json_t *message, dw_
 {
     const char *most =
         dw_params_has(body, "max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
-    int64_t tokens = dw_params_whole(body, most, 1, 2147483647, 0, fault);
+    int64_t tokens = dw_params_most(body, most, 0, fault);
     bool logprobs = dw_params_truth(body, "logprobs", false, fault);
     int64_t likeliest = dw_params_whole(body, "top_logprobs", 0, 20, 0, fault);
     if (likeliest > 0 && !logprobs) {
@@ -282,7 +282,7 @@ static void read_completion(dw_completion *c, const json_t *body, json_t *messag
 {
     c->logprobs = (int)dw_params_whole(body, "logprobs", 0, 20, -1, fault);
     c->echoes = dw_params_truth(body, "echo", false, fault);
-    if (dw_params_has(body, "suffix")) {
+    if (json_string_length(json_object_get(body, "suffix")) > 0) {
         dw_fault_set(fault, 400, "suffix", "suffix is not supported");
     }
     if (dw_params_whole(body, "best_of", 1, 20, 1, fault) > (int64_t)c->reply.n) {
@@ -291,9 +291,8 @@ static void read_completion(dw_completion *c, const json_t *body, json_t *messag
     if (c->echoes && c->logprobs >= 0) {
         dw_fault_set(fault, 400, "echo", "echo beside logprobs is not supported");
     }
-    (void)json_object_set_new(
-        message, "max",
-        json_integer(dw_params_whole(body, "max_tokens", 1, 2147483647, 16, fault)));
+    (void)json_object_set_new(message, "max",
+                              json_integer(dw_params_most(body, "max_tokens", 16, fault)));
     (void)json_object_set_new(message, "logprobs", json_integer(c->logprobs));
 }
 

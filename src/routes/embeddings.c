@@ -1,4 +1,5 @@
 /* Embeddings: OpenAI's /v1/embeddings, Ollama's /api/embed and /api/embeddings. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,8 +23,10 @@ typedef struct embedding {
     dw_task *task;
     char *model;
     bool base64;
-    size_t count; /* of texts */
-    json_t *list; /* of those that came */
+    size_t count;      /* of texts */
+    size_t dimensions; /* that were asked for; 0: all */
+    size_t length;     /* of the model's vectors, where that is less */
+    json_t *list;      /* of those that came */
     uint64_t tokens;
 } embedding;
 
@@ -56,6 +59,19 @@ static float *floats_of(const json_t *digits, size_t *count)
     return values; /* little-endian, as all that a guest's memory has */
 }
 
+/* The first `count` of a vector of length 1, of length 1 again; of all zeros they stay that. */
+static void shorten(float *values, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += (double)values[i] * (double)values[i];
+    }
+    const double length = sqrt(sum);
+    for (size_t i = 0; i < count && length > 0; i++) {
+        values[i] = (float)((double)values[i] / length);
+    }
+}
+
 static json_t *vector_json(const embedding *e, const float *values, size_t count)
 {
     if (e->base64) {
@@ -83,6 +99,12 @@ static void on_line(void *user, const json_t *line)
     float *values = floats_of(json_object_get(line, "v"), &count);
     if (values == NULL) {
         return; /* one that is missing is told at the end */
+    }
+    if (e->dimensions > count) {
+        e->length = count;
+    } else if (e->dimensions > 0) {
+        count = e->dimensions;
+        shorten(values, count);
     }
     e->tokens += (uint64_t)json_integer_value(json_object_get(line, "tokens"));
     (void)json_array_append_new(e->list,
@@ -128,6 +150,12 @@ static void on_end(void *user, dw_status status, const dw_error *error)
     dw_exchange_watch(e->exchange, NULL, NULL, NULL);
     if (status != DW_OK) {
         dw_fault_set(&fault, dw_http_status(status), "input", "%s", error->message);
+        fail(e->exchange, e->shape, &fault);
+    } else if (e->length > 0) {
+        dw_fault_set(&fault, 400, "dimensions",
+                     "dimensions is %zu; embeddings of '%.100s' have %zu, from 1 to as many are "
+                     "allowed",
+                     e->dimensions, e->model, e->length);
         fail(e->exchange, e->shape, &fault);
     } else if (json_array_size(e->list) != e->count) {
         dw_fault_set(&fault, 500, NULL, "embeddings are missing");
@@ -192,13 +220,31 @@ static void begin(dw_server *server, embedding *e, json_t *input)
     }
 }
 
+/* Clients of Ollama's ask for nothing to see whether the model is there. */
+static bool asks_nothing(const json_t *body, shape of)
+{
+    const json_t *given = json_object_get(body, of == SHAPE_OLLAMA_ONE ? "prompt" : "input");
+    return of != SHAPE_OPENAI && body != NULL &&
+           (given == NULL || json_is_null(given) ||
+            (json_is_string(given) && json_string_length(given) == 0) ||
+            (json_is_array(given) && json_array_size(given) == 0));
+}
+
+static json_t *nothing_json(const dw_named_model *named, shape of)
+{
+    return of == SHAPE_OLLAMA_ONE ? json_pack("{s:[]}", "embedding")
+                                  : json_pack("{s:s, s:[]}", "model", named->name, "embeddings");
+}
+
 static void answer_request(dw_server *server, dw_exchange *exchange, shape of)
 {
     char what[DW_MODELS_MISSING_BYTES];
     dw_fault fault = {.status = 0};
     json_t *body = dw_params_body(exchange, &fault);
-    json_t *input =
-        body != NULL ? read_input(body, of == SHAPE_OLLAMA_ONE ? "prompt" : "input", &fault) : NULL;
+    const bool nothing = asks_nothing(body, of);
+    json_t *input = body != NULL && !nothing
+                        ? read_input(body, of == SHAPE_OLLAMA_ONE ? "prompt" : "input", &fault)
+                        : NULL;
     const char *model = body != NULL ? dw_params_string(body, "model", &fault) : NULL;
     const char *format = body != NULL ? dw_params_string(body, "encoding_format", &fault) : NULL;
     dw_named_model *named = dw_models_find(server, dw_tenant_of(server, exchange), model);
@@ -210,16 +256,17 @@ static void answer_request(dw_server *server, dw_exchange *exchange, shape of)
     if (format != NULL && strcmp(format, "float") != 0 && strcmp(format, "base64") != 0) {
         dw_fault_set(&fault, 400, "encoding_format", "encoding_format: float or base64");
     }
-    if (body != NULL && dw_params_has(body, "dimensions")) {
-        dw_fault_set(&fault, 400, "dimensions", "dimensions is not supported");
-    }
+    const size_t dimensions =
+        body != NULL ? (size_t)dw_params_whole(body, "dimensions", 0, 1 << 24, 0, &fault) : 0;
     uint64_t keep_ms = 0;
     if (of != SHAPE_OPENAI && body != NULL &&
         dw__ollama_keep(server, exchange, body, &keep_ms, &fault) && !dw_fault_is_set(&fault)) {
         dw_pool_keep(server->pool, named->index, keep_ms);
     }
-    embedding *e = dw_fault_is_set(&fault) ? NULL : dw_alloc(1, sizeof *e);
-    if (e != NULL) {
+    embedding *e = dw_fault_is_set(&fault) || nothing ? NULL : dw_alloc(1, sizeof *e);
+    if (nothing && !dw_fault_is_set(&fault)) {
+        dw_send_json(exchange, 200, nothing_json(named, of));
+    } else if (e != NULL) {
         e->shape = of;
         e->server = server;
         e->key = dw_keys_find(server->keys, exchange);
@@ -228,6 +275,7 @@ static void answer_request(dw_server *server, dw_exchange *exchange, shape of)
         e->model = dw_strdup(named->name);
         e->base64 = format != NULL && strcmp(format, "base64") == 0;
         e->count = json_array_size(input);
+        e->dimensions = dimensions;
         e->list = json_array();
         begin(server, e, input);
     } else {

@@ -21,12 +21,16 @@ static json_t *read_calls(const json_t *given, size_t *count, dw_fault *fault)
     for (size_t i = 0; i < json_array_size(given); i++) {
         const json_t *call = json_array_get(given, i);
         const json_t *function = json_object_get(call, "function");
-        const json_t *said = json_object_get(function, "arguments");
+        json_t *given_arguments = json_object_get(function, "arguments");
+        json_t *said = json_is_string(given_arguments) /* as OpenAI's clients have them */
+                           ? json_loads(json_string_value(given_arguments), 0, NULL)
+                           : json_incref(given_arguments);
         char id[32];
         (void)snprintf(id, sizeof id, "call_%zu", (*count)++);
         if (text_of(function, "name")[0] == '\0' || !json_is_object(said)) {
             dw_fault_set(fault, 400, "messages",
                          "messages: a call of a tool needs function.name and function.arguments");
+            json_decref(said);
             continue;
         }
         char *arguments = json_dumps(said, JSON_COMPACT);
@@ -36,6 +40,7 @@ static json_t *read_calls(const json_t *given, size_t *count, dw_fault *fault)
                              "name", json_object_get(function, "name"), "arguments",
                              arguments != NULL ? arguments : "{}"));
         free(arguments);
+        json_decref(said);
     }
     return calls;
 }
@@ -196,16 +201,6 @@ json_t *dw__ollama_message(const json_t *body, dw_fault *fault)
     bool logprobs = dw_params_truth(body, "logprobs", false, fault);
     int64_t likeliest = dw_params_whole(body, "top_logprobs", 0, 20, 0, fault);
     (void)json_object_del(sampled, "n");
-    if (json_is_integer(json_object_get(sampled, "repeat_last_n")) &&
-        json_integer_value(json_object_get(sampled, "repeat_last_n")) <= 0) {
-        bool off = json_integer_value(json_object_get(sampled, "repeat_last_n")) == 0;
-        (void)json_object_del(sampled, "repeat_last_n"); /* 0: off; -1: as far back as there is */
-        if (off) {
-            (void)json_object_del(sampled, "repeat_penalty");
-        } else {
-            (void)json_object_set_new(sampled, "repeat_last_n", json_integer(4096));
-        }
-    }
     dw_params_generation(sampled, message, fault);
     (void)json_object_set_new(message, "n", json_integer(1));
     (void)json_object_set_new(message, "max", json_integer(most > 0 ? most : 0));

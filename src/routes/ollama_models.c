@@ -169,6 +169,28 @@ void dw_ollama_show(dw_server *server, dw_exchange *exchange)
     dw_job_begin_telling(server, exchange, show, dw_ollama_fail);
 }
 
+/* Programs pull what they use when they begin: what is served is there. */
+void dw_ollama_pull(dw_server *server, dw_exchange *exchange)
+{
+    static const char done[] = "{\"status\":\"success\"}\n";
+    dw_fault fault = {.status = 0};
+    json_t *body = dw_params_body(exchange, &fault);
+    const char *name =
+        dw_params_string(body, dw_params_has(body, "model") ? "model" : "name", &fault);
+    const bool served = name != NULL && name[0] != '\0' &&
+                        dw_models_find(server, dw_tenant_of(server, exchange), name) != NULL;
+    const bool streams = dw_params_truth(body, "stream", true, &fault);
+    if (dw_fault_is_set(&fault)) {
+        dw_ollama_fail(exchange, fault.status, fault.what);
+    } else if (served) {
+        dw_exchange_answer(exchange, 200, streams ? "application/x-ndjson" : "application/json",
+                           done, sizeof done - 1);
+    } else {
+        dw_ollama_refuse(server, exchange);
+    }
+    json_decref(body);
+}
+
 void dw_ollama_refuse(dw_server *server, dw_exchange *exchange)
 {
     char what[256];

@@ -250,7 +250,7 @@ bool dw__response_includes(const json_t *body, const char *what)
 json_t *dw__response_message(const json_t *body, dw_fault *fault)
 {
     json_t *message = json_object();
-    int64_t most = dw_params_whole(body, "max_output_tokens", 1, 2147483647, 0, fault);
+    int64_t most = dw_params_most(body, "max_output_tokens", 0, fault);
     int64_t likeliest = dw_params_whole(body, "top_logprobs", 0, 20, 0, fault);
     bool logprobs = likeliest > 0 || dw__response_includes(body, "message.output_text.logprobs");
     dw_params_generation(body, message, fault);

@@ -36,6 +36,7 @@ void dw_ollama_ps(dw_server *server, dw_exchange *exchange);
 void dw_ollama_show(dw_server *server, dw_exchange *exchange);
 void dw_ollama_version(dw_server *server, dw_exchange *exchange);
 /* What Ollama does with models by their names, and this does not. */
+void dw_ollama_pull(dw_server *server, dw_exchange *exchange);
 void dw_ollama_refuse(dw_server *server, dw_exchange *exchange);
 
 /* ---- links.c ---- */

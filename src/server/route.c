@@ -87,7 +87,7 @@ static const route routes[] = {
     {DW_HTTP_POST, "/api/show", dw_ollama_show},
     {DW_HTTP_GET, "/api/version", dw_ollama_version},
     {DW_HTTP_DELETE, "/api/delete", dw_ollama_refuse},
-    {DW_HTTP_POST, "/api/pull", dw_ollama_refuse},
+    {DW_HTTP_POST, "/api/pull", dw_ollama_pull},
     {DW_HTTP_POST, "/api/push", dw_ollama_refuse},
     {DW_HTTP_POST, "/api/copy", dw_ollama_refuse},
     {DW_HTTP_POST, "/api/create", dw_ollama_refuse},
@@ -327,9 +327,9 @@ static void hand_over(dw_server *server, dw_exchange *exchange, const target *to
         dw_host_handle(server, exchange, to->row);
     } else if (to->form != NULL) {
         dw_exchange_set_header(exchange, "Allow", "GET, HEAD, POST");
-        dw_openai_fail(exchange, 405, NULL, NULL, "this route has no such method");
+        refuse(exchange, dw_exchange_path(exchange), 405, NULL, "this route has no such method");
     } else {
-        dw_openai_fail(exchange, 404, NULL, "unknown_url", "there is no such route");
+        refuse(exchange, dw_exchange_path(exchange), 404, "unknown_url", "there is no such route");
     }
 }
 

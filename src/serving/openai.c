@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/hash.h"
@@ -93,6 +94,19 @@ static json_t *status_json(const dw_named_model *named, dw_model_pool_info *info
     return status;
 }
 
+/* What Anthropic's clients read of the same entry. */
+static void add_anthropic(json_t *about, const dw_named_model *named)
+{
+    char text[40];
+    struct tm parts;
+    const time_t at = (time_t)named->server->started_s;
+    (void)gmtime_r(&at, &parts);
+    (void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    (void)json_object_set_new(about, "type", json_string("model"));
+    (void)json_object_set_new(about, "display_name", json_string(named->name));
+    (void)json_object_set_new(about, "created_at", json_string(text));
+}
+
 /* Where its file lies is the user's own. */
 static json_t *model_json(const dw_named_model *named, const dw_exchange *exchange)
 {
@@ -102,6 +116,7 @@ static json_t *model_json(const dw_named_model *named, const dw_exchange *exchan
         json_pack("{s:s, s:s, s:I, s:s, s:o, s:I}", "id", named->name, "object", "model", "created",
                   (json_int_t)named->server->started_s, "owned_by", "driftwood", "status",
                   status_json(named, &info, exchange), "size", (json_int_t)info.bytes);
+    add_anthropic(about, named);
     if (info.state == DW_MODEL_LOADED) {
         bool stays = info.keep_ms == DW_KEEP_LOADED;
         (void)json_object_set_new(about, "in_use", json_boolean(info.users > 0));
@@ -145,5 +160,10 @@ void dw_openai_models(dw_server *server, dw_exchange *exchange, const char *name
     while ((next = dw_models_next(server, seer, &at)) != NULL) {
         (void)json_array_append_new(list, model_json(next, exchange));
     }
-    dw_send_json(exchange, 200, json_pack("{s:s, s:o}", "object", "list", "data", list));
+    const size_t count = json_array_size(list);
+    json_t *first = json_object_get(json_array_get(list, 0), "id");
+    json_t *last = count > 0 ? json_object_get(json_array_get(list, count - 1), "id") : NULL;
+    dw_send_json(exchange, 200,
+                 json_pack("{s:s, s:o, s:b, s:O?, s:O?}", "object", "list", "data", list,
+                           "has_more", 0, "first_id", first, "last_id", last));
 }

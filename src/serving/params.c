@@ -6,13 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/json_bounds.h"
+#include "base/json_mend.h"
 #include "base/utf8.h"
+#include "http/text.h"
 #include "model/adapter_set.h"
 
 #define STOPS_MAX 16
 #define STOP_BYTES_MAX 255
 #define BIASES_MAX 1024
+#define REACH_MAX 4096 /* tokens that penalties look at */
+#define TEMPERATURE_MIN 0.001
 /* As many values as a chat of 4,096 messages with tools may have. */
 static const dw_json_bounds bounds = {
     .bytes = SIZE_MAX, .values = UINT64_C(4) << 20, .depth = 256, .object_values = 24};
@@ -31,6 +36,20 @@ void dw_fault_set(dw_fault *fault, int status, const char *param, const char *fo
     dw_text_mend(fault->what); /* names that were cut, texts of a query: JSON has neither */
 }
 
+/* Clients cut texts in the middle of a character, send what files hold, and tools whose schemas
+ * have bounds of 64 bits: none of it may end a conversation. */
+static json_t *load(const char *text, size_t bytes, json_error_t *problem)
+{
+    size_t count = 0;
+    json_t *body = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, problem);
+    char *mended = body == NULL ? dw_json_mend(text, bytes, &count) : NULL;
+    if (mended != NULL) {
+        body = json_loadb(mended, count, JSON_REJECT_DUPLICATES, problem);
+    }
+    dw_free(mended);
+    return body;
+}
+
 json_t *dw_params_body(const dw_exchange *exchange, dw_fault *fault)
 {
     size_t bytes = 0;
@@ -45,7 +64,7 @@ json_t *dw_params_body(const dw_exchange *exchange, dw_fault *fault)
         dw_fault_set(fault, 400, NULL, "%s", error.message);
         return NULL;
     }
-    json_t *body = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &problem);
+    json_t *body = load(text, bytes, &problem);
     if (body == NULL) {
         dw_fault_set(fault, 400, NULL, "the body is not JSON: line %d, column %d: %s", problem.line,
                      problem.column, problem.text);
@@ -107,6 +126,15 @@ int64_t dw_params_whole(const json_t *body, const char *name, int64_t lowest, in
     return number;
 }
 
+int64_t dw_params_most(const json_t *body, const char *name, int64_t otherwise, dw_fault *fault)
+{
+    if (json_is_integer(json_object_get(body, name)) &&
+        json_integer_value(json_object_get(body, name)) < 0) {
+        return 0;
+    }
+    return dw_params_whole(body, name, 1, 2147483647, otherwise, fault);
+}
+
 bool dw_params_truth(const json_t *body, const char *name, bool otherwise, dw_fault *fault)
 {
     const json_t *value = json_object_get(body, name);
@@ -153,7 +181,6 @@ static const sampler_name sampler_names[] = {
     {"top_n_sigma", "top_n_sigma", -1, 100, false},
     {"repeat_penalty", "repeat_penalty", 0.01, 10, false},
     {"repetition_penalty", "repeat_penalty", 0.01, 10, false},
-    {"repeat_last_n", "penalty_tokens", 1, 4096, true},
     {"dynatemp_range", "temperature_range", 0, 100, false},
     {"dynatemp_exponent", "temperature_exponent", 0, 10, false},
     {"xtc_probability", "xtc_probability", 0, 1, false},
@@ -165,6 +192,42 @@ static const sampler_name sampler_names[] = {
     {"mirostat_tau", "mirostat_tau", 0, 100, false},
     {"mirostat_eta", "mirostat_eta", 0, 1, false},
 };
+
+/* How far back penalties look, as llama.cpp has it: 0: they are off; -1: as far as they can. */
+static void take_reach(const json_t *body, json_t *sampler, dw_fault *fault)
+{
+    static const char *const penalties[] = {"repeat_penalty", "frequency_penalty",
+                                            "presence_penalty", "penalty_tokens"};
+    int64_t reach = dw_params_whole(body, "repeat_last_n", -1, 2147483647, REACH_MAX, fault);
+    if (reach != 0) {
+        reach = reach < 0 || reach > REACH_MAX ? REACH_MAX : reach;
+        (void)json_object_set_new(sampler, "penalty_tokens", json_integer(reach));
+        return;
+    }
+    for (size_t i = 0; i < sizeof penalties / sizeof penalties[0]; i++) {
+        (void)json_object_del(sampler, penalties[i]);
+    }
+}
+
+static double given(const json_t *sampler, const char *name, double otherwise)
+{
+    const json_t *value = json_object_get(sampler, name);
+    return value != NULL ? json_number_value(value) : otherwise;
+}
+
+/* The likeliest token behind the penalties: a sampler of temperature 0 looks at none. */
+static void keep_penalties(json_t *sampler)
+{
+    const bool penalises =
+        given(sampler, "repeat_penalty", 1) != 1 || given(sampler, "frequency_penalty", 0) != 0 ||
+        given(sampler, "presence_penalty", 0) != 0 || given(sampler, "dry_multiplier", 0) > 0;
+    if (penalises && given(sampler, "temperature", 1) == 0) {
+        (void)json_object_set_new(sampler, "temperature", json_real(TEMPERATURE_MIN));
+        (void)json_object_set_new(sampler, "top_k", json_integer(1));
+        (void)json_object_del(sampler, "temperature_range");
+        (void)json_object_del(sampler, "mirostat_tau");
+    }
+}
 
 static void take_sampler(const json_t *body, json_t *into, dw_fault *fault)
 {
@@ -178,7 +241,7 @@ static void take_sampler(const json_t *body, json_t *into, dw_fault *fault)
                            ? (double)dw_params_whole(body, at->name, (int64_t)at->lowest,
                                                      (int64_t)at->highest, 0, fault)
                            : dw_params_number(body, at->name, at->lowest, at->highest, 0, fault);
-        if (strcmp(at->name, "temperature") == 0 && value < 0.001) {
+        if (strcmp(at->name, "temperature") == 0 && value < TEMPERATURE_MIN) {
             value = 0; /* the likeliest token */
         } else if (strcmp(at->name, "top_p") == 0 && value <= 0) {
             value = 1e-6; /* likewise; 0 turns it off */
@@ -188,12 +251,16 @@ static void take_sampler(const json_t *body, json_t *into, dw_fault *fault)
         (void)json_object_set_new(sampler, at->own,
                                   at->whole ? json_integer((json_int_t)value) : json_real(value));
     }
+    if (dw_params_has(body, "repeat_last_n")) {
+        take_reach(body, sampler, fault);
+    }
     if (dw_params_has(body, "seed")) {
         int64_t seed = dw_params_whole(body, "seed", INT64_MIN, INT64_MAX, 0, fault);
         if (seed >= 0) { /* -1: another each time, as llama.cpp has it */
             (void)json_object_set_new(sampler, "seed", json_integer(seed));
         }
     }
+    keep_penalties(sampler);
     (void)json_object_set_new(into, "sampler", sampler);
 }
 
@@ -325,6 +392,64 @@ static void take_adapters(const json_t *body, json_t *into, dw_fault *fault)
     (void)json_object_set_new(into, "lora", list);
 }
 
+/* ---- the form of an answer ------------------------------------------------------------------ */
+
+/* One of the texts, as GBNF, which has JSON's escapes. */
+static json_t *grammar_of_choice(const json_t *choice, dw_fault *fault)
+{
+    dw_text rule = {.bytes = NULL};
+    bool good = json_array_size(choice) > 0 && dw_text_add(&rule, "root ::= ", 9);
+    for (size_t i = 0; i < json_array_size(choice) && good; i++) {
+        const json_t *one = json_array_get(choice, i);
+        char *text = json_is_string(one) ? json_dumps(one, JSON_ENCODE_ANY) : NULL;
+        good = text != NULL && (i == 0 || dw_text_add(&rule, " | ", 3)) &&
+               dw_text_add(&rule, text, strlen(text));
+        free(text);
+    }
+    json_t *grammar = good ? json_stringn(rule.bytes, rule.count) : NULL;
+    dw_text_free(&rule);
+    if (grammar == NULL) {
+        dw_fault_set(fault, 400, "structured_outputs",
+                     "structured_outputs.choice: a list of at least one text is wanted");
+    }
+    return grammar;
+}
+
+/* What vLLM's requests call so: in `structured_outputs`, or by older names beside it. */
+static void take_structured(const json_t *body, json_t *into, dw_fault *fault)
+{
+    static const char *const members[] = {"json", "grammar", "choice", "regex", "structural_tag"};
+    static const char *const older[] = {"guided_json", "guided_grammar", "guided_choice",
+                                        "guided_regex", NULL};
+    const json_t *outer = json_object_get(body, "structured_outputs");
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        json_t *value = json_object_get(outer, members[i]);
+        value = value == NULL && older[i] != NULL ? json_object_get(body, older[i]) : value;
+        if (value == NULL || json_is_null(value)) {
+            continue;
+        }
+        json_t *schema = i == 0 && json_is_string(value)
+                             ? json_loads(json_string_value(value), 0, NULL)
+                             : json_incref(value);
+        if (i == 0 && json_is_object(schema)) {
+            (void)json_object_set(into, "schema", schema);
+        } else if (i == 1 && json_is_string(value)) {
+            (void)json_object_set(into, "grammar", value);
+        } else if (i == 2) {
+            (void)json_object_set_new(into, "grammar", grammar_of_choice(value, fault));
+        } else {
+            dw_fault_set(fault, 400, "structured_outputs",
+                         "structured_outputs.%s: json (a schema), grammar (GBNF) and choice are "
+                         "to be had here",
+                         members[i]);
+        }
+        json_decref(schema);
+    }
+    if (json_is_true(json_object_get(outer, "json_object"))) {
+        (void)json_object_set_new(into, "schema", json_pack("{s:s}", "type", "object"));
+    }
+}
+
 void dw_params_generation(const json_t *body, json_t *into, dw_fault *fault)
 {
     take_adapters(body, into, fault);
@@ -339,6 +464,7 @@ void dw_params_generation(const json_t *body, json_t *into, dw_fault *fault)
     if (json_is_object(schema)) {
         (void)json_object_set(into, "schema", schema);
     }
+    take_structured(body, into, fault);
     if (dw_params_truth(body, "ignore_eos", false, fault)) {
         (void)json_object_set_new(into, "past_end", json_true());
     }
@@ -365,6 +491,65 @@ static json_t *without_nulls(const json_t *message)
     return copy;
 }
 
+/* A part of a content as a template reads it: a text. NULL: `fault` says what else it is. */
+static json_t *read_part(const json_t *part, size_t message, size_t index, dw_fault *fault)
+{
+    const char *type = json_string_value(json_object_get(part, "type"));
+    const bool refuses = type != NULL && strcmp(type, "refusal") == 0;
+    const json_t *text =
+        json_is_string(part) ? part : json_object_get(part, refuses ? type : "text");
+    const bool known =
+        json_is_string(part) || refuses ||
+        (type != NULL && (strcmp(type, "text") == 0 || /* and as in /v1/responses */
+                          strcmp(type, "input_text") == 0 || strcmp(type, "output_text") == 0));
+    if (known && json_is_string(text)) {
+        return json_pack("{s:s, s:O}", "type", "text", "text", text);
+    }
+    dw_fault_set(fault, 400, "messages",
+                 known ? "messages[%zu].content[%zu]: it has no text"
+                       : "messages[%zu].content[%zu]: only text can be read here, not '%.40s'",
+                 message, index, type != NULL ? type : "");
+    return NULL;
+}
+
+/* An assistant that calls tools may say nothing; whoever else does has forgotten something. */
+static void read_content(json_t *message, size_t index, dw_fault *fault)
+{
+    const char *role = json_string_value(json_object_get(message, "role"));
+    const json_t *content = json_object_get(message, "content");
+    if (content == NULL && role != NULL && strcmp(role, "assistant") == 0) {
+        (void)json_object_set_new(message, "content", json_null());
+    } else if (content == NULL && role != NULL) {
+        dw_fault_set(fault, 400, "messages", "messages[%zu].content is missing", index);
+    }
+    if (!json_is_array(content)) {
+        return;
+    }
+    json_t *parts = json_array();
+    for (size_t i = 0; i < json_array_size(content); i++) {
+        json_t *part = read_part(json_array_get(content, i), index, i, fault);
+        if (part != NULL) {
+            (void)json_array_append_new(parts, part);
+        }
+    }
+    (void)json_object_set_new(message, "content", parts);
+}
+
+/* What was before tools came. */
+static void refuse_functions(const json_t *message, size_t index, dw_fault *fault)
+{
+    const char *role = json_string_value(json_object_get(message, "role"));
+    if (role != NULL && strcmp(role, "function") == 0) {
+        dw_fault_set(fault, 400, "messages",
+                     "messages[%zu].role is 'function'; tools, and their results in messages of "
+                     "role tool, are wanted",
+                     index);
+    } else if (dw_params_has(message, "function_call")) {
+        dw_fault_set(fault, 400, "messages",
+                     "messages[%zu].function_call is not supported; tool_calls are", index);
+    }
+}
+
 static json_t *read_messages(const json_t *body, dw_fault *fault)
 {
     const json_t *given = json_object_get(body, "messages");
@@ -385,6 +570,8 @@ static json_t *read_messages(const json_t *body, dw_fault *fault)
         if (role != NULL && strcmp(role, "developer") == 0) {
             (void)json_object_set_new(copy, "role", json_string("system"));
         }
+        refuse_functions(copy, i, fault);
+        read_content(copy, i, fault);
         (void)json_array_append_new(messages, copy);
     }
     return messages;
@@ -403,9 +590,84 @@ static json_t *read_tools(const json_t *body, dw_fault *fault)
         dw_fault_set(fault, 400, "tools", "tools is no list");
     }
     for (size_t i = 0; i < json_array_size(tools); i++) {
-        (void)json_object_del(json_object_get(json_array_get(tools, i), "function"), "strict");
+        json_t *tool = json_array_get(tools, i);
+        json_t *function = json_object_get(tool, "function");
+        const json_t *type = json_object_get(tool, "type");
+        const char *what = json_string_value(type);
+        (void)json_object_del(function, "strict");
+        if (type == NULL && function != NULL) {
+            (void)json_object_set_new(tool, "type", json_string("function"));
+        } else if (what == NULL || strcmp(what, "function") != 0) {
+            dw_fault_set(
+                fault, 400, "tools", "tools[%zu].type is '%.40s'; function is to be had here%s", i,
+                what != NULL ? what : "",
+                what != NULL && strcmp(what, "custom") == 0 ? ", custom in /v1/responses" : "");
+        }
     }
     return tools;
+}
+
+/* Of the tools those that are allowed, by their names. */
+static json_t *allowed_of(const json_t *tools, const json_t *names, dw_fault *fault)
+{
+    json_t *kept = json_array();
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        const char *name = json_string_value(
+            json_object_get(json_object_get(json_array_get(names, i), "function"), "name"));
+        size_t k = 0;
+        for (; k < json_array_size(tools); k++) {
+            json_t *tool = json_array_get(tools, k);
+            const char *one =
+                json_string_value(json_object_get(json_object_get(tool, "function"), "name"));
+            if (name != NULL && one != NULL && strcmp(one, name) == 0) {
+                (void)json_array_append(kept, tool);
+                break;
+            }
+        }
+        if (k == json_array_size(tools)) {
+            dw_fault_set(fault, 400, "tool_choice", "tool_choice: there is no tool '%.60s'",
+                         name != NULL ? name : "");
+        }
+    }
+    return kept;
+}
+
+/* `allowed_tools` as the tools that it leaves, and `any`, as some makers call it. */
+static void take_choice(json_t *chat, dw_fault *fault)
+{
+    json_t *choice = json_object_get(chat, "tool_choice");
+    const char *word = json_string_value(choice);
+    const char *type = json_string_value(json_object_get(choice, "type"));
+    if (word != NULL && strcmp(word, "any") == 0) {
+        (void)json_object_set_new(chat, "tool_choice", json_string("required"));
+    } else if (type != NULL && strcmp(type, "allowed_tools") == 0) {
+        json_t *allowed = json_object_get(choice, "allowed_tools");
+        json_t *mode = json_object_get(allowed, "mode");
+        json_t *kept =
+            allowed_of(json_object_get(chat, "tools"), json_object_get(allowed, "tools"), fault);
+        if (json_array_size(kept) == 0 || !json_is_string(mode)) {
+            dw_fault_set(fault, 400, "tool_choice",
+                         "tool_choice.allowed_tools: mode and at least one tool are wanted");
+        }
+        (void)json_object_set(chat, "tool_choice", mode);
+        (void)json_object_set_new(chat, "tools", kept);
+    }
+}
+
+/* What a chat cannot have here, though a client asks for it. */
+static void refuse_others(const json_t *body, dw_fault *fault)
+{
+    const json_t *modalities = json_object_get(body, "modalities");
+    for (size_t i = 0; i < json_array_size(modalities); i++) {
+        const char *one = json_string_value(json_array_get(modalities, i));
+        if (one == NULL || strcmp(one, "text") != 0) {
+            dw_fault_set(fault, 400, "modalities", "modalities: '%.40s'; text is to be had here",
+                         one != NULL ? one : "");
+        }
+    }
+    if (json_array_size(json_object_get(body, "functions")) > 0) {
+        dw_fault_set(fault, 400, "functions", "functions is not supported; tools are");
+    }
 }
 
 json_t *dw_params_chat(const json_t *body, dw_fault *fault)
@@ -431,6 +693,8 @@ json_t *dw_params_chat(const json_t *body, dw_fault *fault)
             (void)json_object_set(chat, kept[i], json_object_get(body, kept[i]));
         }
     }
+    take_choice(chat, fault);
+    refuse_others(body, fault);
     if (dw_fault_is_set(fault)) {
         json_decref(chat);
         return NULL;

@@ -32,6 +32,8 @@ double dw_params_number(const json_t *body, const char *name, double lowest, dou
                         double otherwise, dw_fault *fault);
 int64_t dw_params_whole(const json_t *body, const char *name, int64_t lowest, int64_t highest,
                         int64_t otherwise, dw_fault *fault);
+/* How many tokens at most, from 1 on; below 0, as several servers have it, is 0: no bound. */
+int64_t dw_params_most(const json_t *body, const char *name, int64_t otherwise, dw_fault *fault);
 bool dw_params_truth(const json_t *body, const char *name, bool otherwise, dw_fault *fault);
 const char *dw_params_string(const json_t *body, const char *name, dw_fault *fault);
 bool dw_params_has(const json_t *body, const char *name);

@@ -174,7 +174,7 @@ class Routes(unittest.TestCase):
         self.assertEqual(list(struct.unpack(f"<{len(cat)}f", bytes_)), cat)
         self.refused("/v1/embeddings", {**body, "input": []}, 400, "input")
         self.refused("/v1/embeddings", {**body, "input": [""]}, 400, "input", "input[0]")
-        self.refused("/v1/embeddings", {**body, "dimensions": 3}, 400, "dimensions")
+        self.refused("/v1/embeddings", {**body, "dimensions": 3000}, 400, "dimensions")
         self.refused("/v1/embeddings", {**body, "input": [[99999999]]}, 400, "input")
 
     def test_texts_and_tokens(self):

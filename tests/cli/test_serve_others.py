@@ -208,7 +208,7 @@ class Ollama(Case):
                 ("/api/chat", {"messages": [user("word " * 9000)]}, 400, "context"),
                 ("/api/generate", {"prompt": "x", "suffix": "y"}, 400, "suffix"),
                 ("/api/generate", {"prompt": "x", "context": [1]}, 400, "context"),
-                ("/api/embed", {"input": []}, 400, "input"),
+                ("/api/embed", {"input": [""]}, 400, "input"),
                 ("/api/pull", {"model": "x"}, 501, "/api/pull"),
                 ("/api/show", {"model": "large"}, 404, "large")):
             error = self.ask(path, body, status)
