@@ -23,6 +23,7 @@ typedef struct response {
     json_t *request;          /* its body */
     json_t *head;             /* members of the response that are the request's */
     json_t *before;           /* items that it goes on from */
+    json_t *known;            /* these, and those that its input refers to by their ids */
     json_t *input;            /* items */
     json_t *output;           /* items that are whole */
     json_t *tools;            /* dw__response_tools */
@@ -54,6 +55,7 @@ static void release(dw_reply *reply)
     json_decref(r->request);
     json_decref(r->head);
     json_decref(r->before);
+    json_decref(r->known);
     json_decref(r->input);
     json_decref(r->output);
     json_decref(r->tools);
@@ -463,13 +465,15 @@ static void ask(dw_reply *reply)
     json_t *message = NULL;
     if (r->status != DW_OK) {
         dw_fault_set(&fault, dw_http_status(r->status),
-                     r->previous != NULL ? "previous_response_id" : "conversation", "%s",
-                     r->error.message);
+                     r->previous != NULL       ? "previous_response_id"
+                     : r->conversation != NULL ? "conversation"
+                                               : "input",
+                     "%s", r->error.message);
         fault.code = r->status == DW_E_NOT_FOUND && r->previous != NULL
                          ? "previous_response_not_found"
                          : NULL;
     } else {
-        r->input = dw__items_read(json_object_get(r->request, "input"), "input", r->before, &fault);
+        r->input = dw__items_read(json_object_get(r->request, "input"), "input", r->known, &fault);
         message = dw__response_message(r->request, &fault);
         chat = r->input != NULL ? dw__response_chat(r->request, r->before, r->input, &fault) : NULL;
     }
@@ -491,11 +495,51 @@ static void ask(dw_reply *reply)
     json_decref(message);
 }
 
+/* The ids of what the input refers to. */
+static json_t *referred_ids(const json_t *request)
+{
+    json_t *ids = json_array();
+    const json_t *input = json_object_get(request, "input");
+    for (size_t i = 0; i < json_array_size(input); i++) {
+        const json_t *item = json_array_get(input, i);
+        const char *type = json_string_value(json_object_get(item, "type"));
+        if (type != NULL && strcmp(type, "item_reference") == 0) {
+            (void)json_array_append(ids, json_object_get(item, "id"));
+        }
+    }
+    return ids;
+}
+
+static bool input_refers(const json_t *request)
+{
+    json_t *ids = referred_ids(request);
+    const bool any = json_array_size(ids) > 0;
+    json_decref(ids);
+    return any;
+}
+
+/* Clients that send all of a conversation refer to what was answered before. What is not there is
+ * told when the input is read. */
+static void load_referred(response *r)
+{
+    json_t *ids = referred_ids(r->request);
+    const dw_reply *reply = &r->reply;
+    r->known = json_copy(r->before);
+    if (r->status == DW_OK && json_array_size(ids) > 0 && reply->server->archive != NULL) {
+        r->status =
+            dw_archive_find_items(reply->server->archive, reply->tenant, ids, r->known, &r->error);
+    }
+    json_decref(ids);
+}
+
 static void load(dw_reply *reply)
 {
     response *r = response_of(reply);
     dw_archive *archive = reply->server->archive;
     r->before = json_array();
+    if (r->previous == NULL && r->conversation == NULL) {
+        return;
+    }
     if (archive == NULL) {
         r->status = dw_fail(&r->error, DW_E_NOT_FOUND, "nothing is kept by this server");
     } else if (r->previous != NULL) {
@@ -513,9 +557,10 @@ static void load_or_keep(dw_reply *reply)
 {
     response *r = response_of(reply);
     load(reply);
+    load_referred(r);
     if (r->background && r->status == DW_OK) {
         dw_fault fault = {.status = 0};
-        r->input = dw__items_read(json_object_get(r->request, "input"), "input", r->before, &fault);
+        r->input = dw__items_read(json_object_get(r->request, "input"), "input", r->known, &fault);
         if (r->input != NULL) { /* else `ask` refuses it */
             keep(reply);
         }
@@ -566,7 +611,8 @@ void dw_responses_create(dw_server *server, dw_exchange *exchange)
     r->output = json_array();
     if (dw_fault_is_set(&fault)) {
         refuse(r, &fault);
-    } else if (r->previous != NULL || r->conversation != NULL || r->background) {
+    } else if (r->previous != NULL || r->conversation != NULL || r->background ||
+               input_refers(r->request)) {
         dw_reply_work(reply, load_or_keep, ask);
     } else {
         ask(reply);

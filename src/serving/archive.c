@@ -25,6 +25,10 @@ enum {
     SQL_OLDEST_THREAD,
     SQL_DROP_THREAD,
     SQL_DROP_THREAD_RESPONSES,
+    SQL_PUT_PLACE,
+    SQL_FIND_PLACE,
+    SQL_DROP_PLACES,
+    SQL_DROP_THREAD_PLACES,
     SQL_PUT_CONVERSATION,
     SQL_GET_CONVERSATION,
     SQL_DROP_CONVERSATION,
@@ -51,6 +55,11 @@ static const char *const statements[SQL_STATEMENTS] = {
     [SQL_OLDEST_THREAD] = "SELECT id FROM thread ORDER BY used LIMIT 1",
     [SQL_DROP_THREAD] = "DELETE FROM thread WHERE id = ?",
     [SQL_DROP_THREAD_RESPONSES] = "DELETE FROM response WHERE thread = ?",
+    [SQL_PUT_PLACE] = "INSERT OR REPLACE INTO place (item, tenant, response) VALUES (?, ?, ?)",
+    [SQL_FIND_PLACE] = "SELECT response FROM place WHERE item = ? AND tenant = ?",
+    [SQL_DROP_PLACES] = "DELETE FROM place WHERE response = ? AND tenant = ?",
+    [SQL_DROP_THREAD_PLACES] = ("DELETE FROM place WHERE response IN "
+                                "(SELECT id FROM response WHERE thread = ?)"),
     [SQL_PUT_CONVERSATION] = ("INSERT INTO conversation (id, tenant, about) VALUES (?, ?, ?) "
                               "ON CONFLICT (id) DO UPDATE SET about = excluded.about "
                               "WHERE tenant = excluded.tenant"),
@@ -80,12 +89,16 @@ static const char *const upgrades[] = {
     "CREATE UNIQUE INDEX item_id ON item (conversation, id);",
     "ALTER TABLE conversation ADD COLUMN used INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX conversation_used ON conversation (used);",
+    /* Of which response's answer an item is. */
+    "CREATE TABLE place (item TEXT NOT NULL, tenant TEXT NOT NULL, response TEXT NOT NULL, "
+    "PRIMARY KEY (item, tenant)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX place_response ON place (response);",
 };
 
 static const dw_journal_schema schema = {
     .what = "file of responses",
     .application_id = 0x44577273, /* "DWrs" */
-    .version = 2,
+    .version = 3,
     .upgrades = upgrades,
     .statements = statements,
     .statement_count = SQL_STATEMENTS,
@@ -121,9 +134,10 @@ typedef struct subject {
     const char *id;
     const char *previous;
     const char *item;
-    char *body;   /* JSON that is written, for free() */
-    char *input;  /* likewise */
-    json_t *list; /* of items that are written, or read */
+    char *body;        /* JSON that is written, for free() */
+    char *input;       /* likewise */
+    json_t *list;      /* of items that are written, or read */
+    const json_t *ids; /* of items that are looked for */
     json_t *first;
     json_t *second;
     uint64_t keep;
@@ -167,6 +181,24 @@ static dw_status touch_thread(dw_journal_tx *tx, const char *thread, dw_error *e
     return dw_query_run(query, err);
 }
 
+/* Where its items are found, by which clients refer to them. */
+static dw_status put_places(dw_journal_tx *tx, const subject *s, const json_t *items, dw_error *err)
+{
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < json_array_size(items) && status == DW_OK; i++) {
+        const char *id = json_string_value(json_object_get(json_array_get(items, i), "id"));
+        if (id == NULL) {
+            continue;
+        }
+        dw_query *query = dw_journal_query(tx, SQL_PUT_PLACE);
+        dw_query_text(query, id);
+        dw_query_text(query, s->tenant);
+        dw_query_text(query, s->id);
+        status = dw_query_run(query, err);
+    }
+    return status;
+}
+
 static dw_status put(void *user, dw_journal_tx *tx, dw_error *err)
 {
     subject *s = user;
@@ -193,12 +225,18 @@ static dw_status put(void *user, dw_journal_tx *tx, dw_error *err)
     dw_query_text(query, s->body);
     dw_query_text(query, s->input);
     dw_status status = dw_query_run(query, err);
+    if (status == DW_OK) {
+        status = put_places(tx, s, json_object_get(s->first, "output"), err);
+    }
     return status == DW_OK ? touch_thread(tx, thread, err) : status;
 }
 
 dw_status dw_archive_put(dw_archive *archive, const dw_archive_response *response, dw_error *err)
 {
-    subject s = {.tenant = response->tenant, .id = response->id, .previous = response->previous};
+    subject s = {.tenant = response->tenant,
+                 .id = response->id,
+                 .previous = response->previous,
+                 .first = (json_t *)(uintptr_t)response->body};
     s.body = json_dumps(response->body, JSON_COMPACT);
     s.input = json_dumps(response->input, JSON_COMPACT);
     dw_status status = s.body != NULL && s.input != NULL
@@ -263,6 +301,73 @@ dw_status dw_archive_get(dw_archive *archive, const char *tenant, const char *id
     return status;
 }
 
+static json_t *find_in(const json_t *items, const char *id)
+{
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        json_t *item = json_array_get(items, i);
+        const char *one = json_string_value(json_object_get(item, "id"));
+        if (one != NULL && id != NULL && strcmp(one, id) == 0) {
+            return item;
+        }
+    }
+    return NULL;
+}
+
+/* The response with the item, unless `at` [128] is it already; "" where there is none. */
+static dw_status find_place(dw_journal_tx *tx, subject *s, const char *item, char *at,
+                            dw_error *err)
+{
+    char id[128] = "";
+    char previous[128];
+    bool found = false;
+    dw_query *query = dw_journal_query(tx, SQL_FIND_PLACE);
+    dw_query_text(query, item);
+    dw_query_text(query, s->tenant);
+    dw_status status = dw_query_next(query, &found, err);
+    if (status == DW_OK && found) {
+        (void)snprintf(id, sizeof id, "%s", dw_query_get_text(query, 0));
+    }
+    if (status == DW_OK && strcmp(id, at) != 0) {
+        forget_read(s);
+        memcpy(at, id, sizeof id);
+        status = id[0] != '\0' ? read_response(tx, s, id, previous, err) : DW_OK;
+    }
+    return status;
+}
+
+/* Those of `ids` -> `list`, which is emptied first. */
+static dw_status find_items(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    subject *s = user;
+    char at[128] = "";
+    dw_status status = DW_OK;
+    (void)json_array_clear(s->list);
+    forget_read(s);
+    s->bytes = 0;
+    for (size_t i = 0; i < json_array_size(s->ids) && status == DW_OK; i++) {
+        const char *id = json_string_value(json_array_get(s->ids, i));
+        status = id != NULL ? find_place(tx, s, id, at, err) : DW_OK;
+        json_t *item = find_in(json_object_get(s->first, "output"), id);
+        if (status == DW_OK && item != NULL) {
+            (void)json_array_append(s->list, item);
+        }
+    }
+    return status;
+}
+
+dw_status dw_archive_find_items(dw_archive *archive, const char *tenant, const json_t *ids,
+                                json_t *items, dw_error *err)
+{
+    subject s = {.tenant = tenant, .ids = ids, .list = json_array()};
+    dw_status status = dw_journal_read(archive->journal, find_items, &s, err);
+    if (status == DW_OK) {
+        (void)json_array_extend(items, s.list);
+    }
+    forget_read(&s);
+    json_decref(s.list);
+    return status;
+}
+
 /* Those of the newest response are read first. */
 static dw_status get_thread(void *user, dw_journal_tx *tx, dw_error *err)
 {
@@ -307,8 +412,10 @@ static dw_status drop(void *user, dw_journal_tx *tx, dw_error *err)
 {
     const subject *s = user;
     dw_status status = run(tx, SQL_DROP_RESPONSE, s->id, s->tenant, err);
-    return status == DW_OK && dw_journal_changes(tx) == 0 ? not_found("Response", s->id, err)
-                                                          : status;
+    if (status == DW_OK && dw_journal_changes(tx) == 0) {
+        return not_found("Response", s->id, err);
+    }
+    return status == DW_OK ? run(tx, SQL_DROP_PLACES, s->id, s->tenant, err) : status;
 }
 
 dw_status dw_archive_delete(dw_archive *archive, const char *tenant, const char *id, dw_error *err)
@@ -351,6 +458,9 @@ static dw_status trim_responses(void *user, dw_journal_tx *tx, dw_error *err)
         char thread[128];
         const oldest_of of = {SQL_COUNT_RESPONSES, SQL_OLDEST_THREAD, s->keep};
         status = find_oldest(tx, &of, thread, &more, err);
+        if (status == DW_OK && more) {
+            status = run(tx, SQL_DROP_THREAD_PLACES, thread, NULL, err);
+        }
         if (status == DW_OK && more) {
             status = run(tx, SQL_DROP_THREAD_RESPONSES, thread, NULL, err);
         }

@@ -81,6 +81,22 @@ class Responses(Asking):
                                 max_tokens=12)
         self.assertEqual(text_of(split), chat["choices"][0]["message"]["content"])
 
+    def test_references(self):
+        """Clients that send all of a conversation refer to what was answered by its id, whoever answers it."""
+        first = self.ask({"input": "Name three trees."})
+        said = first["output"][0]
+        refer = {"type": "item_reference", "id": said["id"]}
+        whole = self.ask({"input": [user("Name three trees."), said, user("And two more.")]})
+        again = self.ask({"input": [user("Name three trees."), refer, user("And two more.")]})
+        self.assertEqual(text_of(again), text_of(whole))
+        self.assertGreaterEqual(cached(again), first["usage"]["total_tokens"] - 2)
+        third = self.ask({"input": [refer, user("Why?")], "background": True})
+        self.assertIn(third["status"], ("queued", "in_progress", "incomplete", "completed"))
+        self.server.ask("/v1/responses/" + first["id"], method="DELETE")
+        self.refused({"input": [refer, user("x")]}, 404, "input", said["id"])
+        unkept = self.ask({"input": "Name a sea.", "store": False})["output"][0]["id"]
+        self.refused({"input": [{**refer, "id": unkept}, user("x")]}, 404, "input", unkept)
+
     def test_count(self):
         body = {"input": "Name three trees.", "instructions": "Be brief."}
         status, told = self.server.ask("/v1/responses/input_tokens", body)
