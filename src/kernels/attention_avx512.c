@@ -8,6 +8,7 @@
 #define SCORE_ROWS 4
 #define SCORE_GROUPS 2
 #define SUM_VECTORS 4
+#define FEW_SUM_VECTORS 4
 
 typedef float VF __attribute__((vector_size(64)));
 typedef int32_t VI __attribute__((vector_size(64)));

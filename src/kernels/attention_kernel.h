@@ -18,21 +18,27 @@
 /* A row's records are summed in parts of so many, counted from record 0, and then merged. */
 #define DW_ATTENTION_PART 256u
 #define DW_ATTENTION_BLOCK 64u /* and in blocks within them */
+#define DW_FEW_ROWS 8u         /* up to so many, records' numbers are read straight from the log */
 
-typedef struct dw_attention_tile {
+/* Records of a head of keys and values. */
+typedef struct dw_attention_range {
     const unsigned char *keys;   /* of record 0; record t's stand t * stride behind */
     const unsigned char *values; /* the same */
+    uint32_t from;               /* [from, to) */
+    uint32_t to;
+} dw_attention_range;
+
+typedef struct dw_attention_tile {
+    dw_attention_range records; /* what is looked at; from a multiple of DW_ATTENTION_BLOCK on */
+    /* What this thread is likely to look at next, in the same stride: its first block is brought
+     * near meanwhile. `keys` NULL: it is not known. */
+    dw_attention_range next;
     size_t stride;
-    /* Heads that lie behind this one in each record and are asked for next: their keys and values
-     * are brought near, since the first to look into a record waits for its page. */
-    uint32_t next_heads;
     dw_kv_type type;
     uint32_t head_dim;
     uint32_t row_count;    /* 1 to DW_TILE_ROWS_MAX */
     const float *queries;  /* [rows][head_dim], times the scale */
-    uint32_t from;         /* the records that are looked at: [from, to); a multiple of */
-    uint32_t to;           /* DW_ATTENTION_BLOCK, and beyond that */
-    const uint32_t *first; /* [rows]: of those, a row sees [first, end) */
+    const uint32_t *first; /* [rows]: of the records, a row sees [first, end) */
     const uint32_t *end;
     /* Of a tree: in the place of record t from path_from on stands record path[t - path_from].
      * NULL: none does. */

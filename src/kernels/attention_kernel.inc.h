@@ -8,7 +8,8 @@
  *   V_LOAD_F16(p) V_LOAD_I8(p), F16_TO_F32(p) for one
  *   fours_of_halves(at, i, to), fours_of_floats: of the rows at[W / 4] the elements [i, i + W):
  *                          to[c] has the c-th four of each row, one row behind the other
- *   SCORE_ROWS (3 or 4) SCORE_GROUPS (of 4) SUM_VECTORS: what fits the registers
+ *   SCORE_ROWS (3 or 4) SCORE_GROUPS (of 4) SUM_VECTORS, FEW_SUM_VECTORS (of fewer rows than
+ *                          SUM_ROWS): what fits the registers
  *   KERNEL                 the name of the dw_attention_kernel
  * Two forms. Few rows (decode): each record's numbers are read once, straight from the log, for
  * all rows. Many rows (prefill): a block of records is turned into floats once, then two small
@@ -31,7 +32,7 @@
 #define INLINE static inline __attribute__((always_inline))
 #define BLOCK 64u /* records at a time */
 #define PART DW_ATTENTION_PART
-#define FEW_ROWS 8u    /* up to so many: the first form */
+#define LINE 64u       /* bytes of a cache's line */
 #define SUM_ROWS 4     /* rows at a time when values are summed */
 #define PRODUCT_ROWS 6 /* of the small matrix products */
 
@@ -90,27 +91,25 @@ static size_t row_bytes(const dw_attention_tile *tile)
     }
 }
 
-/* Records are far apart, each in a page of its own: no hardware prefetcher follows. The rows of
- * other heads behind it, `more` bytes, go into the second cache. */
-INLINE void prefetch_row(const unsigned char *row, size_t bytes, size_t more)
+/* Records are far apart, each in a page of its own: no hardware prefetcher follows. What the next
+ * block reads is asked for while this one is computed, as evenly as that goes: a core has some tens
+ * of lines on their way at once, and whatever misses beyond waits. */
+INLINE void prefetch_row(const unsigned char *row, size_t bytes)
 {
-    size_t i = 0;
-    for (; i < bytes; i += 64) {
-        __builtin_prefetch(row + i);
-    }
-    for (; i < bytes + more; i += 64) {
+    for (size_t i = 0; i < bytes; i += LINE) {
         __builtin_prefetch(row + i, 0, 2);
     }
 }
 
 /* ---- records ---- */
 
-/* Where keys and values of a block's records stand. */
+/* A block's records. */
 typedef struct block {
     uint32_t from;
     uint32_t count;
-    const unsigned char *keys[BLOCK];
-    const unsigned char *values[BLOCK];
+    const unsigned char *keys; /* record 0's; NULL: there is no block */
+    const unsigned char *values;
+    size_t at[BLOCK]; /* bytes from there to each record's */
 } block;
 
 INLINE uint32_t record_at(const dw_attention_tile *tile, uint32_t t)
@@ -118,25 +117,57 @@ INLINE uint32_t record_at(const dw_attention_tile *tile, uint32_t t)
     return tile->path != NULL && t >= tile->path_from ? tile->path[t - tile->path_from] : t;
 }
 
-/* The block that begins with record `from`. Past its end the last record again: masked later. */
-INLINE void find_block(const dw_attention_tile *tile, uint32_t from, block *to)
+/* The block of a range that begins with record `from`. Past its end the last record again: masked
+ * later. */
+INLINE void find_block(const dw_attention_tile *tile, const dw_attention_range *of, uint32_t from,
+                       block *to)
 {
-    to->from = from;
-    to->count = tile->to - from < BLOCK ? tile->to - from : BLOCK;
+    *to = (block){.from = from, .keys = of->keys, .values = of->values};
+    to->count = of->to - from < BLOCK ? of->to - from : BLOCK;
     for (uint32_t t = 0; t < BLOCK; t++) {
-        const uint32_t record = record_at(tile, from + (t < to->count ? t : to->count - 1));
-        to->keys[t] = tile->keys + record * tile->stride;
-        to->values[t] = tile->values + record * tile->stride;
+        to->at[t] = record_at(tile, from + (t < to->count ? t : to->count - 1)) * tile->stride;
     }
 }
 
+/* The block that is looked at after the records before `from`. */
+INLINE void find_next(const dw_attention_tile *tile, uint32_t from, block *to)
+{
+    if (from < tile->records.to) {
+        find_block(tile, &tile->records, from, to);
+    } else if (tile->next.keys != NULL) {
+        find_block(tile, &tile->next, tile->next.from, to);
+    } else {
+        to->keys = NULL;
+    }
+}
+
+/* A block, and what is brought near while it is computed. */
+typedef struct look {
+    const dw_attention_tile *tile;
+    const block *at;
+    const block *next;
+    bool nears; /* there is a next one */
+} look;
+
 /* ---- few rows ---- */
 
-/* scores[row][t] of `rows` rows and the W records from at[0] on. Four records a quarter of the
- * vector apart make a group: each of its sums lies in the record's own four lanes. */
-INLINE void score_vector(const int rows, dw_kv_type type, uint32_t head_dim, const float *queries,
-                         const unsigned char *const *at, float *scores)
+/* Some rows' scores of W records. */
+typedef struct score_rows {
+    dw_kv_type type;
+    uint32_t head_dim;
+    const float *queries; /* [rows][head_dim] */
+    float *to;            /* [rows][BLOCK] */
+    const unsigned char *at[W];
+    bool nears;
+    const unsigned char *near[W]; /* brought near meanwhile */
+} score_rows;
+
+/* Four records a quarter of the vector apart make a group: each of its sums lies in the record's
+ * own four lanes. */
+INLINE void score_vector(const int rows, const score_rows *of)
 {
+    const uint32_t head_dim = of->head_dim;
+    const uint32_t per_line = LINE / (of->type == DW_KV_F16 ? 2 : 4);
     VF sum[SCORE_ROWS][4];
     for (int r = 0; r < rows; r++) {
         for (int g = 0; g < 4; g++) {
@@ -144,14 +175,19 @@ INLINE void score_vector(const int rows, dw_kv_type type, uint32_t head_dim, con
         }
     }
     for (uint32_t i = 0; i < head_dim; i += W) {
+#pragma GCC unroll 4
         for (int first = 0; first < 4; first += SCORE_GROUPS) {
             VF key[SCORE_GROUPS][W / 4];
             for (int g = 0; g < SCORE_GROUPS; g++) {
                 const unsigned char *group[W / 4];
                 for (unsigned k = 0; k < W / 4; k++) {
-                    group[k] = at[4 * k + (unsigned)(first + g)];
+                    group[k] = of->at[4 * k + (unsigned)(first + g)];
+                    if (of->nears && i % per_line == 0) {
+                        __builtin_prefetch(
+                            of->near[4 * k + (unsigned)(first + g)] + i / per_line * LINE, 0, 2);
+                    }
                 }
-                if (type == DW_KV_F16) {
+                if (of->type == DW_KV_F16) {
                     fours_of_halves(group, i, key[g]);
                 } else {
                     fours_of_floats(group, i, key[g]);
@@ -159,7 +195,7 @@ INLINE void score_vector(const int rows, dw_kv_type type, uint32_t head_dim, con
             }
             for (unsigned c = 0; c < W / 4; c++) {
                 for (int r = 0; r < rows; r++) {
-                    VF q = V_FOURS(queries + (size_t)r * head_dim + i + 4 * c);
+                    VF q = V_FOURS(of->queries + (size_t)r * head_dim + i + 4 * c);
                     for (int g = 0; g < SCORE_GROUPS; g++) {
                         sum[r][first + g] = V_FMA(q, key[g][c], sum[r][first + g]);
                     }
@@ -170,61 +206,72 @@ INLINE void score_vector(const int rows, dw_kv_type type, uint32_t head_dim, con
     for (int r = 0; r < rows; r++) {
         VF left = V_HADD(sum[r][0], sum[r][1]);
         VF right = V_HADD(sum[r][2], sum[r][3]);
-        V_STORE(scores + (size_t)r * BLOCK, V_HADD(left, right));
+        V_STORE(of->to + (size_t)r * BLOCK, V_HADD(left, right));
     }
 }
 
-/* Keys that are no numbers yet, as floats: [W][head_dim] */
-INLINE void keys_to_floats(dw_kv_type type, const dw_attention_tile *tile,
-                           const unsigned char *const *at, float *to)
+/* The W keys from record t on, which are no numbers yet, as floats: [W][head_dim] */
+INLINE void keys_to_floats(dw_kv_type type, const look *with, uint32_t t, float *to)
 {
-    for (uint32_t t = 0; t < W; t++) {
-        for (uint32_t i = 0; i < tile->head_dim; i += W) {
-            V_STORE(to + (size_t)t * tile->head_dim + i, load_row(type, at[t], i));
+    const uint32_t head_dim = with->tile->head_dim;
+    for (uint32_t k = 0; k < W; k++) {
+        const unsigned char *key = with->at->keys + with->at->at[t + k];
+        if (with->nears) {
+            prefetch_row(with->next->keys + with->next->at[t + k], row_bytes(with->tile));
+        }
+        for (uint32_t i = 0; i < head_dim; i += W) {
+            V_STORE(to + (size_t)k * head_dim + i, load_row(type, key, i));
         }
     }
 }
 
-INLINE void score_block(dw_kv_type type, const dw_attention_tile *tile, const block *of,
-                        float *scores, float *floats)
+/* Where the W keys from record t on are read, and which come near. */
+INLINE void find_keys(dw_kv_type type, const look *with, uint32_t t, float *floats, score_rows *to)
 {
-    const size_t bytes = row_bytes(tile);
-    const size_t more = bytes * tile->next_heads;
-    for (uint32_t t = 0; t < of->count; t += W) {
-        const unsigned char *at[W];
+    to->nears = with->nears && type != DW_KV_Q8_0;
+    for (uint32_t k = 0; k < W; k++) {
+        to->at[k] = with->at->keys + with->at->at[t + k];
+        to->near[k] = with->nears ? with->next->keys + with->next->at[t + k] : NULL;
+    }
+    if (type == DW_KV_Q8_0) {
+        keys_to_floats(type, with, t, floats);
         for (uint32_t k = 0; k < W; k++) {
-            const uint32_t ahead = of->from + t + k + BLOCK / 2;
-            prefetch_row(of->values[t + k], bytes, more);
-            if (ahead < tile->to) {
-                prefetch_row(tile->keys + record_at(tile, ahead) * tile->stride, bytes, more);
-            }
-            at[k] = of->keys[t + k];
-            if (type == DW_KV_Q8_0) {
-                at[k] = (const unsigned char *)(floats + (size_t)k * tile->head_dim);
-            }
+            to->at[k] = (const unsigned char *)(floats + (size_t)k * with->tile->head_dim);
         }
-        if (type == DW_KV_Q8_0) {
-            keys_to_floats(type, tile, of->keys + t, floats);
-        }
+    }
+}
+
+INLINE void score_any(uint32_t rows, const score_rows *of)
+{
+    switch (rows) { /* a number that the compiler knows */
+    case 1:
+        score_vector(1, of);
+        break;
+    case 2:
+        score_vector(2, of);
+        break;
+    case 3:
+        score_vector(3, of);
+        break;
+    default:
+        score_vector(SCORE_ROWS, of);
+    }
+}
+
+INLINE void score_block(dw_kv_type type, const look *with, float *scores, float *floats)
+{
+    const dw_attention_tile *tile = with->tile;
+    score_rows of = {.type = type, .head_dim = tile->head_dim};
+    for (uint32_t t = 0; t < with->at->count; t += W) {
+        find_keys(type, with, t, floats, &of);
         uint32_t rows = 0;
         for (uint32_t row = 0; row < tile->row_count; row += rows) {
-            const float *queries = tile->queries + (size_t)row * tile->head_dim;
-            float *to = scores + (size_t)row * BLOCK + t;
+            of.queries = tile->queries + (size_t)row * tile->head_dim;
+            of.to = scores + (size_t)row * BLOCK + t;
             rows = tile->row_count - row;
             rows = rows <= SCORE_ROWS ? rows : rows == SCORE_ROWS + 1 ? 2 : SCORE_ROWS;
-            switch (rows) { /* a number that the compiler knows */
-            case 1:
-                score_vector(1, type, tile->head_dim, queries, at, to);
-                break;
-            case 2:
-                score_vector(2, type, tile->head_dim, queries, at, to);
-                break;
-            case 3:
-                score_vector(3, type, tile->head_dim, queries, at, to);
-                break;
-            default:
-                score_vector(SCORE_ROWS, type, tile->head_dim, queries, at, to);
-            }
+            score_any(rows, &of);
+            of.nears = false;
         }
     }
 }
@@ -233,30 +280,37 @@ INLINE void score_block(dw_kv_type type, const dw_attention_tile *tile, const bl
 typedef struct value_sum {
     dw_kv_type type;
     uint32_t head_dim;
-    const unsigned char *const *values; /* [count] */
-    uint32_t count;                     /* of records */
-    const float *weights;               /* [rows][BLOCK] */
-    float *output;                      /* [rows][head_dim] */
+    const look *with;
+    const float *weights; /* [rows][BLOCK] */
+    float *output;        /* [rows][head_dim] */
+    bool nears;           /* the next block's values are brought near */
 } value_sum;
 
 /* Of `rows` rows the elements [i, i + vectors * W). */
 INLINE void sum_values(const int rows, const int vectors, const value_sum *of, uint32_t i)
 {
-    VF sum[SUM_ROWS][SUM_VECTORS];
+    const look *with = of->with;
+    const bool nears = of->nears && i == 0;
+    const size_t bytes = row_bytes(with->tile);
+    VF sum[SUM_ROWS][FEW_SUM_VECTORS];
     for (int r = 0; r < rows; r++) {
         for (int v = 0; v < vectors; v++) {
             sum[r][v] = V_LOAD(of->output + (size_t)r * of->head_dim + i + (uint32_t)v * W);
         }
     }
-    for (uint32_t t = 0; t < of->count; t++) {
-        VF value[SUM_VECTORS];
-        for (int v = 0; v < vectors; v++) {
-            value[v] = load_row(of->type, of->values[t], i + (uint32_t)v * W);
+    for (uint32_t t = 0; t < with->at->count; t++) {
+        const unsigned char *at = with->at->values + with->at->at[t];
+        VF weight[SUM_ROWS];
+        if (nears) {
+            prefetch_row(with->next->values + with->next->at[t], bytes);
         }
         for (int r = 0; r < rows; r++) {
-            VF weight = V_SET1(of->weights[(size_t)r * BLOCK + t]);
-            for (int v = 0; v < vectors; v++) {
-                sum[r][v] = V_FMA(weight, value[v], sum[r][v]);
+            weight[r] = V_SET1(of->weights[(size_t)r * BLOCK + t]);
+        }
+        for (int v = 0; v < vectors; v++) {
+            VF value = load_row(of->type, at, i + (uint32_t)v * W);
+            for (int r = 0; r < rows; r++) {
+                sum[r][v] = V_FMA(weight[r], value, sum[r][v]);
             }
         }
     }
@@ -269,26 +323,27 @@ INLINE void sum_values(const int rows, const int vectors, const value_sum *of, u
 
 INLINE void sum_rows(const int rows, const value_sum *of)
 {
+    const int vectors = rows < SUM_ROWS ? FEW_SUM_VECTORS : SUM_VECTORS;
     uint32_t i = 0;
-    for (; i + SUM_VECTORS * W <= of->head_dim; i += SUM_VECTORS * W) {
-        sum_values(rows, SUM_VECTORS, of, i);
+    for (; i + (uint32_t)vectors * W <= of->head_dim; i += (uint32_t)vectors * W) {
+        sum_values(rows, vectors, of, i);
     }
     for (; i < of->head_dim; i += W) {
         sum_values(rows, 1, of, i);
     }
 }
 
-INLINE void sum_block(dw_kv_type type, const dw_attention_tile *tile, const block *at,
-                      const float *weights)
+INLINE void sum_block(dw_kv_type type, const look *with, const float *weights)
 {
+    const dw_attention_tile *tile = with->tile;
     uint32_t rows = 0;
     for (uint32_t row = 0; row < tile->row_count; row += rows) {
         value_sum of = {.type = type,
                         .head_dim = tile->head_dim,
-                        .values = at->values,
-                        .count = at->count,
+                        .with = with,
                         .weights = weights + (size_t)row * BLOCK,
-                        .output = tile->output + (size_t)row * tile->head_dim};
+                        .output = tile->output + (size_t)row * tile->head_dim,
+                        .nears = with->nears && row == 0};
         rows = tile->row_count - row < SUM_ROWS ? tile->row_count - row : SUM_ROWS;
         switch (rows) { /* a number that the compiler knows */
         case 1:
@@ -320,6 +375,20 @@ INLINE void mask_row(const dw_attention_tile *tile, uint32_t row, const block *o
     }
 }
 
+INLINE float max_lane(VF v)
+{
+    float lanes[W];
+    V_STORE(lanes, v);
+#pragma GCC unroll 4
+    for (uint32_t half = W / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+        for (uint32_t i = 0; i < half; i++) {
+            lanes[i] = lanes[i + half] > lanes[i] ? lanes[i + half] : lanes[i];
+        }
+    }
+    return lanes[0];
+}
+
 /* Scores of one row to weights: exp(score - maximum); what was summed before is scaled to the new
  * maximum. */
 INLINE void weigh_row(const dw_attention_tile *tile, uint32_t row, float *scores)
@@ -336,13 +405,9 @@ INLINE void weigh_row(const dw_attention_tile *tile, uint32_t row, float *scores
         }
         top = V_MAX(top, score);
     }
-    float lanes[W];
-    V_STORE(lanes, top);
     const float old = tile->maxima[row];
-    float maximum = old;
-    for (uint32_t i = 0; i < W; i++) {
-        maximum = lanes[i] > maximum ? lanes[i] : maximum;
-    }
+    const float highest = max_lane(top);
+    const float maximum = highest > old ? highest : old;
     if (maximum == -INFINITY) {
         memset(scores, 0, BLOCK * sizeof *scores);
         return;
@@ -367,16 +432,20 @@ INLINE void weigh_row(const dw_attention_tile *tile, uint32_t row, float *scores
 INLINE void attend_few(dw_kv_type type, const dw_attention_tile *tile)
 {
     float *scores = tile->scratch; /* [rows][BLOCK] */
-    float *floats = scores + FEW_ROWS * BLOCK;
-    block at;
-    for (uint32_t from = tile->from; from < tile->to; from += at.count) {
-        find_block(tile, from, &at);
-        score_block(type, tile, &at, scores, floats);
+    float *floats = scores + DW_FEW_ROWS * BLOCK;
+    block blocks[2];
+    uint32_t index = 0;
+    find_block(tile, &tile->records, tile->records.from, &blocks[0]);
+    for (uint32_t from = tile->records.from; from < tile->records.to; from += BLOCK, index ^= 1) {
+        look with = {.tile = tile, .at = &blocks[index], .next = &blocks[index ^ 1]};
+        find_next(tile, from + BLOCK, &blocks[index ^ 1]);
+        with.nears = with.next->keys != NULL;
+        score_block(type, &with, scores, floats);
         for (uint32_t row = 0; row < tile->row_count; row++) {
-            mask_row(tile, row, &at, scores + (size_t)row * BLOCK);
+            mask_row(tile, row, with.at, scores + (size_t)row * BLOCK);
             weigh_row(tile, row, scores + (size_t)row * BLOCK);
         }
-        sum_block(type, tile, &at, scores);
+        sum_block(type, &with, scores);
     }
 }
 
@@ -517,12 +586,13 @@ typedef struct many {
     uint32_t width; /* rows, rounded up to whole vectors */
 } many;
 
-INLINE void to_floats(dw_kv_type type, const dw_attention_tile *tile,
-                      const unsigned char *const *rows, uint32_t count, float *to)
+/* A block's rows, record by record: keys or values, of which `base` is record 0's. */
+INLINE void to_floats(dw_kv_type type, const dw_attention_tile *tile, const unsigned char *base,
+                      const block *of, float *to)
 {
-    for (uint32_t t = 0; t < count; t++) {
+    for (uint32_t t = 0; t < of->count; t++) {
         for (uint32_t i = 0; i < tile->head_dim; i += W) {
-            V_STORE(to + (size_t)t * tile->head_dim + i, load_row(type, rows[t], i));
+            V_STORE(to + (size_t)t * tile->head_dim + i, load_row(type, base + of->at[t], i));
         }
     }
 }
@@ -642,9 +712,9 @@ INLINE void attend_many(dw_kv_type type, const dw_attention_tile *tile)
     const uint32_t head_dim = tile->head_dim;
     many at = lay_out(tile);
     block of;
-    for (uint32_t from = tile->from; from < tile->to; from += of.count) {
-        find_block(tile, from, &of);
-        to_floats(type, tile, of.keys, of.count, at.numbers);
+    for (uint32_t from = tile->records.from; from < tile->records.to; from += of.count) {
+        find_block(tile, &tile->records, from, &of);
+        to_floats(type, tile, of.keys, &of, at.numbers);
         multiply(&(product){.a = at.numbers,
                             .a_row = head_dim,
                             .a_column = 4,
@@ -659,7 +729,7 @@ INLINE void attend_many(dw_kv_type type, const dw_attention_tile *tile)
             weigh_columns(&at, row, tile->cap);
         }
         scale_outputs(tile, &at);
-        to_floats(type, tile, of.values, of.count, at.numbers);
+        to_floats(type, tile, of.values, &of, at.numbers);
         multiply(&(product){.a = at.scores,
                             .a_row = 1,
                             .a_column = at.width,
@@ -677,7 +747,7 @@ INLINE void attend_many(dw_kv_type type, const dw_attention_tile *tile)
 
 INLINE void attend_as(dw_kv_type type, const dw_attention_tile *tile)
 {
-    if (tile->row_count <= FEW_ROWS) {
+    if (tile->row_count <= DW_FEW_ROWS) {
         attend_few(type, tile);
     } else {
         attend_many(type, tile);
@@ -736,12 +806,17 @@ static void attend(const dw_attention_tile *tile)
     dw_attention_tile part = *tile;
     float *beside = tile->scratch;
     part.scratch = beside + (size_t)DW_TILE_ROWS_MAX * (tile->head_dim + 2);
-    for (uint32_t from = tile->from; from < tile->to; from = part.to) {
+    const uint32_t to = tile->records.to;
+    for (uint32_t from = tile->records.from; from < to; from = part.records.to) {
         const uint32_t next = (from / PART + 1) * PART;
-        part.from = from;
-        part.to = tile->to < next ? tile->to : next;
+        part.records.from = from;
+        part.records.to = to < next ? to : next;
+        part.next = part.records.to < to ? tile->records : tile->next;
+        if (part.records.to < to) {
+            part.next.from = part.records.to;
+        }
         attend_part(&part);
-        if (from > tile->from) {
+        if (from > tile->records.from) {
             merge(tile, &part);
         }
         part.output = beside;

@@ -8,6 +8,7 @@
 #define SCORE_ROWS 4
 #define SCORE_GROUPS 4
 #define SUM_VECTORS 4
+#define FEW_SUM_VECTORS 4
 
 typedef float32x4_t VF;
 typedef int32x4_t VI;

@@ -8,6 +8,7 @@
 #define SCORE_ROWS 3
 #define SCORE_GROUPS 2
 #define SUM_VECTORS 2
+#define FEW_SUM_VECTORS 2
 
 typedef float VF __attribute__((vector_size(16)));
 typedef int32_t VI __attribute__((vector_size(16)));

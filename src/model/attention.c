@@ -8,8 +8,8 @@
 #include "base/array.h"
 #include "device/graph_work.h"
 
-#define TILE_ROWS 64u /* of queries, where there are many */
-#define FEW_ROWS 8u   /* the kernel's other form; those over more than one part are cut */
+#define TILE_ROWS 64u        /* of queries, where there are many */
+#define FEW_ROWS DW_FEW_ROWS /* those over more than one part are cut */
 #define PART_RECORDS DW_ATTENTION_PART
 #define UNITS_PER_THREAD 4u /* where there are more, a unit has several heads: they share pages */
 #define ALIGN_FLOATS 16u
@@ -104,6 +104,12 @@ static const work_list *list_of(const layer_work *work)
 static uint32_t group_of(const dw_attention *attention)
 {
     return attention->shape->head_count / attention->shape->kv_head_count;
+}
+
+/* Of some rows of a head, before they are merged. */
+static size_t partial_floats(const dw_attention *attention)
+{
+    return (size_t)FEW_ROWS * (attention->shape->head_dim + 2);
 }
 
 /* ---- life ---- */
@@ -440,8 +446,8 @@ static dw_status take_trees(dw_attention *attention, dw_error *err)
 static dw_status reserve(dw_attention *attention, uint32_t partials, uint32_t merges, dw_error *err)
 {
     if (partials > attention->partial_capacity) {
-        size_t floats = (size_t)FEW_ROWS * (attention->shape->head_dim + 2);
-        float *grown = dw_realloc(attention->partials, 2 * partials * floats, sizeof *grown);
+        const size_t floats = 2 * partials * partial_floats(attention);
+        float *grown = dw_realloc(attention->partials, floats, sizeof *grown);
         if (grown == NULL) {
             return dw_fail(err, DW_E_MEMORY, "no memory for %u parts of attention", partials);
         }
@@ -622,8 +628,7 @@ static void gather_rows(const layer_work *work, const unit *one, uint32_t kv_hea
 /* Where a unit's result goes before it is divided: what is merged. */
 static void place_partial(const dw_attention *attention, uint32_t index, dw_attention_tile *tile)
 {
-    size_t floats = (size_t)FEW_ROWS * (attention->shape->head_dim + 2);
-    tile->maxima = attention->partials + index * floats;
+    tile->maxima = attention->partials + index * partial_floats(attention);
     tile->sums = tile->maxima + FEW_ROWS;
     tile->output = tile->sums + FEW_ROWS;
 }
@@ -676,6 +681,15 @@ static const unsigned char *head_base(const layer_work *work, const unit *one, u
     return rows + sequence->first_token * dst->src[1]->nb[2] + head_offset;
 }
 
+static dw_attention_range range_of(const layer_work *work, const unit *one, uint32_t kv_head,
+                                   const struct ggml_tensor *dst)
+{
+    return (dw_attention_range){.keys = head_base(work, one, kv_head, dst, 0),
+                                .values = head_base(work, one, kv_head, dst, 1),
+                                .from = one->from,
+                                .to = one->to};
+}
+
 /* Whether the unit is the last of those of its rows, all of which count. */
 static bool is_last_part(const dw_attention *attention, const unit *one, uint32_t kv_head)
 {
@@ -699,8 +713,6 @@ static dw_attention_tile tile_of(const layer_work *work, const unit *one, const 
                               .head_dim = attention->shape->head_dim,
                               .row_count = one->row_count,
                               .queries = place->queries,
-                              .from = one->from,
-                              .to = one->to,
                               .first = place->first,
                               .end = place->end,
                               .cap = attention->shape->attn_logit_softcap,
@@ -732,17 +744,31 @@ static void pass_head(const layer_work *work, const unit *one, uint32_t kv_head,
     write_rows(work, one, kv_head, dst, &none);
 }
 
-static void run_head(const layer_work *work, const unit *one, uint32_t kv_head,
-                     struct ggml_tensor *dst, const workplace *place)
+/* Whether what is attended to next is found as this is. */
+static bool follows(const dw_attention *attention, const unit *one, const unit *next)
+{
+    const dw_attention_sequence *of = &attention->sequences[one->sequence];
+    const dw_attention_sequence *then = next != NULL ? &attention->sequences[next->sequence] : NULL;
+    return then != NULL && of->tree == NULL && then->tree == NULL &&
+           (of->records == NULL) == (then->records == NULL) && !attention->has_left[next->sequence];
+}
+
+/* What is looked at behind a head of a unit: the next head of it, or the first of `next`. */
+static dw_attention_range range_behind(const layer_work *work, const unit *one, uint32_t kv_head,
+                                       const unit *next, const struct ggml_tensor *dst)
+{
+    if (kv_head + 1 < one->kv_head + one->kv_head_count) {
+        return range_of(work, one, kv_head + 1, dst);
+    }
+    return follows(work->attention, one, next) ? range_of(work, next, next->kv_head, dst)
+                                               : (dw_attention_range){.keys = NULL};
+}
+
+static void run_head(const layer_work *work, const unit *one, const dw_attention_tile *over,
+                     uint32_t kv_head, struct ggml_tensor *dst)
 {
     const dw_attention *attention = work->attention;
-    const bool encoder = attention->sequences[one->sequence].records == NULL;
-    dw_attention_tile tile = tile_of(work, one, place);
-    gather_rows(work, one, kv_head, dst->src[0], place);
-    tile.keys = head_base(work, one, kv_head, dst, 0);
-    tile.values = head_base(work, one, kv_head, dst, 1);
-    tile.next_heads = kv_head == one->kv_head ? one->kv_head_count - 1 : 0;
-    tile.stride = encoder ? dst->src[1]->nb[2] : attention->layout.record_bytes;
+    dw_attention_tile tile = *over;
     if (one->part_count > 1) {
         place_partial(attention, one->first_partial + kv_head * one->part_count + one->part, &tile);
     }
@@ -754,16 +780,31 @@ static void run_head(const layer_work *work, const unit *one, uint32_t kv_head,
     }
 }
 
-static void run_unit(const layer_work *work, const unit *one, struct ggml_tensor *dst,
-                     const workplace *place)
+/* `next`: the unit that this thread is likely to take behind it, or NULL. */
+static void run_unit(const layer_work *work, const unit *one, const unit *next,
+                     struct ggml_tensor *dst, const workplace *place)
 {
-    for (uint32_t i = 0; i < one->kv_head_count; i++) {
-        if (work->attention->has_left[one->sequence]) {
-            pass_head(work, one, one->kv_head + i, dst, place);
-        } else {
-            run_head(work, one, one->kv_head + i, dst, place);
+    const dw_attention *attention = work->attention;
+    const bool encoder = attention->sequences[one->sequence].records == NULL;
+    dw_attention_tile tile = tile_of(work, one, place);
+    tile.stride = encoder ? dst->src[1]->nb[2] : attention->layout.record_bytes;
+    for (uint32_t head = one->kv_head; head < one->kv_head + one->kv_head_count; head++) {
+        if (attention->has_left[one->sequence]) {
+            pass_head(work, one, head, dst, place);
+            continue;
         }
+        gather_rows(work, one, head, dst->src[0], place);
+        tile.records = range_of(work, one, head, dst);
+        tile.next = range_behind(work, one, head, next, dst);
+        run_head(work, one, &tile, head, dst);
     }
+}
+
+/* Where each of `threads` takes a unit in turn. */
+static const unit *unit_after(const work_list *list, uint32_t index, int threads)
+{
+    const uint32_t next = index + (uint32_t)threads;
+    return next < list->count ? &list->units[next] : NULL;
 }
 
 static void run_unit_of_crew(void *user, uint32_t index, int thread)
@@ -773,7 +814,8 @@ static void run_unit_of_crew(void *user, uint32_t index, int thread)
     const work_list *list = list_of(work);
     const workplace place = workplace_of(attention, thread);
     if (list->work < LOOK_WORK || !dw_stops_asked(attention->stops)) {
-        run_unit(work, &list->units[index], work->result, &place);
+        run_unit(work, &list->units[index], unit_after(list, index, attention->threads),
+                 work->result, &place);
     }
 }
 
@@ -803,7 +845,7 @@ static void attend(struct ggml_tensor *dst, int ith, int nth, void *user)
         const unit *one = &list->units[index];
         done = done >= LOOK_WORK ? 0 : done;
         done += work_of(attention, one);
-        run_unit(work, one, dst, &place);
+        run_unit(work, one, unit_after(list, index, nth), dst, &place);
     }
     dw_graph_work_give();
 }

@@ -79,8 +79,8 @@ static double row_error(const fixture *w, const dw_attention_tile *tile, uint32_
 {
     double scores[RECORDS];
     double top = -INFINITY;
-    uint32_t from = tile->from > w->first[row] ? tile->from : w->first[row];
-    uint32_t to = tile->to < w->end[row] ? tile->to : w->end[row];
+    uint32_t from = tile->records.from > w->first[row] ? tile->records.from : w->first[row];
+    uint32_t to = tile->records.to < w->end[row] ? tile->records.to : w->end[row];
     for (uint32_t t = from; t < to; t++) {
         double score = 0;
         for (uint32_t i = 0; i < tile->head_dim; i++) {
@@ -137,8 +137,8 @@ static void attend_alone(const dw_attention_kernel *kernel, const dw_attention_t
     for (uint32_t i = 0; i < one.row_count; i++) {
         memcpy(queries + i * tile->head_dim, tile->queries + row * tile->head_dim,
                tile->head_dim * sizeof *queries);
-        first[i] = i == 0 ? tile->first[row] : tile->from;
-        end[i] = i == 0 ? tile->end[row] : tile->to;
+        first[i] = i == 0 ? tile->first[row] : tile->records.from;
+        end[i] = i == 0 ? tile->end[row] : tile->records.to;
     }
     one.queries = queries;
     one.first = first;
@@ -150,12 +150,15 @@ static void attend_alone(const dw_attention_kernel *kernel, const dw_attention_t
     part.maxima = maxima[1];
     part.sums = sums[1];
     part.output = output[1];
-    one.to = in_parts ? (tile->from / DW_ATTENTION_PART + 1) * DW_ATTENTION_PART : tile->to;
-    one.to = one.to < tile->to ? one.to : tile->to;
+    const uint32_t from = tile->records.from;
+    const uint32_t to = tile->records.to;
+    one.records.to = in_parts ? (from / DW_ATTENTION_PART + 1) * DW_ATTENTION_PART : to;
+    one.records.to = one.records.to < to ? one.records.to : to;
     kernel->attend(&one);
-    for (part.from = one.to; part.from < tile->to; part.from += DW_ATTENTION_PART) {
-        part.to = part.from + DW_ATTENTION_PART;
-        part.to = part.to < tile->to ? part.to : tile->to;
+    for (part.records.from = one.records.to; part.records.from < to;
+         part.records.from += DW_ATTENTION_PART) {
+        part.records.to = part.records.from + DW_ATTENTION_PART;
+        part.records.to = part.records.to < to ? part.records.to : to;
         kernel->attend(&part);
         kernel->merge(&one, &part);
     }
@@ -182,10 +185,30 @@ static void check_alone(const dw_attention_kernel *kernel, const dw_attention_ti
             if (memcmp(expected, got, tile->head_dim * sizeof *got) != 0) {
                 fail_msg("%s: type %d, head_dim %u: row %u of %u over %u to %u is another alone%s",
                          kernel->name, (int)tile->type, tile->head_dim, row, tile->row_count,
-                         tile->from, tile->to, in_parts == 1 ? ", in parts" : "");
+                         tile->records.from, tile->records.to, in_parts == 1 ? ", in parts" : "");
             }
         }
     }
+}
+
+/* What is brought near meanwhile changes nothing. */
+static void check_next(fixture *w, const dw_attention_kernel *kernel, const dw_attention_tile *tile)
+{
+    static float output[DW_TILE_ROWS_MAX * HEAD_DIM_MAX];
+    float maxima[DW_TILE_ROWS_MAX];
+    float sums[DW_TILE_ROWS_MAX];
+    const size_t bytes = tile->row_count * sizeof *sums;
+    dw_attention_tile one = *tile;
+    one.next = one.records;
+    one.next.from = random_below(w, 4) * DW_ATTENTION_BLOCK;
+    one.next.to = one.next.from + 1 + random_below(w, 100);
+    one.maxima = maxima;
+    one.sums = sums;
+    one.output = output;
+    kernel->attend(&one);
+    assert_memory_equal(maxima, tile->maxima, bytes);
+    assert_memory_equal(sums, tile->sums, bytes);
+    assert_memory_equal(output, tile->output, bytes * tile->head_dim);
 }
 
 static void check(fixture *w, const dw_attention_kernel *kernel, const plan *of)
@@ -203,22 +226,20 @@ static void check(fixture *w, const dw_attention_kernel *kernel, const plan *of)
         w->end[row] = from + random_below(w, RECORDS - from + 1);
         w->first[row] = of->windowed ? random_below(w, RECORDS) : 0;
     }
-    dw_attention_tile tile = {.keys = w->records,
-                              .values = w->records + bytes,
-                              .stride = stride,
-                              .type = of->type,
-                              .head_dim = head_dim,
-                              .row_count = of->rows,
-                              .queries = w->queries,
-                              .from = from,
-                              .to = to,
-                              .first = w->first,
-                              .end = w->end,
-                              .cap = of->cap,
-                              .maxima = w->maxima,
-                              .sums = w->sums,
-                              .output = w->output,
-                              .scratch = w->scratch};
+    dw_attention_tile tile = {
+        .records = {.keys = w->records, .values = w->records + bytes, .from = from, .to = to},
+        .stride = stride,
+        .type = of->type,
+        .head_dim = head_dim,
+        .row_count = of->rows,
+        .queries = w->queries,
+        .first = w->first,
+        .end = w->end,
+        .cap = of->cap,
+        .maxima = w->maxima,
+        .sums = w->sums,
+        .output = w->output,
+        .scratch = w->scratch};
     kernel->attend(&tile);
     for (uint32_t row = 0; row < of->rows; row++) {
         double error = row_error(w, &tile, row);
@@ -230,6 +251,7 @@ static void check(fixture *w, const dw_attention_kernel *kernel, const plan *of)
         }
     }
     check_alone(kernel, &tile);
+    check_next(w, kernel, &tile);
 }
 
 static void check_kernel(fixture *w, const dw_attention_kernel *kernel)
