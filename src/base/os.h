@@ -14,6 +14,8 @@ size_t dw_os_page_bytes(void);
 
 /* Reserve address space that faults when touched. `bytes` is a multiple of the page. */
 dw_status dw_os_reserve(void **out, size_t bytes, dw_error *err);
+/* The same from a multiple of `align` on, which is a power of two and at least a page. */
+dw_status dw_os_reserve_aligned(void **out, size_t bytes, size_t align, dw_error *err);
 /* Make [address, address + bytes) of a reservation readable, writable and zero. */
 dw_status dw_os_commit(void *address, size_t bytes, dw_error *err);
 /* The same, backed by `fd` from `offset` on, shared with every other mapping of it. */
@@ -90,6 +92,14 @@ dw_status dw_os_write_at(int fd, uint64_t offset, const void *from, size_t bytes
 dw_status dw_os_read_at(int fd, uint64_t offset, void *to, size_t bytes, dw_error *err);
 /* A touch of committed pages there is to take one page, not a huge one. A hint. */
 void dw_os_small_pages(void *address, size_t bytes);
+/* What a huge page has, which the processor finds by one entry of its tables; 0: there are none
+ * that dw_os_huge_pages could make. */
+size_t dw_os_huge_page_bytes(void);
+/* Have [address, address + bytes), a shared mapping of a memory file, lie in huge pages from here
+ * on. Address, length and place in the file are multiples of one, and each holds at least a byte
+ * that was written. What is there stays; what is not is zero, and is there then. A hint, which
+ * takes a tenth of a millisecond a page, or one where it is full. */
+void dw_os_huge_pages(void *address, size_t bytes);
 /* Give committed private pages back; they read as zero afterwards, and stay committed. */
 void dw_os_discard(void *address, size_t bytes);
 

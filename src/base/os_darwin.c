@@ -138,6 +138,17 @@ void dw_os_small_pages(void *address, size_t bytes)
     (void)bytes;
 }
 
+size_t dw_os_huge_page_bytes(void)
+{
+    return 0;
+}
+
+void dw_os_huge_pages(void *address, size_t bytes)
+{
+    (void)address;
+    (void)bytes;
+}
+
 /* MADV_FREE leaves what was there until the pages are taken. */
 void dw_os_discard(void *address, size_t bytes)
 {

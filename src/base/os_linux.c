@@ -199,6 +199,38 @@ void dw_os_small_pages(void *address, size_t bytes)
     (void)madvise(address, bytes, MADV_NOHUGEPAGE);
 }
 
+#define HUGE_BYTES_MAX ((size_t)4 << 20) /* larger ones, of systems with large pages, waste much */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1; before, the system refuses it */
+#endif
+
+size_t dw_os_huge_page_bytes(void)
+{
+    static size_t cached; /* and 1; every writer stores the same value */
+    size_t bytes = __atomic_load_n(&cached, __ATOMIC_RELAXED);
+    if (bytes == 0) {
+        unsigned long long said = 0;
+        FILE *file = dw_os_open_stream("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
+        if (file != NULL && fscanf(file, "%llu", &said) != 1) {
+            said = 0;
+        }
+        if (file != NULL) {
+            (void)fclose(file);
+        }
+        bytes = said <= HUGE_BYTES_MAX && (said & (said - 1)) == 0 ? (size_t)said : 0;
+        __atomic_store_n(&cached, bytes + 1, __ATOMIC_RELAXED);
+        return bytes;
+    }
+    return bytes - 1;
+}
+
+/* Whatever the settings of transparent huge pages are, which do not give them to memory files
+ * unasked on most systems. */
+void dw_os_huge_pages(void *address, size_t bytes)
+{
+    (void)madvise(address, bytes, MADV_COLLAPSE);
+}
+
 void dw_os_discard(void *address, size_t bytes)
 {
     DW_ASSERT(madvise(address, bytes, MADV_DONTNEED) == 0);

@@ -46,6 +46,26 @@ dw_status dw_os_reserve(void **out, size_t bytes, dw_error *err)
     return DW_OK;
 }
 
+dw_status dw_os_reserve_aligned(void **out, size_t bytes, size_t align, dw_error *err)
+{
+    const size_t margin = align - dw_os_page_bytes();
+    DW_ASSERT(bytes <= SIZE_MAX - margin);
+    dw_status status = dw_os_reserve(out, bytes + margin, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    unsigned char *whole = *out;
+    const size_t before = (align - (uintptr_t)whole % align) % align;
+    if (before > 0) {
+        dw_os_unreserve(whole, before);
+    }
+    if (before < margin) {
+        dw_os_unreserve(whole + before + bytes, margin - before);
+    }
+    *out = whole + before;
+    return DW_OK;
+}
+
 dw_status dw_os_commit(void *address, size_t bytes, dw_error *err)
 {
     if (mprotect(address, bytes, PROT_READ | PROT_WRITE) != 0) {

@@ -19,11 +19,11 @@ dw_status dw__kv_take(dw_meter *meter, dw_device *device, uint64_t bytes, dw_err
 }
 
 dw_status dw__kv_memory_create(dw_extent_file **out, dw_device *device, uint64_t bytes,
-                               dw_error *err)
+                               uint64_t unused, dw_error *err)
 {
     dw_status status = dw_extent_file_create(out, "kv log", bytes, err);
     if (status == DW_OK) {
-        dw_extent_file_meter(*out, &dw_device_counters_of(device)->host_kv);
+        dw_extent_file_meter(*out, &dw_device_counters_of(device)->host_kv, unused);
     }
     return status;
 }

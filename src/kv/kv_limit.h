@@ -19,9 +19,10 @@ void dw_kv_limit_get(dw_device *device, dw_kv_stats *stats);
 
 /* `bytes` more of a kind. Errors: DW_E_MEMORY (with what is had, and the limit). */
 dw_status dw__kv_take(dw_meter *meter, dw_device *device, uint64_t bytes, dw_error *err);
-/* A memory file of at most `bytes` for records. Errors: DW_E_MEMORY. */
+/* A memory file of at most `bytes` for records, behind the first `unused`, which do not count.
+ * Errors: DW_E_MEMORY. */
 dw_status dw__kv_memory_create(dw_extent_file **out, dw_device *device, uint64_t bytes,
-                               dw_error *err);
+                               uint64_t unused, dw_error *err);
 /* It is about to hold `bytes` from its beginning. Errors: as dw__kv_take; nothing has changed. */
 dw_status dw__kv_memory_hold(dw_extent_file *file, dw_device *device, uint64_t bytes,
                              dw_error *err);

@@ -7,6 +7,10 @@
  *
  * A record that is about to be written must not lie in an extent: own_from comes before.
  *
+ * Attention reads a piece of each record, and each record lies in pages of its own: a long log has
+ * more of them than the processor's tables. So where the system can, a log's memory file is in huge
+ * pages as it fills: a byte lies as far in its huge page as in the file's.
+ *
  * What is held counts with the device by pages: a memory file's up to where steps have reached,
  * however many logs have extents of it, and a page that is no file's. */
 #include <string.h>
@@ -18,6 +22,8 @@
 #include "kv/kv_backing.h"
 #include "kv/kv_limit.h"
 
+#define HUGE_AHEAD 3u /* full huge pages before one is made that is not: a quarter may be empty */
+
 typedef struct kv_pages {
     dw__kv_backing backing;
     dw_region *region;
@@ -25,6 +31,8 @@ typedef struct kv_pages {
     dw_file_extents shared; /* from byte 0 on, without gaps, whole pages */
     dw_extent_file *own;    /* NULL: none yet */
     uint64_t own_offset;
+    size_t huge_bytes;  /* of a huge page; 0: none are made */
+    size_t huge_end;    /* the log's bytes up to here are in huge pages as far as they can be */
     size_t loose_bytes; /* of pages that are no file's, counted with the device */
     /* Records that can be written as it is: so it is for most steps, which touch nothing else. */
     uint32_t ready_from;
@@ -116,6 +124,12 @@ static dw_status create(dw__kv_backing **out, const dw__kv_backing_options *opti
     }
     dw_region_options region = {.reserve_bytes = page_end(pages, options->records_max),
                                 .label = "kv log"};
+    const size_t huge = dw_os_huge_page_bytes();
+    if (huge > 0 && region.reserve_bytes >= huge &&
+        dw_round_up(&region.reserve_bytes, region.reserve_bytes, huge)) {
+        pages->huge_bytes = huge;
+        region.align_bytes = huge;
+    }
     dw_status status = dw_region_create(&pages->region, &region, err);
     if (status == DW_OK) {
         status = dw_device_view_create(&pages->view, options->device, pages->region,
@@ -139,9 +153,9 @@ static dw_status map_own(const kv_pages *pages, const dw_extent_file *own, uint6
                       : DW_OK;
 }
 
-/* Copy [start, end) of the log to the beginning of a file. */
+/* Copy [start, end) of the log to `offset` of a file. */
 static dw_status copy_to_file(const kv_pages *pages, size_t start, size_t end,
-                              const dw_extent_file *file, dw_error *err)
+                              const dw_extent_file *file, size_t offset, dw_error *err)
 {
     if (end <= start) {
         return DW_OK;
@@ -149,7 +163,7 @@ static dw_status copy_to_file(const kv_pages *pages, size_t start, size_t end,
     size_t bytes;
     void *view;
     DW_ASSERT(dw_round_up(&bytes, end - start, dw_os_page_bytes()));
-    dw_status status = dw_extent_file_map(file, 0, bytes, &view, err);
+    dw_status status = dw_extent_file_map(file, offset, bytes, &view, err);
     if (status != DW_OK) {
         return status;
     }
@@ -172,17 +186,18 @@ static dw_status renew_own(kv_pages *pages, size_t start, const reach *to, dw_er
     DW_ASSERT(start <= shared_bytes(pages) && start <= to->used && to->held <= to->end);
     dw_extent_file *own;
     dw_device *device = pages->backing.device;
-    dw_status status =
-        dw__kv_memory_create(&own, device, dw_region_reserved_bytes(pages->region) - start, err);
+    const size_t offset = pages->huge_bytes > 0 ? start % pages->huge_bytes : 0;
+    const size_t most = offset + dw_region_reserved_bytes(pages->region) - start;
+    dw_status status = dw__kv_memory_create(&own, device, most, offset, err);
     if (status != DW_OK) {
         return status;
     }
-    status = dw__kv_memory_hold(own, device, to->used - start, err);
+    status = dw__kv_memory_hold(own, device, offset + to->used - start, err);
     if (status == DW_OK) {
-        status = copy_to_file(pages, start, to->held, own, err);
+        status = copy_to_file(pages, start, to->held, own, offset, err);
     }
     if (status == DW_OK) {
-        status = map_own(pages, own, 0, start, to->end, err);
+        status = map_own(pages, own, offset, start, to->end, err);
     }
     if (status != DW_OK) {
         dw_extent_file_unref(own);
@@ -191,7 +206,8 @@ static dw_status renew_own(kv_pages *pages, size_t start, const reach *to, dw_er
     dw_file_extents_cut(&pages->shared, start);
     dw_extent_file_retire(pages->own, pages->own_offset);
     pages->own = own;
-    pages->own_offset = 0;
+    pages->own_offset = offset;
+    pages->huge_end = start;
     give_loose(pages);
     return DW_OK;
 }
@@ -246,15 +262,52 @@ static dw_status own_from(kv_pages *pages, uint32_t first, uint32_t length, uint
     return status;
 }
 
+/* Up to where a log that is about to have `end` records is in huge pages: those that are full then,
+ * and in a log that has some of them already the one that it is about to fill. */
+static size_t huge_target(const kv_pages *pages, uint32_t end)
+{
+    const size_t bytes = bytes_of(pages, end);
+    const size_t full = bytes - bytes % pages->huge_bytes;
+    const size_t counted = bytes_of(pages, pages->ready_end); /* as held, whether touched or not */
+    const bool ahead = full >= HUGE_AHEAD * pages->huge_bytes && full < bytes &&
+                       counted >= full + pages->huge_bytes;
+    return ahead ? full + pages->huge_bytes : full;
+}
+
+/* Huge pages for the log's own bytes. Where nothing was written yet, each is made of one small
+ * page: that takes less time than the small ones, which would come one by one. */
+static void make_huge(kv_pages *pages, uint32_t length, uint32_t end)
+{
+    const size_t target = pages->huge_bytes > 0 ? huge_target(pages, end) : 0;
+    if (target <= pages->huge_end) {
+        return;
+    }
+    size_t from = pages->huge_end > shared_bytes(pages) ? pages->huge_end : shared_bytes(pages);
+    from = (from + pages->huge_bytes - 1) / pages->huge_bytes * pages->huge_bytes;
+    pages->huge_end = target;
+    for (size_t at = from; at < target; at += pages->huge_bytes) {
+        if (at >= page_end(pages, length)) {
+            *host_byte(pages, at) = 0;
+        }
+    }
+    if (from < target) {
+        dw_os_huge_pages(host_byte(pages, from), target - from);
+    }
+}
+
 static dw_status begin(dw__kv_backing *backing, uint32_t first, uint32_t length, uint32_t end,
                        dw_error *err)
 {
-    const kv_pages *pages = pages_of(backing);
-    if (first >= pages->ready_from && end <= pages->ready_end) {
-        return DW_OK;
+    kv_pages *pages = pages_of(backing);
+    dw_status status = DW_OK;
+    if (first < pages->ready_from || end > pages->ready_end) {
+        status = own_from(pages, first, length, end > length ? end : length,
+                          dw__kv_doubled(backing, end), err);
     }
-    return own_from(pages_of(backing), first, length, end > length ? end : length,
-                    dw__kv_doubled(backing, end), err);
+    if (status == DW_OK) {
+        make_huge(pages, length, end);
+    }
+    return status;
 }
 
 static dw_status clear_rest(dw__kv_backing *backing, uint32_t length, dw_error *err)

@@ -110,7 +110,7 @@ static dw_status map_part(adoption *a, const dw_kv_segment *segment, size_t at, 
         if (status != DW_OK) {
             return status;
         }
-        dw_extent_file_meter(a->file, &dw_device_counters_of(a->device)->mapped_kv);
+        dw_extent_file_meter(a->file, &dw_device_counters_of(a->device)->mapped_kv, 0);
     }
     dw_file_extent part = {.start = at,
                            .bytes = bytes,
@@ -125,7 +125,7 @@ static dw_status read_part(adoption *a, size_t at, size_t bytes, dw_error *err)
     void *view = NULL;
     dw_status status = DW_OK;
     if (a->patches == NULL) {
-        status = dw__kv_memory_create(&a->patches, a->device, a->bytes, err);
+        status = dw__kv_memory_create(&a->patches, a->device, a->bytes, 0, err);
     }
     if (status == DW_OK) {
         status =

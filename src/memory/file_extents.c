@@ -12,7 +12,8 @@ struct dw_extent_file {
     int fd;
     bool in_memory;      /* of ours, so that its holes may be asked for */
     dw_meter *meter;     /* NULL: nobody counts it */
-    uint64_t held_bytes; /* of the meter's */
+    uint64_t held_bytes; /* of the meter's, and unused_bytes before them */
+    uint64_t unused_bytes;
 };
 
 /* ---- files ---- */
@@ -108,10 +109,16 @@ void dw_extent_file_retire(dw_extent_file *file, uint64_t offset)
     dw_extent_file_unref(file);
 }
 
-void dw_extent_file_meter(dw_extent_file *file, dw_meter *meter)
+void dw_extent_file_meter(dw_extent_file *file, dw_meter *meter, uint64_t unused)
 {
     DW_ASSERT(file->meter == NULL);
     file->meter = meter;
+    file->unused_bytes = unused;
+}
+
+static uint64_t counted(const dw_extent_file *file, uint64_t held)
+{
+    return held > file->unused_bytes ? held - file->unused_bytes : 0;
 }
 
 bool dw_extent_file_set_held(dw_extent_file *file, uint64_t bytes)
@@ -119,11 +126,13 @@ bool dw_extent_file_set_held(dw_extent_file *file, uint64_t bytes)
     if (file->meter == NULL) {
         return true;
     }
-    if (bytes > file->held_bytes && !dw_meter_take(file->meter, bytes - file->held_bytes)) {
+    const uint64_t before = counted(file, file->held_bytes);
+    const uint64_t wanted = counted(file, bytes);
+    if (wanted > before && !dw_meter_take(file->meter, wanted - before)) {
         return false;
     }
-    if (bytes < file->held_bytes) {
-        dw_meter_give(file->meter, file->held_bytes - bytes);
+    if (wanted < before) {
+        dw_meter_give(file->meter, before - wanted);
     }
     file->held_bytes = bytes;
     return true;

@@ -30,11 +30,13 @@ dw_status dw_extent_file_map(const dw_extent_file *file, size_t offset, size_t b
 /* Unref by a memory file's only writer: pages from `offset` on, which are in no extent, are given
  * back to the system at once. */
 void dw_extent_file_retire(dw_extent_file *file, uint64_t offset);
-/* Have `meter`, which outlives the file, count what the file holds from here on; it is given back
- * as the file goes. By the one that made it, before others have it. */
-void dw_extent_file_meter(dw_extent_file *file, dw_meter *meter);
-/* By the same one, alone: the file is about to hold `bytes`, more or less than before. Retiring it
- * takes off what is given back. false: the meter's limit does not allow it, nothing has changed. */
+/* Have `meter`, which outlives the file, count what the file holds from here on, but for its first
+ * `unused` bytes, which nobody ever writes; it is given back as the file goes. By the one that made
+ * it, before others have it. */
+void dw_extent_file_meter(dw_extent_file *file, dw_meter *meter, uint64_t unused);
+/* By the same one, alone: the file is about to hold `bytes`, more or less than before, with those
+ * that are unused. Retiring it takes off what is given back. false: the meter's limit does not
+ * allow it, nothing has changed. */
 bool dw_extent_file_set_held(dw_extent_file *file, uint64_t bytes);
 uint64_t dw_extent_file_held(const dw_extent_file *file);
 

@@ -48,7 +48,9 @@ dw_status dw_region_create(dw_region **out, const dw_region_options *options, dw
     *region = (dw_region){
         .reserved_bytes = reserve, .limit_bytes = limit, .label = options->label, .fd = -1};
     void *base = NULL;
-    dw_status status = dw_os_reserve(&base, reserve, err);
+    dw_status status = options->align_bytes > page
+                           ? dw_os_reserve_aligned(&base, reserve, options->align_bytes, err)
+                           : dw_os_reserve(&base, reserve, err);
     region->base = base;
     if (status == DW_OK && options->shared) {
         status = dw_os_memfd(&region->fd, options->label, 0, err);

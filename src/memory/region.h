@@ -12,6 +12,7 @@ typedef struct dw_region_options {
     size_t reserve_bytes; /* rounded up to the page */
     size_t commit_bytes;  /* at the start; may be 0 */
     size_t limit_bytes;   /* commit refuses to go beyond; 0: reserve_bytes */
+    size_t align_bytes;   /* of its base, a power of two; 0: the page */
     const char *label;    /* for messages; static storage */
     bool shared;          /* pages in a memfd, so that another mapping can share them */
 } dw_region_options;

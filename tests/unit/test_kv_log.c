@@ -712,6 +712,91 @@ static void test_kv_log_counts_a_page_once(void **state)
     dw_device_close(device);
 }
 
+/* ---- long logs ---- */
+
+#define LONG_RECORD ((size_t)23040) /* bytes; no multiple of a page */
+#define LONG_RECORDS 700u           /* some huge pages, where there are any */
+
+static unsigned char long_byte(uint32_t record, size_t at, unsigned writer)
+{
+    return (unsigned char)(1 + (record * 31 + at * 7 + writer * 101) % 199);
+}
+
+static void append_long(dw_kv_log *log, uint32_t to, unsigned writer)
+{
+    const uint32_t from = dw_kv_log_length(log);
+    unsigned char *records = malloc((to - from) * LONG_RECORD);
+    assert_non_null(records);
+    for (uint32_t r = from; r < to; r++) {
+        for (size_t i = 0; i < LONG_RECORD; i++) {
+            records[(r - from) * LONG_RECORD + i] = long_byte(r, i, writer);
+        }
+    }
+    assert_int_equal(dw_kv_log_append(log, records, to - from, NULL), DW_OK);
+    free(records);
+}
+
+/* Records [from, to) are `writer`'s. */
+static void check_long(dw_kv_log *log, uint32_t from, uint32_t to, unsigned writer)
+{
+    const unsigned char *base = dw_kv_log_base(log);
+    for (uint32_t r = from; r < to; r++) {
+        for (size_t i = 0; i < LONG_RECORD; i++) {
+            if (base[r * LONG_RECORD + i] != long_byte(r, i, writer)) {
+                fail_msg("record %u, byte %zu: %u in the place of %u", r, i,
+                         base[r * LONG_RECORD + i], long_byte(r, i, writer));
+            }
+        }
+    }
+}
+
+static size_t pages_of_long(uint32_t from, uint32_t to)
+{
+    const size_t page = dw_os_page_bytes();
+    return (to * LONG_RECORD + page - 1) / page * page - from * LONG_RECORD / page * page;
+}
+
+/* Logs of many huge pages, grown by prompts and token by token, forked and cut between them, hold
+ * what was written, and no more counts than what they reach. */
+static void test_kv_log_is_in_huge_pages(void **state)
+{
+    (void)state;
+    dw_device *device = NULL;
+    dw_kv_log *log = NULL;
+    dw_kv_log *fork = NULL;
+    const dw_kv_log_options options = {.record_bytes = LONG_RECORD, .capacity_tokens = 4096};
+    assert_int_equal(dw_device_open(&device, "CPU", 1, NULL), DW_OK);
+    assert_int_equal(dw_kv_log_create(&log, device, &options, NULL), DW_OK);
+    const size_t huge = dw_os_huge_page_bytes();
+    assert_true(huge == 0 || (uintptr_t)dw_kv_log_base(log) % huge == 0);
+    append_long(log, 100, 1);
+    for (uint32_t r = 101; r <= 333; r++) {
+        append_long(log, r, 1);
+    }
+    check_long(log, 0, 333, 1);
+    assert_int_equal(stats_of(device).pages_bytes, pages_of_long(0, 512));
+    assert_int_equal(dw_kv_log_fork(&fork, log, NULL), DW_OK);
+    append_long(log, LONG_RECORDS, 1);
+    for (uint32_t r = 334; r <= LONG_RECORDS; r += 3) {
+        append_long(fork, r, 2);
+    }
+    check_long(log, 0, LONG_RECORDS, 1);
+    check_long(fork, 0, 333, 1);
+    check_long(fork, 333, LONG_RECORDS - 2, 2);
+    assert_int_equal(stats_of(device).pages_bytes, pages_of_long(0, 768) + pages_of_long(333, 768));
+    dw_kv_log_trim(fork, 150); /* within what it shares */
+    append_long(fork, LONG_RECORDS, 3);
+    check_long(fork, 0, 150, 1);
+    check_long(fork, 150, LONG_RECORDS, 3);
+    check_long(log, 0, LONG_RECORDS, 1);
+    dw_kv_log_destroy(log);
+    check_long(fork, 0, 150, 1);
+    check_long(fork, 150, LONG_RECORDS, 3);
+    dw_kv_log_destroy(fork);
+    assert_int_equal(stats_of(device).pages_bytes, 0);
+    dw_device_close(device);
+}
+
 /* Who would go beyond is refused, keeps what it has, and finds room once another has gone; forks
  * that share find it all the time. */
 static void test_kv_log_keeps_to_the_limit_of_a_device(void **state)
@@ -828,6 +913,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kv_log_counts_a_page_once),
+        cmocka_unit_test(test_kv_log_is_in_huge_pages),
         cmocka_unit_test(test_kv_log_keeps_to_the_limit_of_a_device),
         cmocka_unit_test(test_kv_log_counts_what_is_thawed),
         cmocka_unit_test(test_kv_log_keeps_to_the_limit_in_buffers),

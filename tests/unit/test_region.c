@@ -111,6 +111,29 @@ static void test_region_refuses_bad_sizes(void **state)
     assert_int_equal(dw_region_create(&region, &absurd, NULL), DW_E_MEMORY);
 }
 
+static void test_region_begins_at_a_multiple(void **state)
+{
+    (void)state;
+    const size_t align = 4 << 20;
+    for (int i = 0; i < 8; i++) { /* wherever the system puts them */
+        const dw_region_options options = {.reserve_bytes = align + (size_t)i * dw_os_page_bytes(),
+                                           .align_bytes = align,
+                                           .label = "aligned"};
+        dw_region *regions[2];
+        assert_int_equal(dw_region_create(&regions[0], &options, NULL), DW_OK);
+        assert_int_equal(dw_region_create(&regions[1], &options, NULL), DW_OK);
+        for (int k = 0; k < 2; k++) {
+            unsigned char *base = dw_region_base(regions[k]);
+            assert_int_equal((uintptr_t)base % align, 0);
+            assert_int_equal(dw_region_commit(regions[k], options.reserve_bytes, NULL), DW_OK);
+            base[options.reserve_bytes - 1] = 1;
+            assert_int_equal(base[0], 0);
+        }
+        dw_region_destroy(regions[0]);
+        dw_region_destroy(regions[1]);
+    }
+}
+
 static void test_region_knows_what_it_holds(void **state)
 {
     (void)state;
@@ -189,6 +212,7 @@ int main(void)
         cmocka_unit_test(test_region_touches_only_what_is_used),
         cmocka_unit_test(test_region_refuses_beyond_its_limit),
         cmocka_unit_test(test_region_refuses_bad_sizes),
+        cmocka_unit_test(test_region_begins_at_a_multiple),
         cmocka_unit_test(test_region_knows_what_it_holds),
         cmocka_unit_test(test_region_maps_a_file_over),
         cmocka_unit_test(test_region_survives_failed_allocations),
