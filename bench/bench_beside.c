@@ -262,24 +262,48 @@ static void at_slice(bench *b, uint32_t slice)
 
 typedef struct freezing {
     dw_actor *actor;
+    dw_freezing *parts;
     char path[64];
-    double took_ms; /* the last freeze */
+    double took_ms; /* the last freeze's file */
+    double held_ms; /* in which the actor could not go on: before and behind that */
     uint64_t bytes;
     _Atomic bool over;
 } freezing;
 
-static void *freeze_actor(void *user)
+static void begin_freeze(freezing *f)
+{
+    dw_error err = {.message = ""};
+    uint64_t started = dw_os_clock_ns();
+    must(dw_actor_freeze_begin(&f->parts, f->actor, NULL, &err), &err);
+    f->held_ms = ms_since(started);
+    atomic_store(&f->over, false);
+}
+
+static void end_freeze(freezing *f)
+{
+    uint64_t started = dw_os_clock_ns();
+    dw_freezing_end(f->parts, f->actor);
+    f->held_ms += ms_since(started);
+}
+
+static void *write_freeze(void *user)
 {
     freezing *f = user;
     dw_error err = {.message = ""};
-    dw_freeze_options options = {.struct_bytes = sizeof options};
     dw_freeze_stats stats = {.struct_bytes = sizeof stats};
     uint64_t started = dw_os_clock_ns();
-    must(dw_actor_freeze(f->actor, f->path, &options, &stats, &err), &err);
+    must(dw_freezing_write(f->parts, f->path, &stats, &err), &err);
     f->took_ms = ms_since(started);
     f->bytes = stats.file_bytes;
     atomic_store(&f->over, true);
     return NULL;
+}
+
+static void freeze_alone(freezing *f)
+{
+    begin_freeze(f);
+    (void)write_freeze(f);
+    end_freeze(f);
 }
 
 static void tell(dw_actor *actor, const char *text)
@@ -311,8 +335,8 @@ static uint32_t steps_beside(bench *b, dw_batch *batch, freezing *f, double *too
     pthread_t thread;
     uint32_t count = 0;
     double once;
-    atomic_store(&f->over, false);
-    if (pthread_create(&thread, NULL, freeze_actor, f) != 0) {
+    begin_freeze(f);
+    if (pthread_create(&thread, NULL, write_freeze, f) != 0) {
         bench_die("no thread");
     }
     uint64_t started = dw_os_clock_ns();
@@ -324,6 +348,7 @@ static uint32_t steps_beside(bench *b, dw_batch *batch, freezing *f, double *too
     }
     *took_ms = ms_since(started);
     (void)pthread_join(thread, NULL);
+    end_freeze(f);
     return count;
 }
 
@@ -334,33 +359,37 @@ static void freezes(bench *b)
     freezing f = {.actor = NULL};
     dw_error err = {.message = ""};
     const int rounds = b->s->rounds;
-    double *kept = calloc((size_t)rounds * 3, sizeof *kept);
+    double *kept = calloc((size_t)rounds * 4, sizeof *kept);
     must(dw_module_open(&module, b->engine, DW_TEST_GUESTS_DIR "/actor_talker.wasm", &err), &err);
     open_frozen(b, &f, module);
     if (kept == NULL) {
         bench_die("no memory");
     }
-    (void)freeze_actor(&f);
+    freeze_alone(&f);
     double *alone = kept + rounds;
     double *beside = kept + 2 * (size_t)rounds;
+    double *held = kept + 3 * (size_t)rounds;
     begin(b, &batch, 0);
     b->step_count = 0;
     for (int i = 0; i < rounds; i++) {
         double between[16];
         double took_ms;
         double before = 0;
-        (void)freeze_actor(&f);
+        freeze_alone(&f);
         alone[i] = f.took_ms;
         usual_steps(b, &batch, 16, between);
         before = of_hundred(between, 16, 50);
         uint32_t count = steps_beside(b, &batch, &f, &took_ms);
         kept[i] = 100 * before * count / took_ms;
         beside[i] = f.took_ms;
+        held[i] = f.held_ms;
     }
     end(b, &batch);
     bench_figure("freeze_file", "bytes", (double)f.bytes);
     bench_figure("freeze_alone_50", "ms", of_hundred(alone, (uint32_t)rounds, 50));
     bench_figure("freeze_beside_50", "ms", of_hundred(beside, (uint32_t)rounds, 50));
+    bench_figure("freeze_holds_up_50", "ms", of_hundred(held, (uint32_t)rounds, 50));
+    bench_figure("freeze_holds_up_most", "ms", of_hundred(held, (uint32_t)rounds, 100));
     bench_figure("steps_kept_beside_freeze_50", "%", of_hundred(kept, (uint32_t)rounds, 50));
     bench_figure("step_beside_freeze_99", "ms", of_hundred(b->steps, b->step_count, 99));
     (void)unlink(f.path);

@@ -1523,6 +1523,25 @@ typedef struct dw_freeze_stats {
 DW_API DW_MUST_CHECK dw_status dw_actor_freeze(dw_actor *actor, const char *path,
                                                const dw_freeze_options *options,
                                                dw_freeze_stats *stats, dw_error *err);
+/* A freeze in parts, for an actor that is to go on while its file is written: it is held up by the
+ * first and the last, some ms for the largest contexts, whatever the file takes. */
+typedef struct dw_freezing dw_freezing;
+
+/* Take what the actor is now: images of its memories, forks of its contexts' keys and values, which
+ * share pages until it changes them, and copies of the rest. `options` may be NULL. One at a time
+ * of an actor, of which dw_actor_freeze and dw_actor_export are refused until it has ended.
+ * Errors: those of dw_actor_freeze but DW_E_IO. */
+DW_API DW_MUST_CHECK dw_status dw_actor_freeze_begin(dw_freezing **out, dw_actor *actor,
+                                                     const dw_freeze_options *options,
+                                                     dw_error *err);
+/* Write that to the file at `path`, as dw_actor_freeze does. After an error it may be tried again,
+ * also elsewhere. `stats` may be NULL. Thread: any, one at a time; the actor may be used, and
+ * destroyed, by others meanwhile. Errors: DW_E_IO, DW_E_MEMORY, DW_E_STATE (it is written). */
+DW_API DW_MUST_CHECK dw_status dw_freezing_write(dw_freezing *freezing, const char *path,
+                                                 dw_freeze_stats *stats, dw_error *err);
+/* It is over, and freed. If it was written, the actor's next freeze can be a delta upon it. `actor`
+ * is the one that it is of, between calls; NULL: that was destroyed. `freezing` may be NULL. */
+DW_API void dw_freezing_end(dw_freezing *freezing, dw_actor *actor);
 /* Write a full snapshot to an open pipe, socket or file, from where `fd` stands on; it stays the
  * caller's. options->delta is not looked at. Errors: likewise; what is written by then stays. */
 DW_API DW_MUST_CHECK dw_status dw_actor_export(dw_actor *actor, int fd,

@@ -19,6 +19,15 @@ typedef struct dw_frozen {
     dw_frozen_map *map; /* which file holds what; NULL: it is not known */
 } dw_frozen;
 
+/* What an actor was when a freeze of it began. */
+typedef struct dw_frozen_point {
+    dw_memory_image *images[DW_GUEST_MEMORIES_MAX]; /* counted */
+    int32_t *contexts;                              /* [context_count]: their handles */
+    uint32_t *lengths;                              /* [context_count] */
+    size_t context_count;
+    bool open;
+} dw_frozen_point;
+
 struct dw_actor {
     char id[DW_ACTOR_ID_CHARS + 1];
     dw_module *module; /* counted, as all below */
@@ -54,6 +63,7 @@ struct dw_actor {
     struct dw_upgrade *upgrade; /* while its module changes (upgrade.c); NULL: it does not */
 
     dw_frozen frozen;
+    bool freezing;      /* a freeze has begun and has not ended */
     uint32_t files_max; /* that it may be frozen to; 0: which file holds what is not noted */
     char broken[200];   /* why its state is invalid; empty: it is valid */
 };
@@ -71,10 +81,15 @@ dw_status dw_actor_take_images(dw_actor *actor, dw_error *err);
 /* Let the memories show images [count of the module's memories], which are counted; grows them.
  * Errors: DW_E_LIMIT, those of dw_memory_image_map. */
 dw_status dw_actor_map_images(dw_actor *actor, dw_memory_image *const *images, dw_error *err);
-/* Note that all there is now is in the file `identity` and those before it, with the settings of
- * that hash; actor->frozen.map stays. Errors: DW_E_MEMORY: then the next freeze is a full one. */
-dw_status dw_actor_note_frozen(dw_actor *actor, const char *identity, const char *settings,
-                               dw_error *err);
+/* A freeze begins, of what it is now: its images are taken. From here to the close logs note what
+ * stays as it is. `point` is all zero. Errors: DW_E_MEMORY: there is none. */
+dw_status dw_actor_point_open(dw_frozen_point *point, dw_actor *actor, dw_error *err);
+/* Note that all there was then is in the file `identity` and those before it, with the settings of
+ * that hash; actor->frozen.map stays. Takes what the point holds. */
+void dw_actor_note_frozen(dw_actor *actor, dw_frozen_point *point, const char *identity,
+                          const char *settings);
+/* The freeze is over: for nothing, where it was not noted. `actor` NULL: it has ended. */
+void dw_actor_point_close(dw_frozen_point *point, dw_actor *actor);
 /* The child's files are the parent's. */
 dw_status dw__actor_inherit_frozen(dw_actor *child, const dw_actor *parent, dw_error *err);
 void dw__frozen_release(dw_frozen *frozen);

@@ -27,48 +27,80 @@ bool dw_actor_files_hold(const dw_frozen *frozen, int32_t handle)
     return false;
 }
 
-static dw_status list_contexts(dw_actor *actor, dw_error *err)
+static void keep_images(dw_memory_image **to, dw_memory_image *const *images)
+{
+    for (size_t i = 0; i < DW_GUEST_MEMORIES_MAX; i++) {
+        to[i] = images[i] != NULL ? dw_memory_image_ref(images[i]) : NULL;
+    }
+}
+
+static void end_saving(dw_actor *actor, bool saved)
 {
     const dw_handle_table *table = dw_instance_handles(actor->instance);
-    dw_frozen *frozen = &actor->frozen;
-    frozen->contexts = dw_alloc(table->capacity + 1, sizeof *frozen->contexts);
-    if (frozen->contexts == NULL) {
+    for (size_t i = 0; i < table->capacity; i++) {
+        dw_context *context = dw_handle_at(table, DW_HANDLE_CONTEXT, i);
+        if (context != NULL) {
+            dw_kv_log_end_saving(dw_context_log(context), saved);
+        }
+    }
+}
+
+dw_status dw_actor_point_open(dw_frozen_point *point, dw_actor *actor, dw_error *err)
+{
+    const dw_handle_table *table = dw_instance_handles(actor->instance);
+    DW_ASSERT(!actor->freezing && !point->open);
+    point->contexts = dw_alloc(table->capacity + 1, sizeof *point->contexts);
+    point->lengths = dw_alloc(table->capacity + 1, sizeof *point->lengths);
+    if (point->contexts == NULL || point->lengths == NULL) {
+        dw_actor_point_close(point, NULL);
         return dw_fail(err, DW_E_MEMORY, "no memory for a list of contexts");
     }
     for (size_t i = 0; i < table->capacity; i++) {
         dw_context *context = dw_handle_at(table, DW_HANDLE_CONTEXT, i);
         if (context != NULL) {
-            frozen->contexts[frozen->context_count++] =
+            point->lengths[point->context_count] = dw_context_length(context);
+            point->contexts[point->context_count++] =
                 dw_handle_number(i, table->slots[i].generation);
-            dw_kv_log_mark_saved(dw_context_log(context));
+            dw_kv_log_begin_saving(dw_context_log(context));
         }
     }
+    keep_images(point->images, actor->images);
+    point->open = true;
+    actor->freezing = true;
     return DW_OK;
 }
 
-static void keep_images(dw_frozen *frozen, dw_memory_image *const *images)
+void dw_actor_note_frozen(dw_actor *actor, dw_frozen_point *point, const char *identity,
+                          const char *settings)
 {
-    for (size_t i = 0; i < DW_GUEST_MEMORIES_MAX; i++) {
-        frozen->images[i] = images[i] != NULL ? dw_memory_image_ref(images[i]) : NULL;
-    }
+    dw_frozen *frozen = &actor->frozen;
+    dw_frozen_map *map = frozen->map;
+    DW_ASSERT(point->open && actor->freezing);
+    frozen->map = NULL;
+    dw__frozen_release(frozen);
+    frozen->map = map;
+    frozen->contexts = point->contexts;
+    frozen->context_count = point->context_count;
+    memcpy(frozen->images, point->images, sizeof frozen->images);
+    (void)snprintf(frozen->identity, sizeof frozen->identity, "%s", identity);
+    (void)snprintf(frozen->settings, sizeof frozen->settings, "%s", settings);
+    point->contexts = NULL;
+    memset(point->images, 0, sizeof point->images);
+    end_saving(actor, true);
 }
 
-dw_status dw_actor_note_frozen(dw_actor *actor, const char *identity, const char *settings,
-                               dw_error *err)
+void dw_actor_point_close(dw_frozen_point *point, dw_actor *actor)
 {
-    dw_frozen_map *map = actor->frozen.map;
-    actor->frozen.map = NULL;
-    dw__frozen_release(&actor->frozen);
-    actor->frozen.map = map;
-    dw_status status = list_contexts(actor, err);
-    if (status == DW_OK) {
-        keep_images(&actor->frozen, actor->images);
-        (void)snprintf(actor->frozen.identity, sizeof actor->frozen.identity, "%s", identity);
-        (void)snprintf(actor->frozen.settings, sizeof actor->frozen.settings, "%s", settings);
-    } else {
-        dw__frozen_release(&actor->frozen);
+    if (actor != NULL && point->open) {
+        end_saving(actor, false); /* nothing more where it was noted */
+        actor->freezing = false;
     }
-    return status;
+    for (size_t i = 0; i < DW_GUEST_MEMORIES_MAX; i++) {
+        dw_memory_image_unref(point->images[i]);
+    }
+    dw_free(point->contexts);
+    dw_free(point->lengths);
+    *point = (dw_frozen_point){.open = false};
 }
 
 dw_status dw__actor_inherit_frozen(dw_actor *child, const dw_actor *parent, dw_error *err)
@@ -93,7 +125,7 @@ dw_status dw__actor_inherit_frozen(dw_actor *child, const dw_actor *parent, dw_e
         memcpy(to->contexts, from->contexts, from->context_count * sizeof *to->contexts);
     }
     to->context_count = from->context_count;
-    keep_images(to, from->images);
+    keep_images(to->images, from->images);
     memcpy(to->identity, from->identity, sizeof to->identity);
     memcpy(to->settings, from->settings, sizeof to->settings);
     return DW_OK;

@@ -14,6 +14,7 @@ struct dw_kv_log {
     uint32_t length;
     uint32_t step_end; /* of the step begun last: it is over when the length has reached this */
     uint64_t saved_bytes;
+    uint64_t saving_bytes; /* of dw_kv_log_begin_saving, as far as they are as they were */
     dw__kv_charge charge;
 };
 
@@ -35,13 +36,14 @@ static void check(const dw_kv_log *log)
     DW_ASSERT(log->length <= log->capacity && log->length <= backing->committed);
     DW_ASSERT(backing->committed % DW_KV_STEP_TOKENS == 0);
     DW_ASSERT(backing->committed <= backing->records_max);
-    DW_ASSERT(log->saved_bytes <= held_bytes(log));
+    DW_ASSERT(log->saved_bytes <= held_bytes(log) && log->saving_bytes <= held_bytes(log));
 }
 
 static void forget_saved(dw_kv_log *log, uint32_t from)
 {
     uint64_t bytes = (uint64_t)from * log->backing->record_bytes;
     log->saved_bytes = log->saved_bytes < bytes ? log->saved_bytes : bytes;
+    log->saving_bytes = log->saving_bytes < bytes ? log->saving_bytes : bytes;
 }
 
 /* ---- life ---- */
@@ -420,7 +422,15 @@ uint64_t dw_kv_log_saved_bytes(const dw_kv_log *log)
     return log->saved_bytes;
 }
 
-void dw_kv_log_mark_saved(dw_kv_log *log)
+void dw_kv_log_begin_saving(dw_kv_log *log)
 {
-    log->saved_bytes = held_bytes(log);
+    log->saving_bytes = held_bytes(log);
+}
+
+void dw_kv_log_end_saving(dw_kv_log *log, bool saved)
+{
+    if (saved && log->saving_bytes > log->saved_bytes) {
+        log->saved_bytes = log->saving_bytes;
+    }
+    log->saving_bytes = 0;
 }

@@ -117,8 +117,11 @@ dw_status dw_kv_log_stream(const dw_kv_log *log, uint64_t offset, size_t bytes, 
 /* Bytes from the front that are as they were when last marked as saved: appending leaves them,
  * trimming and rewriting make them fewer. A thawed log is saved, a fork as much as its parent. */
 uint64_t dw_kv_log_saved_bytes(const dw_kv_log *log);
-/* All records held have been saved. */
-void dw_kv_log_mark_saved(dw_kv_log *log);
+/* All records held are being saved, by whoever has a fork of it: it may go on meanwhile. One at a
+ * time. */
+void dw_kv_log_begin_saving(dw_kv_log *log);
+/* That is over, well or not: what is still as it was then counts as saved. */
+void dw_kv_log_end_saving(dw_kv_log *log, bool saved);
 
 /* Point `tensor`, a contiguous one of whole records, at the log's start. In a buffer it is stale
  * after the next reserve. An evicted log is restored. Errors: those of dw_device_view_place, of

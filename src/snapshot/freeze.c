@@ -10,6 +10,11 @@
 
 static void release(dw__freeze *f)
 {
+    for (size_t i = 0; i < f->log_count; i++) {
+        dw_kv_log_destroy(f->logs[i]);
+    }
+    dw_free(f->logs);
+    dw_module_unref(f->module);
     for (size_t i = 0; i < f->kept_count; i++) {
         dw_free(f->kept[i]);
     }
@@ -71,7 +76,8 @@ static dw_status add_module(dw__freeze *f, bool without, dw_error *err)
                                  .dtype = "U8",
                                  .dimension_count = 1,
                                  .shape = {wasm_bytes},
-                                 .bytes = wasm};
+                                 .bytes = wasm,
+                                 .lasting = true};
     dw_status status =
         dw_snapshot_writer_meta(f->writer, DW__META_MODULE, dw_module_hash(module), err);
     return status == DW_OK && !without && !f->delta ? dw__freeze_tensor(f, &tensor, err) : status;
@@ -88,7 +94,12 @@ static dw_status add_base(dw__freeze *f, dw_error *err)
 /* Logs are written from pages that may be mapped from files. */
 static dw_status check_files(void *user, dw_error *err)
 {
-    return dw_actor_check_files(user, err);
+    const dw__freeze *f = user;
+    dw_status status = f->apart ? DW_OK : dw_actor_check_files(f->actor, err);
+    for (size_t i = 0; i < f->log_count && status == DW_OK; i++) {
+        status = dw_kv_log_check_files(f->logs[i], err);
+    }
+    return status;
 }
 
 /* Settings and models go into a delta where they are not what the files have. */
@@ -129,7 +140,7 @@ static dw_status compose(dw__freeze *f, const dw_freeze_options *options, dw_err
     if (status != DW_OK) {
         goto out;
     }
-    dw_snapshot_writer_set_check(f->writer, check_files, f->actor);
+    dw_snapshot_writer_set_check(f->writer, check_files, f);
     status = about != NULL ? fill(f, about, err) : dw__freeze_no_memory(err);
     if (status != DW_OK) {
         goto out;
@@ -157,16 +168,23 @@ out:
     return status;
 }
 
-static dw_status begin(dw__freeze *f, dw_actor *actor, const dw_freeze_options *options,
-                       dw_error *err)
+/* Whatever comes of it, `end` follows. */
+static dw_status begin(dw__freeze *f, const dw_freeze_options *options, dw_error *err)
 {
-    f->actor = actor;
+    dw_actor *actor = f->actor;
     f->has_base = actor->frozen.identity[0] != '\0';
     f->delta = options->delta && f->has_base;
     f->stats.delta = f->delta;
+    f->module = dw_module_ref(actor->module);
     dw_status status = dw_actor_check_rests(actor, err);
+    if (status == DW_OK && actor->freezing) {
+        status = dw_fail(err, DW_E_STATE, "actor %s: a freeze of it is under way", actor->id);
+    }
     if (status == DW_OK) {
         status = dw_actor_take_images(actor, err);
+    }
+    if (status == DW_OK) {
+        status = dw_actor_point_open(&f->point, actor, err);
     }
     if (status == DW_OK) {
         status = dw__freeze_choose(f, err);
@@ -174,28 +192,48 @@ static dw_status begin(dw__freeze *f, dw_actor *actor, const dw_freeze_options *
     return status == DW_OK ? compose(f, options, err) : status;
 }
 
-static dw_status read_arguments(dw_freeze_options *own, const dw_freeze_options *options,
-                                const dw_freeze_stats *stats, dw_error *err)
+static dw_status write_file(dw__freeze *f, const char *path, const char *part_path, dw_error *err)
 {
-    dw_status status = dw_struct_read(own, sizeof *own, options, "dw_freeze_options", err);
-    return status == DW_OK ? dw_struct_check(stats, "dw_freeze_stats", err) : status;
+    dw_status status =
+        dw_snapshot_writer_write_part(f->writer, path, part_path, f->stats.identity, err);
+    f->stats.file_bytes = dw_snapshot_writer_bytes(f->writer);
+    f->stats.written_bytes = dw_snapshot_writer_written(f->writer);
+    return status;
 }
 
-typedef struct freezing {
-    dw__freeze *f;
-    const char *path;
-    const dw_freeze_options *options;
-} freezing;
-
-static dw_status write_here(void *arg, dw_error *err)
+/* `written`: the actor's next freeze may build upon it. `actor` NULL: it has ended. */
+static void end(dw__freeze *f, dw_actor *actor, bool written)
 {
-    const freezing *work = arg;
-    dw__freeze *f = work->f;
-    dw_status status = begin(f, f->actor, work->options, err);
-    return status == DW_OK
-               ? dw_snapshot_writer_write_part(f->writer, work->path, work->options->part_path,
-                                               f->stats.identity, err)
-               : status;
+    if (written && actor != NULL && actor->module == f->module) {
+        dw_actor_note_frozen(actor, &f->point, f->stats.identity, f->settings);
+        dw__freeze_note(f);
+    }
+    dw_actor_point_close(&f->point, actor);
+    release(f);
+}
+
+static dw_status read_arguments(dw_freeze_options *own, const dw_freeze_options *options,
+                                dw_error *err)
+{
+    return dw_struct_read(own, sizeof *own, options, "dw_freeze_options", err);
+}
+
+/* The state is described in trees. */
+typedef struct beginning {
+    dw__freeze *f;
+    const dw_freeze_options *options;
+} beginning;
+
+static dw_status begin_here(void *arg, dw_error *err)
+{
+    const beginning *work = arg;
+    return begin(work->f, work->options, err);
+}
+
+static dw_status begin_apart(dw__freeze *f, const dw_freeze_options *options, dw_error *err)
+{
+    beginning work = {.f = f, .options = options};
+    return dw_stack_run(begin_here, &work, err);
 }
 
 dw_status dw_actor_freeze(dw_actor *actor, const char *path, const dw_freeze_options *options,
@@ -203,21 +241,21 @@ dw_status dw_actor_freeze(dw_actor *actor, const char *path, const dw_freeze_opt
 {
     dw__freeze f = {.actor = actor};
     dw_freeze_options own;
-    freezing work = {.f = &f, .path = path, .options = &own};
-    dw_status status = read_arguments(&own, options, stats, err);
+    dw_status status = read_arguments(&own, options, err);
+    if (status == DW_OK) {
+        status = dw_struct_check(stats, "dw_freeze_stats", err);
+    }
     if (status != DW_OK) {
         return status;
     }
-    status = dw_stack_run(write_here, &work, err); /* the state is described in trees */
+    status = begin_apart(&f, &own, err);
     if (status == DW_OK) {
-        f.stats.file_bytes = dw_snapshot_writer_bytes(f.writer);
-        f.stats.written_bytes = dw_snapshot_writer_written(f.writer);
-        /* Without the note the next freeze is a full one: no error of this. */
-        (void)dw_actor_note_frozen(actor, f.stats.identity, f.settings, NULL);
-        dw__freeze_note(&f);
+        status = write_file(&f, path, own.part_path, err);
+    }
+    if (status == DW_OK) {
         dw_struct_write(stats, &f.stats, sizeof f.stats);
     }
-    release(&f);
+    end(&f, actor, status == DW_OK);
     return status;
 }
 
@@ -226,12 +264,15 @@ dw_status dw_actor_export(dw_actor *actor, int fd, const dw_freeze_options *opti
 {
     dw__freeze f = {.actor = actor};
     dw_freeze_options full;
-    dw_status status = read_arguments(&full, options, stats, err);
+    dw_status status = read_arguments(&full, options, err);
+    if (status == DW_OK) {
+        status = dw_struct_check(stats, "dw_freeze_stats", err);
+    }
     if (status != DW_OK) {
         return status;
     }
     full.delta = false;
-    status = begin(&f, actor, &full, err);
+    status = begin(&f, &full, err);
     if (status == DW_OK) {
         status = dw_snapshot_writer_write_stream(f.writer, fd, err);
     }
@@ -240,6 +281,77 @@ dw_status dw_actor_export(dw_actor *actor, int fd, const dw_freeze_options *opti
         f.stats.written_bytes = dw_snapshot_writer_written(f.writer);
         dw_struct_write(stats, &f.stats, sizeof f.stats);
     }
-    release(&f);
+    end(&f, actor, false);
     return status;
+}
+
+/* ---- while the actor goes on --------------------------------------------------------------- */
+
+struct dw_freezing {
+    dw__freeze f;
+    char *part_path; /* NULL: beside the file */
+    bool written;
+};
+
+static dw_status copy_path(dw_freezing *freezing, const char *path, dw_error *err)
+{
+    if (path == NULL) {
+        return DW_OK;
+    }
+    freezing->part_path = dw_alloc(strlen(path) + 1, 1);
+    if (freezing->part_path == NULL) {
+        return dw__freeze_no_memory(err);
+    }
+    memcpy(freezing->part_path, path, strlen(path) + 1);
+    return DW_OK;
+}
+
+dw_status dw_actor_freeze_begin(dw_freezing **out, dw_actor *actor,
+                                const dw_freeze_options *options, dw_error *err)
+{
+    dw_freeze_options own;
+    *out = NULL;
+    dw_status status = read_arguments(&own, options, err);
+    dw_freezing *freezing = status == DW_OK ? dw_alloc(1, sizeof *freezing) : NULL;
+    if (freezing == NULL) {
+        return status == DW_OK ? dw__freeze_no_memory(err) : status;
+    }
+    freezing->f.actor = actor;
+    freezing->f.apart = true;
+    status = copy_path(freezing, own.part_path, err);
+    if (status == DW_OK) {
+        status = begin_apart(&freezing->f, &own, err);
+    }
+    if (status != DW_OK) {
+        dw_freezing_end(freezing, actor);
+        return status;
+    }
+    *out = freezing;
+    return DW_OK;
+}
+
+dw_status dw_freezing_write(dw_freezing *freezing, const char *path, dw_freeze_stats *stats,
+                            dw_error *err)
+{
+    dw_status status = dw_struct_check(stats, "dw_freeze_stats", err);
+    if (status == DW_OK && freezing->written) {
+        status = dw_fail(err, DW_E_STATE, "freeze: it is written already");
+    }
+    if (status == DW_OK) {
+        status = write_file(&freezing->f, path, freezing->part_path, err);
+    }
+    if (status == DW_OK) {
+        freezing->written = true;
+        dw_struct_write(stats, &freezing->f.stats, sizeof freezing->f.stats);
+    }
+    return status;
+}
+
+void dw_freezing_end(dw_freezing *freezing, dw_actor *actor)
+{
+    if (freezing != NULL) {
+        end(&freezing->f, actor, freezing->written);
+        dw_free(freezing->part_path);
+        dw_free(freezing);
+    }
 }

@@ -213,13 +213,10 @@ static dw_status note_logs(const dw__freeze *f, dw_frozen_map *map, dw_error *er
     const dw_frozen *frozen = &f->actor->frozen;
     dw_status status = DW_OK;
     dw_frozen_map_keep(map, frozen->contexts, frozen->context_count);
-    for (size_t i = 0; i < map->log_count; i++) {
-        dw_context *context =
-            dw_handle_get(dw_instance_handles(f->actor->instance), DW_HANDLE_CONTEXT, "context",
-                          map->logs[i].handle, NULL);
-        if (context != NULL) {
-            dw_frozen_map_cut(map, map->logs[i].handle,
-                              dw_context_length(context) * map->logs[i].record_bytes);
+    for (size_t i = 0; i < frozen->context_count; i++) { /* as long as they were */
+        const dw_frozen_log *log = dw_frozen_map_log(map, frozen->contexts[i]);
+        if (log != NULL) {
+            dw_frozen_map_cut(map, log->handle, f->point.lengths[i] * log->record_bytes);
         }
     }
     for (size_t i = 0; i < f->part_count && status == DW_OK; i++) {

@@ -60,11 +60,27 @@ static void record_shape(dw_context *context, dw_snapshot_tensor *tensor)
     tensor->shape[4] = layout.head_bytes / dw_kv_number_bytes(layout.type);
 }
 
-/* [from, end) of the log. */
-static dw_status add_log(dw__freeze *f, dw_context *context, const dw__written_part *part,
-                         dw_error *err)
+/* What is written of a context's log: itself, or a fork of it where it may go on meanwhile. */
+static dw_status log_of(dw__freeze *f, dw_context *context, dw_kv_log **out, dw_error *err)
 {
-    dw_kv_log *log = dw_context_log(context);
+    *out = dw_context_log(context);
+    if (!f->apart) {
+        return DW_OK;
+    }
+    if (!DW_ARRAY_RESERVE(f->logs, f->log_capacity, f->log_count + 1, SIZE_MAX)) {
+        return dw__freeze_no_memory(err);
+    }
+    dw_status status = dw_kv_log_fork(out, dw_context_log(context), err);
+    if (status == DW_OK) {
+        f->logs[f->log_count++] = *out;
+    }
+    return status;
+}
+
+/* [from, end) of the log. */
+static dw_status add_log(dw__freeze *f, dw_context *context, dw_kv_log *log,
+                         const dw__written_part *part, dw_error *err)
+{
     const uint64_t bytes = part->end - part->from;
     char name[DW__NAME_BYTES];
     dw_snapshot_tensor tensor = {.name = name, .aligned = true};
@@ -82,6 +98,7 @@ static dw_status add_log(dw__freeze *f, dw_context *context, const dw__written_p
     }
     if (dw_kv_log_in_host_memory(log)) {
         tensor.bytes = (const unsigned char *)dw_kv_log_base(log) + part->from;
+        tensor.lasting = true;
     } else {
         dw_status status = stream_from_device(f, &(log_part){log, part->from, bytes}, &tensor, err);
         if (status != DW_OK) {
@@ -171,8 +188,11 @@ static dw_status add_records(dw__freeze *f, int32_t handle, dw_context *context,
     if (status == DW_OK && f->part_count > first) {
         status = add_tokens(f, handle, context, carries ? 0 : from / record_bytes, err);
     }
+    if (status == DW_OK && f->part_count > first) {
+        status = log_of(f, context, &log, err);
+    }
     for (size_t i = first; i < f->part_count && status == DW_OK; i++) {
-        status = add_log(f, context, &f->parts[i], err);
+        status = add_log(f, context, log, &f->parts[i], err);
     }
     return status;
 }

@@ -73,6 +73,7 @@ typedef struct dw_snapshot_tensor {
     bool aligned;                               /* begins at a multiple of DW_SNAPSHOT_ALIGNMENT, */
     uint32_t phase;            /* or in a delta so many bytes behind one, less than it */
     const void *bytes;         /* all of it, borrowed until the write is done; or NULL and: */
+    bool lasting;              /* they stay so long, whatever their owner does */
     dw_snapshot_read read;     /* with user; or NULL and: */
     dw_snapshot_stream stream; /* with */
     void *user;
@@ -93,6 +94,10 @@ dw_status dw_snapshot_writer_meta(dw_snapshot_writer *writer, const char *key, c
  * bytes, tensors), DW_E_MEMORY. */
 dw_status dw_snapshot_writer_tensor(dw_snapshot_writer *writer, const dw_snapshot_tensor *tensor,
                                     dw_error *err);
+/* The same with a copy of its bytes, unless they last.
+ * Errors: likewise. */
+dw_status dw_snapshot_writer_tensor_copied(dw_snapshot_writer *writer,
+                                           const dw_snapshot_tensor *tensor, dw_error *err);
 /* Called when all bytes were read, before a file gets its name: whether they may be used. */
 typedef dw_status (*dw_snapshot_check)(void *user, dw_error *err);
 void dw_snapshot_writer_set_check(dw_snapshot_writer *writer, dw_snapshot_check check, void *user);

@@ -22,7 +22,8 @@ dw_status dw__freeze_keep(dw__freeze *f, void *memory, dw_error *err)
 
 dw_status dw__freeze_tensor(dw__freeze *f, const dw_snapshot_tensor *tensor, dw_error *err)
 {
-    return dw_snapshot_writer_tensor(f->writer, tensor, err);
+    return f->apart ? dw_snapshot_writer_tensor_copied(f->writer, tensor, err)
+                    : dw_snapshot_writer_tensor(f->writer, tensor, err);
 }
 
 const dw_snapshot_file *dw__thaw_last_file(const dw__thaw *t)

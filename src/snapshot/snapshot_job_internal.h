@@ -35,10 +35,17 @@ typedef struct dw__written_part {
     uint64_t end;
 } dw__written_part;
 
-/* One freeze. The writer borrows what is kept until the file is written. */
+/* One freeze. The writer borrows what is kept until the file is written: from the actor, or, where
+ * that goes on meanwhile, from what is its own (`apart`): copies, images, and forks of logs. */
 typedef struct dw__freeze {
-    dw_actor *actor;
+    dw_actor *actor;   /* not looked at between a freeze's begin and its end, where it goes on */
+    dw_module *module; /* counted */
     dw_snapshot_writer *writer;
+    dw_frozen_point point;
+    bool apart;
+    struct dw_kv_log **logs; /* [log_count]: forks, where apart */
+    size_t log_count;
+    size_t log_capacity;
     bool has_base;                  /* files hold what it was before */
     bool delta;                     /* upon these */
     char settings[DW_HASH128_TEXT]; /* the hash of its settings and models */

@@ -70,7 +70,7 @@ static dw_status add_data(dw__freeze *f, size_t number, const dw_block_run *runs
         return dw__freeze_no_memory(err);
     }
     *source =
-        (block_source){.image = f->actor->images[number], .runs = runs, .run_count = run_count};
+        (block_source){.image = f->point.images[number], .runs = runs, .run_count = run_count};
     dw_status status = dw__freeze_keep(f, source, err);
     if (status != DW_OK) {
         return status;
@@ -97,7 +97,7 @@ static dw_status count_new(dw__freeze *f, size_t number, const dw_block_run *run
         count += runs[i].count;
     }
     if (f->has_base) {
-        status = dw_memory_image_changes(f->actor->images[number], f->actor->frozen.images[number],
+        status = dw_memory_image_changes(f->point.images[number], f->actor->frozen.images[number],
                                          &blocks, &count, err);
     }
     dw_free(blocks);
@@ -111,7 +111,7 @@ static dw_status add_whole_memory(dw__freeze *f, size_t number, dw_error *err)
     dw_block_run *runs = NULL;
     size_t count = 0;
     char name[DW__NAME_BYTES];
-    dw_status status = dw_memory_image_runs(f->actor->images[number], &runs, &count, err);
+    dw_status status = dw_memory_image_runs(f->point.images[number], &runs, &count, err);
     if (status != DW_OK) {
         return status;
     }
@@ -125,7 +125,7 @@ static dw_status add_whole_memory(dw__freeze *f, size_t number, dw_error *err)
     }
     f->memories[number] = (dw__written_blocks){.runs = runs, .count = count};
     memory_name(name, sizeof name, number, ".runs");
-    f->stats.memory_bytes += dw_memory_image_bytes(f->actor->images[number]);
+    f->stats.memory_bytes += dw_memory_image_bytes(f->point.images[number]);
     if (status == DW_OK) {
         status = count_new(f, number, runs, count, err);
     }
@@ -204,7 +204,7 @@ static dw_status add_changed_memory(dw__freeze *f, size_t number, dw_error *err)
     char name[DW__NAME_BYTES];
     dw_snapshot_tensor tensor = {.name = name, .dtype = "U32", .dimension_count = 1};
     dw_status status = dw_memory_image_changes(
-        f->actor->images[number], f->actor->frozen.images[number], &blocks, &count, err);
+        f->point.images[number], f->actor->frozen.images[number], &blocks, &count, err);
     f->stats.new_bytes += status == DW_OK ? count * DW_IMAGE_BLOCK_BYTES : 0;
     if (status == DW_OK) {
         status = add_carried(f, number, &blocks, &count, err);
@@ -232,7 +232,7 @@ dw_status dw__memories_save(dw__freeze *f, json_t *to, dw_error *err)
 {
     dw_status status = DW_OK;
     for (size_t i = 0; i < dw_state_memory_count(f->actor->instance) && status == DW_OK; i++) {
-        size_t bytes = dw_memory_image_bytes(f->actor->images[i]);
+        size_t bytes = dw_memory_image_bytes(f->point.images[i]);
         if (!dw__json_append(to, dw__json_number(bytes / DW__WASM_PAGE_BYTES))) {
             return dw__freeze_no_memory(err);
         }

@@ -22,6 +22,9 @@ void dw_snapshot_writer_destroy(dw_snapshot_writer *writer)
         dw_free(writer->pairs[i].key);
         dw_free(writer->pairs[i].value);
     }
+    for (size_t i = 0; i < writer->item_count; i++) {
+        dw_free(writer->items[i].copy);
+    }
     dw_free(writer->pairs);
     dw_free(writer->items);
     dw_free(writer);
@@ -155,6 +158,27 @@ dw_status dw_snapshot_writer_tensor(dw_snapshot_writer *writer, const dw_snapsho
     (void)snprintf(added->dtype, sizeof added->dtype, "%s", tensor->dtype);
     added->tensor.name = NULL; /* the caller's, and not ours to keep */
     added->tensor.dtype = NULL;
+    return DW_OK;
+}
+
+dw_status dw_snapshot_writer_tensor_copied(dw_snapshot_writer *writer,
+                                           const dw_snapshot_tensor *tensor, dw_error *err)
+{
+    dw_status status = dw_snapshot_writer_tensor(writer, tensor, err);
+    if (status != DW_OK || tensor->bytes == NULL || tensor->lasting) {
+        return status;
+    }
+    dw__snapshot_item *added = &writer->items[writer->item_count - 1];
+    if (added->bytes == 0) {
+        return DW_OK;
+    }
+    added->copy = added->bytes <= SIZE_MAX ? dw_alloc(1, (size_t)added->bytes) : NULL;
+    if (added->copy == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "tensor '%s': no memory for a copy of %llu bytes",
+                       tensor->name, (unsigned long long)added->bytes);
+    }
+    memcpy(added->copy, tensor->bytes, (size_t)added->bytes);
+    added->tensor.bytes = added->copy;
     return DW_OK;
 }
 

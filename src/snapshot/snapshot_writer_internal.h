@@ -15,6 +15,7 @@ typedef struct dw__snapshot_item {
     char name[DW_SNAPSHOT_NAME_BYTES_MAX + 1];
     char dtype[4];
     uint64_t bytes;
+    void *copy; /* what the tensor's bytes are, freed with it; NULL: they are others' */
 } dw__snapshot_item;
 
 struct dw_snapshot_writer {

@@ -351,9 +351,12 @@ static dw_status load(dw__thaw *t, dw_error *err)
     dw_account *account = dw_instance_account(t->actor->instance);
     dw_account_forget(account);
     status = dw_account_explain(account, put_state(t, err), err);
-    if (status == DW_OK && t->options->kv_type == NULL) {
-        (void)dw_actor_note_frozen(t->actor, dw_snapshot_file_identity(dw__thaw_last_file(t)),
-                                   t->settings_hash, NULL);
+    dw_frozen_point point = {.open = false};
+    if (status == DW_OK && t->options->kv_type == NULL &&
+        dw_actor_point_open(&point, t->actor, NULL) == DW_OK) { /* else the next freeze is full */
+        dw_actor_note_frozen(t->actor, &point, dw_snapshot_file_identity(dw__thaw_last_file(t)),
+                             t->settings_hash);
+        dw_actor_point_close(&point, t->actor);
         take_map(t);
     }
     return status;

@@ -402,7 +402,8 @@ static void do_thaw(kv_check *t, const reference *from)
 
 static void do_save(const kv_check *t, reference *r)
 {
-    dw_kv_log_mark_saved(r->log);
+    dw_kv_log_begin_saving(r->log);
+    dw_kv_log_end_saving(r->log, true);
     r->saved_bytes = r->length * t->record_bytes;
     memcpy(r->saved, r->bytes, r->saved_bytes);
 }
