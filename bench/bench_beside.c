@@ -16,7 +16,7 @@
 #include "sampling/sampler.h"
 
 #define SEQUENCES_MAX 256u
-#define STEPS_MAX 8192u
+#define STEPS_MAX 4096u
 #define SLICES_MAX 8u
 #define WARM_STEPS 24u
 #define PROMPT_GAP 6u /* steps between a prompt's end and the next */
@@ -120,7 +120,8 @@ static void open_sequence(bench *b, sequence *q, uint32_t number)
     const uint32_t vocab_count = dw_model_shape_of(b->model)->vocab_count;
     const uint32_t most = s->depth > s->prompt ? s->depth : s->prompt;
     dw_error err = {.message = ""};
-    dw_context_options options = {.tokens_max = most + STEPS_MAX + 1};
+    const uint32_t room = dw_model_shape_of(b->model)->context_length;
+    dw_context_options options = {.tokens_max = most + STEPS_MAX < room ? most + STEPS_MAX : room};
     must(dw_context_create(&q->context, b->model, &options, &err), &err);
     q->tokens = malloc(most * sizeof *q->tokens);
     if (q->tokens == NULL) {
@@ -208,10 +209,13 @@ static double one_prompt(bench *b, dw_batch *batch)
     must(dw_context_trim(q->context, 0, &err), &err);
     uint64_t started = dw_os_clock_ns();
     add(b, batch, q, b->s->prompt);
-    while (b->step_count < STEPS_MAX && !run_once(b, batch, &b->steps[b->step_count])) {
+    while (!run_once(b, batch, &b->steps[b->step_count])) {
         b->step_count++;
+        if (b->step_count + 1 == STEPS_MAX) {
+            bench_die("--prompts: fewer, they take too many steps");
+        }
     }
-    b->step_count += b->step_count < STEPS_MAX;
+    b->step_count++;
     return ms_since(started);
 }
 
