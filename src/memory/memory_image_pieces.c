@@ -118,6 +118,25 @@ static dw_status create_own(making *m, dw_error *err)
                            : dw_fail(err, DW_E_MEMORY, "no memory for a piece of an image");
 }
 
+/* Bytes [held] to the image's own file, whose holes stand for blocks of zeros: it is not looked at
+ * again (dw_memory_image_runs). */
+static dw_status put_blocks(int own, uint64_t place, const unsigned char *room, size_t held,
+                            dw_error *err)
+{
+    dw_status status = DW_OK;
+    for (size_t at = 0, end; at < held && status == DW_OK; at = end) {
+        const bool zero = dw__image_is_zero(room + at, DW_IMAGE_BLOCK_BYTES);
+        for (end = at + DW_IMAGE_BLOCK_BYTES;
+             end < held && dw__image_is_zero(room + end, DW_IMAGE_BLOCK_BYTES) == zero;) {
+            end += DW_IMAGE_BLOCK_BYTES;
+        }
+        if (!zero) {
+            status = dw_os_memfd_write(own, place + at, room + at, end - at, err);
+        }
+    }
+    return status;
+}
+
 /* Pieces [from, end) into the image's own file. They go there by way of `room`: read into a mapping
  * of it each page would be a fault, and cleared before. */
 static dw_status copy_pieces(const making *m, size_t from, size_t end, dw_error *err)
@@ -133,7 +152,7 @@ static dw_status copy_pieces(const making *m, size_t from, size_t end, dw_error 
         for (uint64_t done = 0; done < bytes && status == DW_OK;) {
             const uint64_t place = bytes_of(piece->first) + done;
             if (held == READ_BYTES || (held > 0 && begin + held != place)) {
-                status = dw_os_memfd_write(own, begin, room, held, err);
+                status = put_blocks(own, begin, room, held, err);
                 held = 0;
             }
             begin = held == 0 ? place : begin;
@@ -146,7 +165,7 @@ static dw_status copy_pieces(const making *m, size_t from, size_t end, dw_error 
             done += some;
         }
     }
-    return status == DW_OK && held > 0 ? dw_os_memfd_write(own, begin, room, held, err) : status;
+    return status == DW_OK && held > 0 ? put_blocks(own, begin, room, held, err) : status;
 }
 
 /* Pieces [from, end), with the zero pages between them. */

@@ -333,6 +333,42 @@ static void test_memory_image_of_pieces(void **state)
     release_files(&f);
 }
 
+/* Zeros that a file has count as those that it has not: two images of the same bytes have the same
+ * runs, whichever file they came from. */
+static void test_memory_image_zeros_of_pieces(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/dw-image-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && unlink(path) == 0);
+    unsigned char *bytes = dw_alloc(64, DW_IMAGE_BLOCK_BYTES);
+    bytes[3 * DW_IMAGE_BLOCK_BYTES] = 1;
+    bytes[40 * DW_IMAGE_BLOCK_BYTES + 9] = 2;
+    assert_int_equal(pwrite(fd, bytes, 64 * DW_IMAGE_BLOCK_BYTES, 0), 64 * DW_IMAGE_BLOCK_BYTES);
+    const dw_block_piece all = {.count = 64, .fd = fd};
+    const dw_block_piece some[] = {
+        {.first = 3, .count = 1, .fd = fd, .offset = 3 * DW_IMAGE_BLOCK_BYTES},
+        {.first = 40, .count = 1, .fd = fd, .offset = 40 * DW_IMAGE_BLOCK_BYTES}};
+    for (int i = 0; i < 2; i++) {
+        dw_memory_image *image = NULL;
+        dw_block_run *runs = NULL;
+        size_t count = 0;
+        assert_int_equal(dw_memory_image_of_pieces(&image, 64 * DW_IMAGE_BLOCK_BYTES,
+                                                   i == 0 ? &all : some, i == 0 ? 1 : 2, 0, NULL),
+                         DW_OK);
+        assert_int_equal(dw_memory_image_runs(image, &runs, &count, NULL), DW_OK);
+        assert_int_equal(count, 2);
+        assert_int_equal(runs[0].first, 3);
+        assert_int_equal(runs[0].count, 1);
+        assert_int_equal(runs[1].first, 40);
+        assert_int_equal(runs[1].count, 1);
+        dw_free(runs);
+        dw_memory_image_unref(image);
+    }
+    dw_free(bytes);
+    (void)close(fd);
+}
+
 /* What is not there, or twice, is an error, and no signal later. */
 static void test_memory_image_refuses_pieces(void **state)
 {
@@ -362,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_memory_image_scattered_writes_stay_few_mappings),
         cmocka_unit_test(test_memory_image_of_a_file),
         cmocka_unit_test(test_memory_image_of_pieces),
+        cmocka_unit_test(test_memory_image_zeros_of_pieces),
         cmocka_unit_test(test_memory_image_refuses_pieces),
     };
     return cmocka_run_group_tests_name("memory_image", tests, NULL, NULL);
