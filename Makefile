@@ -65,6 +65,7 @@ test-packages: prepare-all
 	@scripts/fetch-safetensors || true
 	@scripts/fetch-chat-templates || true
 	@scripts/fetch-quickjs || true
+	@scripts/fetch-pocketpy || true
 	@scripts/fetch-zig >/dev/null || true
 	@rustup target add wasm32-wasip1 >/dev/null 2>&1 || true
 

@@ -1,16 +1,4 @@
 # The guest `javascript`: QuickJS (build/quickjs, scripts/fetch-quickjs) with the module "driftwood".
-#   as a script: cmake -DFOLDER=... -DOUT=... -P DriftwoodJavascript.cmake
-if(CMAKE_SCRIPT_MODE_FILE)
-    set(text "/* Made from sdk/javascript/src by cmake/DriftwoodJavascript.cmake. */\n")
-    foreach(name raw driftwood)
-        file(READ "${FOLDER}/${name}.js" hex HEX)
-        string(REGEX REPLACE "(................................)" "\\1\n" hex "${hex}")
-        string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," hex "${hex}")
-        string(APPEND text "static const char embedded_${name}[] = {\n${hex}0};\n")
-    endforeach()
-    file(WRITE "${OUT}" "${text}")
-    return()
-endif()
 
 set(DRIFTWOOD_QUICKJS "${CMAKE_SOURCE_DIR}/build/quickjs" CACHE PATH "sources of QuickJS")
 file(GLOB quickjs_found CONFIGURE_DEPENDS "${DRIFTWOOD_QUICKJS}/quickjs.c")
@@ -30,10 +18,10 @@ foreach(name quickjs libregexp libunicode dtoa)
     list(APPEND objects "${work}/${name}.o")
 endforeach()
 add_custom_command(OUTPUT "${work}/embedded.inc.h"
-    COMMAND ${CMAKE_COMMAND} -DFOLDER=${source} -DOUT=${work}/embedded.inc.h
-        -P ${CMAKE_SOURCE_DIR}/cmake/DriftwoodJavascript.cmake
-    DEPENDS "${source}/raw.js" "${source}/driftwood.js"
-        "${CMAKE_SOURCE_DIR}/cmake/DriftwoodJavascript.cmake" VERBATIM)
+    COMMAND ${CMAKE_COMMAND} "-DTEXTS=raw=${source}/raw.js|driftwood=${source}/driftwood.js"
+        -DOUT=${work}/embedded.inc.h -P ${CMAKE_SOURCE_DIR}/cmake/EmbedTexts.cmake
+    DEPENDS "${source}/raw.js" "${source}/driftwood.js" "${CMAKE_SOURCE_DIR}/cmake/EmbedTexts.cmake"
+    VERBATIM)
 add_custom_command(OUTPUT "${DRIFTWOOD_GUESTS_DIR}/javascript.wasm"
     COMMAND ${compile} -Wall -Wextra -I${CMAKE_SOURCE_DIR}/guest -I${work} -isystem ${DRIFTWOOD_QUICKJS}
         "${source}/guest.c" ${objects} -o "${DRIFTWOOD_GUESTS_DIR}/javascript.wasm"

@@ -17,6 +17,7 @@ VERSIONS = {"zig/src/driftwood.zig": r'^pub const version = "([^"]*)"',
             "assemblyscript/package.json": r'^  "version": "([^"]*)"',
             "assemblyscript/assembly/index.ts": r'^export const VERSION = "([^"]*)"',
             "javascript/src/driftwood.js": r'^export const version = "([^"]*)"',
+            "python/src/driftwood.py": r'^version = "([^"]*)"',
             "rust/Cargo.toml": r'^version = "([^"]*)"',
             "go/driftwood.go": r'^const Version = "([^"]*)"'}
 

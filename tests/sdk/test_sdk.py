@@ -53,6 +53,9 @@ def look_for_tools():
                               capture_output=True, text=True, check=False).stdout.strip()
         if not pathlib.Path(core or "none").is_dir():
             skip("the target wasm32-wasip1 is not installed: rustup target add wasm32-wasip1")
+    for one in plan()["sdk"]:
+        if one[0].startswith("@guest@/") and not (BUILD / f"guests/{one[0][8:]}.wasm").exists():
+            skip(f"the guest '{one[0][8:]}' is not built: its sources were not fetched")
     if not MODEL.exists():
         skip(f"there is no {MODEL}")
 
@@ -152,6 +155,30 @@ class Sdk(unittest.TestCase):
             self.assertTrue(equal.startswith("equal: "), equal)
             self.assertNotIn("equal: 0 bytes of answer", equal)
             print(f"{LANGUAGE}: {equal.strip()}", file=sys.stderr)
+
+    @unittest.skipUnless(LANGUAGE == "python", "a program in Python")
+    def test_python(self):
+        """The language, json and re, as this Python has them."""
+        folder = SOURCE / "tests/sdk/python"
+        for name in "language.py", "regex.py":
+            own = run(DRIFTWOOD, "run", "python", "--dir", ".", "--", name, cwd=folder)
+            wanted = run(sys.executable, name, cwd=folder, env=dict(os.environ, PYTHONUTF8="1"))
+            self.assertEqual(own.splitlines(), wanted.splitlines())
+
+    @unittest.skipUnless(LANGUAGE == "python", "a program in Python")
+    def test_python_refuses(self):
+        """What pocketpy has not is told with its line, and no text is taken for a program."""
+        with tempfile.TemporaryDirectory(prefix="dw-sdk-") as folder:
+            for text in ("try:\n    pass\nfinally:\n    pass", "def f():\n    nonlocal a",
+                         "async def f():\n    pass", "if (a := 1):\n    pass", "class A:\n    class B:\n        pass",
+                         "class A(int, str):\n    pass", "def f():\n    x = yield 1",
+                         "1 / 0", "import nothing", "raise SystemExit(3)"):
+                (pathlib.Path(folder) / "main.py").write_text("\n" + text + "\n")
+                done = subprocess.run([DRIFTWOOD, "run", "python", "--dir", ".", "--", "main.py"],
+                                      cwd=folder, capture_output=True, text=True, timeout=60,
+                                      check=False, stdin=subprocess.DEVNULL)
+                self.assertEqual((done.returncode, done.stdout), (1, ""), text)
+                self.assertRegex(done.stderr, r'File "main.py", line [2-4]', text)
 
     @unittest.skipUnless(LANGUAGE == "go", "a program in Go")
     def test_chance(self):
