@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "runtime/runtime_internal.h"
+#include "runtime/shares.h"
 
 /* Who takes nothing for now is asked again. */
 #define AGAIN_NS UINT64_C(5000000)
@@ -276,9 +277,8 @@ static bool is_over(size_t held, size_t bytes, uint64_t limit)
 static bool is_over_all(const dw_runtime *runtime, const dw__tenant *tenant, size_t bytes)
 {
     const uint64_t limit = runtime->own_limits.all_unread_bytes;
-    const uint64_t weights = runtime->weights > tenant->weight ? runtime->weights : tenant->weight;
-    return is_over(runtime->unread_bytes, bytes, limit) &&
-           is_over(tenant->unread_bytes, bytes, limit * tenant->weight / weights);
+    return is_over(runtime->unread_bytes, bytes, limit) && tenant->unread_bytes > 0 &&
+           !dw__within_share(runtime, tenant, tenant->unread_bytes + bytes, limit);
 }
 
 static dw_status check_tenant(const dw_runtime *runtime, const dw__mail *mail, size_t bytes,

@@ -279,6 +279,7 @@ static void enlist(dw_runtime *runtime, dw__record *record, dw__tenant *tenant)
     if (tenant->records++ == 0) {
         runtime->weights += tenant->weight;
         runtime->peopled_count++;
+        runtime->may_begin = true;
     }
     dw__note_rest(runtime, record);
 }
@@ -490,6 +491,7 @@ void dw__unlist(dw_runtime *runtime, dw__record *record, bool ends)
     if (--record->tenant->records == 0) {
         runtime->weights -= record->tenant->weight;
         runtime->peopled_count--;
+        runtime->may_begin = true;
     }
     if (!ends) {
         runtime->dormant_count++;
@@ -690,6 +692,7 @@ static void take_options(dw_runtime *runtime, dw__tenant *tenant, const dw_tenan
     tenant->public_prefixes = own->public_prefixes;
     runtime->weights -= tenant->records > 0 ? tenant->weight : 0;
     runtime->weights += tenant->records > 0 ? weight : 0;
+    runtime->may_begin = true;
     tenant->weight = weight;
     tenant->capabilities = own->capabilities;
     tenant->actors_max = own->actors_max != 0 ? own->actors_max : UINT64_MAX;

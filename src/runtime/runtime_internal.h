@@ -475,6 +475,7 @@ struct dw_runtime {
     dw__tenant *active;   /* have actors that are ready */
     uint64_t pass;        /* of the tenant that had the last turn */
     uint64_t weights;     /* of all tenants that have actors, together */
+    bool may_begin;       /* false: nobody that is ready may work until something changes */
     size_t peopled_count; /* of these */
     dw__record *starts;   /* are to begin, outside of the lock */
     dw__record *last_start;

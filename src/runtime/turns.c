@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/callback.h"
 #include "runtime/runtime_internal.h"
+#include "runtime/shares.h"
 
 /* A turn costs its tenant STRIDE / weight; in a tenant a queue STRIDE / its share. */
 #define STRIDE UINT64_C(1000000)
@@ -41,6 +42,7 @@ static void put_ready(dw_runtime *runtime, dw__record *record)
     record->next_ready = NULL;
     queue->last = record;
     tenant->ready_count++;
+    runtime->may_begin = true;
 }
 
 static dw__ready_queue *next_queue(dw__tenant *tenant)
@@ -63,21 +65,26 @@ static bool may_work(const dw_runtime *runtime, const dw__tenant *tenant)
     if (runtime->working_count < runtime->working_max) {
         return true;
     }
-    uint64_t share = (uint64_t)runtime->working_max * tenant->weight / runtime->weights;
-    uint64_t least = runtime->working_max >= runtime->peopled_count ? 1 : 0;
-    return tenant->working < (share > least ? share : least);
+    const bool for_each = runtime->working_max >= runtime->peopled_count;
+    return (for_each && tenant->working == 0) ||
+           dw__within_share(runtime, tenant, tenant->working + 1, runtime->working_max);
 }
 
-/* The next whose turn it is; NULL: nobody may begin. */
+/* The next whose turn it is; NULL: nobody may begin. Looked for whenever the lock is given back, so
+ * not once more where nothing has changed. */
 static dw__record *take_ready(dw_runtime *runtime)
 {
     dw__tenant **link = NULL;
+    if (!runtime->may_begin) {
+        return NULL;
+    }
     for (dw__tenant **at = &runtime->active; *at != NULL; at = &(*at)->next_active) {
         if ((link == NULL || (*at)->pass < (*link)->pass) && may_work(runtime, *at)) {
             link = at;
         }
     }
     if (link == NULL) {
+        runtime->may_begin = false;
         return NULL;
     }
     dw__tenant *tenant = *link;
@@ -131,6 +138,7 @@ void dw__set_state(dw_runtime *runtime, dw__record *record, dw__record_state sta
     if (record->state == DW__WORKING) {
         runtime->working_count--;
         record->tenant->working--;
+        runtime->may_begin = true;
     }
     runtime->busy_count += record->state == DW__RESTING;
     runtime->busy_count -= state == DW__RESTING;

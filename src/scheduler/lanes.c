@@ -37,6 +37,7 @@ dw_status dw__share_get(dw_scheduler *scheduler, uint32_t number, dw__share **ou
         return dw_fail(err, DW_E_MEMORY, "no memory for a tenant of a scheduler");
     }
     atomic_init(&share->weight, DW_SCHEDULER_WEIGHT_USUAL);
+    atomic_init(&share->outside_ns, 0);
     for (size_t i = 0; i < scheduler->worker_count; i++) {
         share->lanes[i].share = share;
     }
@@ -172,7 +173,11 @@ dw__task *dw__lane_take(dw__worker *worker, unsigned kinds, dw__turn *turn)
 void dw__lane_charge(dw__worker *worker, const dw__turn *turn, uint64_t took_ns)
 {
     dw__lane *lane = turn->lane;
-    uint32_t weight = atomic_load_explicit(&lane->share->weight, memory_order_relaxed);
+    dw__share *share = lane->share;
+    uint32_t weight = atomic_load_explicit(&share->weight, memory_order_relaxed);
+    if (atomic_load_explicit(&share->outside_ns, memory_order_relaxed) > 0) {
+        lane->owed_ns += atomic_exchange_explicit(&share->outside_ns, 0, memory_order_relaxed);
+    }
     lane->pass += (took_ns + lane->owed_ns) * SCALE / weight;
     lane->owed_ns = 0;
     lane->classes[turn->priority][turn->kind].pass +=

@@ -394,6 +394,10 @@ static void run_ending(dw__worker *worker)
     }
 }
 
+/* Looking for those who must end goes through all that wait for a turn: with many whose time is
+ * limited there is always one whose has just passed. */
+#define END_NS UINT64_C(1000000)
+
 /* Half a time slice after it was asked last, or when somebody has to: whose time is over, or who
  * was interrupted, ends before others have their turns. So that takes a slice and a step at most,
  * however many there are and whatever they do. */
@@ -401,7 +405,8 @@ static void end_who_must(dw__worker *worker, uint64_t now)
 {
     worker->turn_ns = now;
     bool asked = dw_waker_take_asked(worker->waker);
-    if (!asked && now <= worker->others.due_ns && now - worker->ended_ns < DW__TIME_SLICE_NS / 2) {
+    uint64_t wait_ns = now > worker->others.due_ns ? END_NS : DW__TIME_SLICE_NS / 2;
+    if (!asked && now - worker->ended_ns < wait_ns) {
         return;
     }
     worker->ended_ns = now;

@@ -97,8 +97,9 @@ typedef struct dw__lane {
 /* A tenant. */
 typedef struct dw__share {
     _Atomic uint32_t weight;
-    dw_batch_share device; /* the device's thread's: of places in runs */
-    dw__lane lanes[];      /* [worker_count], each its worker's alone */
+    _Atomic uint64_t outside_ns; /* dw_scheduler_charge, since the last turn; added to by one */
+    dw_batch_share device;       /* the device's thread's: of places in runs */
+    dw__lane lanes[];            /* [worker_count], each its worker's alone */
 } dw__share;
 
 typedef struct dw__turn {

@@ -9,7 +9,8 @@
 
 /* One linear memory: Wasmtime owns it and ends it through the finalizer. */
 typedef struct linear_memory {
-    struct linear_memory *next; /* under dw_wasm_memories.lock */
+    struct linear_memory *next; /* under dw_wasm_memories.lock, as the next */
+    struct linear_memory *before;
     dw_wasm_memories *owner;
     dw_region *region;
     size_t size_bytes; /* what Wasmtime sees; whole WebAssembly pages */
@@ -74,11 +75,10 @@ static void free_memory(void *env)
     linear_memory *memory = env;
     dw_wasm_memories *owner = memory->owner;
     (void)pthread_mutex_lock(&owner->lock);
-    linear_memory **link = &owner->first;
-    while (*link != memory) {
-        link = &(*link)->next;
+    *(memory->before != NULL ? &memory->before->next : &owner->first) = memory->next;
+    if (memory->next != NULL) {
+        memory->next->before = memory->before;
     }
-    *link = memory->next;
     owner->count--;
     (void)pthread_mutex_unlock(&owner->lock);
     dw_region_destroy(memory->region);
@@ -113,6 +113,9 @@ static wasmtime_error_t *make_memory(dw_wasm_memories *owner, dw_account *accoun
     }
     (void)pthread_mutex_lock(&owner->lock);
     memory->next = owner->first;
+    if (owner->first != NULL) {
+        owner->first->before = memory;
+    }
     owner->first = memory;
     owner->count++;
     (void)pthread_mutex_unlock(&owner->lock);
