@@ -146,17 +146,6 @@ static bool find_adapter(const dw_model *model, const char *fingerprint, dw_adap
     return false;
 }
 
-static bool has_all(const dw_model *model, const dw_model_wanted *wanted)
-{
-    dw_adapter_info info;
-    for (size_t i = 0; i < wanted->adapter_count; i++) {
-        if (!find_adapter(model, wanted->adapters[i].fingerprint, &info)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Whether what --lora gave, the adapters of `given`, is what is wanted: as far as it goes. */
 static dw_status check_given(const dw_model *given, const dw_model_wanted *wanted, dw_error *err)
 {
@@ -211,6 +200,32 @@ static dw_status place_of(const dw_model *given, const dw_adapter_wanted *adapte
                        *path, adapter->name, SHORT_FINGERPRINT, adapter->fingerprint);
     }
     return DW_OK;
+}
+
+/* Whether the adapter's file is anywhere. */
+static bool is_at_hand(const dw_cli_actors *actors, const dw_adapter_wanted *adapter)
+{
+    const char *path = NULL;
+    bool found = place_of(NULL, adapter, &path, NULL) == DW_OK;
+    for (size_t i = 0; i < actors->model_count && !found; i++) {
+        found = place_of(actors->models[i], adapter, &path, NULL) == DW_OK;
+    }
+    return found;
+}
+
+/* One that only those have who choose it may be missing where it could not be added. */
+static bool has_all(const dw_cli_actors *actors, const dw_model *model,
+                    const dw_model_wanted *wanted)
+{
+    dw_adapter_info info;
+    for (size_t i = 0; i < wanted->adapter_count; i++) {
+        const dw_adapter_wanted *one = &wanted->adapters[i];
+        if (!find_adapter(model, one->fingerprint, &info) &&
+            (one->scale != 0.0F || is_at_hand(actors, one))) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* All of them in their order, by which guests know them; one that only those have who choose it may
@@ -316,7 +331,7 @@ static dw_status search(dw_cli_actors *actors, const dw_model_wanted *wanted, dw
     for (size_t i = 0; i < actors->model_count && status == DW_OK; i++) {
         bool same = false;
         status = dw_model_matches(actors->models[i], wanted->fingerprint, &same, err);
-        if (status == DW_OK && same && has_all(actors->models[i], wanted)) {
+        if (status == DW_OK && same && has_all(actors, actors->models[i], wanted)) {
             *model = actors->models[i];
             return DW_OK;
         }

@@ -115,6 +115,23 @@ class Adapters(unittest.TestCase):
         # What contexts may choose is there for them again, and its absence no obstacle before they do.
         self.good("actor", "show", *state, twins[2], "--lora", moved + ":0.5")
 
+    def test_one_load_without_a_file(self):
+        """Actors that lack the file of an adapter that none chose share their model, which tells of none."""
+        state = ["--state", os.path.join(self.folder.name, "lacking"), "--model", MODEL]
+        path = os.path.join(self.folder.name, "lacking.gguf")
+        shutil.copyfile(self.pirate, path)
+        actor = self.good("actor", "spawn", "--guest", "chat", *state, "--lora", path + ":0").stdout.strip()
+        twin = self.good("actor", "fork", *state, actor).stdout.strip()
+        diff = ["actor", "diff", *state, actor, twin]
+        before = run(*diff)
+        self.assertNotIn("is not at", before.stderr)
+        os.unlink(path)
+        after = run(*diff)
+        self.assertNotIn("the file of 'lacking'", after.stderr)
+        self.assertEqual((after.returncode, after.stdout), (before.returncode, before.stdout))
+        # Where the file is at hand again, the model without it is not what they were granted.
+        self.assertNotIn("is not at", run(*diff, "--lora", self.pirate + ":0").stderr)
+
     def test_served_under_two_names(self):
         server = Server("--model", "pirate=" + MODEL, "--lora", self.pirate, model="plain=" + MODEL)
         try:
