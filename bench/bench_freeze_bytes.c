@@ -16,6 +16,7 @@
 #include "driftwood.h"
 
 #define CHAT_TOKENS 24u
+#define CONTEXT_TOKENS 32768u
 #define PAGE_BYTES 4096u
 #define LARGE_PAGES 16384u /* 64 MiB */
 
@@ -28,6 +29,8 @@ typedef struct bench {
     dw_module *sparse;
     dw_runtime *runtime;
     uint32_t random;
+    uint32_t chat_turns; /* in the context so far */
+    uint32_t chat_turns_max;
 } bench;
 
 static void must(dw_status status, const dw_error *err)
@@ -75,10 +78,15 @@ static void prepare_chat(bench *b, const char *id)
     tell(b, id, "m", 1);
 }
 
+/* Where the context is full another chat begins in it. */
 static void chat(bench *b, const char *id, int turn)
 {
     char text[16];
     (void)turn;
+    if (b->chat_turns++ == b->chat_turns_max) {
+        tell(b, id, "t0", 2);
+        b->chat_turns = 1;
+    }
     (void)snprintf(text, sizeof text, "n%u", CHAT_TOKENS);
     tell(b, id, text, strlen(text));
 }
@@ -194,7 +202,7 @@ static void live(bench *b, const life *l)
     dw_instance_options instance = {.struct_bytes = sizeof instance,
                                     .models = &b->model,
                                     .model_count = 1,
-                                    .context_tokens_max = 32768,
+                                    .context_tokens_max = CONTEXT_TOKENS,
                                     .limits = &limits};
     const dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
     const dw_spawn_options options = {.struct_bytes = sizeof options, .actor = &actor};
@@ -261,6 +269,11 @@ int main(int argc, char **argv)
                                       .threads = options.threads};
     must(dw_engine_create(&b.engine, &engine, &err), &err);
     must(dw_model_open(&b.model, b.engine, options.model, &err), &err);
+    dw_model_info info = {.struct_bytes = sizeof info};
+    must(dw_model_get_info(b.model, &info), &err);
+    const uint32_t room =
+        info.context_length < CONTEXT_TOKENS ? info.context_length : CONTEXT_TOKENS;
+    b.chat_turns_max = room / CHAT_TOKENS > 0 ? room / CHAT_TOKENS : 1;
     must(dw_module_open(&b.talker, b.engine, DW_TEST_GUESTS_DIR "/actor_talker.wasm", &err), &err);
     open_text(&b.sparse, b.engine, DW_TEST_GUESTS_DIR "/actor_sparse.wat");
     const dw_tenant_options tenant = {
