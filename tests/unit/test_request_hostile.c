@@ -2,8 +2,8 @@
  * each beside a good one that loses nothing: messages at which they trap, which never end or kill
  * their process.
  *
- * The process that is killed is this program with --run FOLDER, or --send FOLDER ID TEXT: a guest
- * that writes to standard error ends it. */
+ * The process that is killed is this program with --run FOLDER, --send FOLDER ID TEXT, or --live
+ * FOLDER ID: a guest that writes to standard error ends it. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,13 +46,18 @@ static ptrdiff_t kill_process(void *user, const unsigned char *bytes, size_t cou
     return (ptrdiff_t)count;
 }
 
-static void open_runtime(hostile_fixture *f, dw_write_fn to_stderr)
+static void open_runtime_of(hostile_fixture *f, dw_write_fn to_stderr, bool works_on_request)
 {
     f->r->path = folder;
-    f->r->works_on_request = true;
+    f->r->works_on_request = works_on_request;
     f->r->on_stderr = to_stderr;
     f->r->limits = f->limits;
     runtime_open(f->r);
+}
+
+static void open_runtime(hostile_fixture *f, dw_write_fn to_stderr)
+{
+    open_runtime_of(f, to_stderr, true);
 }
 
 static void spawn(hostile_fixture *f, const dw_instance_options *granted, char *id)
@@ -301,8 +306,26 @@ static int work(int argc, char **args)
     _exit(status == DW_OK ? 0 : 1); /* as if killed: what is open stays so */
 }
 
-/* Whether a process was killed that did that; else it ended well. */
-static bool is_killed(const char *id, const char *text)
+/* The same of a runtime that works by itself, until something of the actor was set aside. */
+static int live(char **args)
+{
+    void *state = NULL;
+    (void)snprintf(folder, sizeof folder, "%s", args[0]);
+    if (open_hostile(&state) != 0) {
+        return 2;
+    }
+    hostile_fixture *f = state;
+    runtime_id id;
+    (void)snprintf(id.text, sizeof id.text, "%s", args[1]);
+    open_runtime_of(f, kill_process, false);
+    while (runtime_info(f->r, &id).set_aside == 0) {
+        (void)usleep(2000);
+    }
+    _exit(0);
+}
+
+/* Whether a process was killed that did `what`; else it ended well. */
+static bool ends(const char *what, const char *id, const char *text)
 {
     char program[512];
     dw_error error;
@@ -310,13 +333,17 @@ static bool is_killed(const char *id, const char *text)
     assert_int_equal(dw_os_executable_path(program, sizeof program, &error), DW_OK);
     pid_t process = fork();
     if (process == 0) {
-        (void)execl(program, program, id != NULL ? "--send" : "--run", folder, id, text,
-                    (char *)NULL);
+        (void)execl(program, program, what, folder, id, text, (char *)NULL);
         _exit(126);
     }
     assert_int_equal(waitpid(process, &status, 0), process);
     assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
     return WIFSIGNALED(status);
+}
+
+static bool is_killed(const char *id, const char *text)
+{
+    return ends(id != NULL ? "--send" : "--run", id, text);
 }
 
 static void test_hostile_killers_are_set_aside(void **state)
@@ -336,6 +363,35 @@ static void test_hostile_killers_are_set_aside(void **state)
         (void)assert_aside(f, f->bad, f->bad, "k", "the process ended");
         assert_int_equal(told(f, f->bad, "+1"), 1);
         assert_int_equal(told(f, f->good, "+1"), 2);
+        end(f);
+    }
+}
+
+/* A timer's message that kills its process each time is given up alone: what other timers brought
+ * is done once, and later ones ring; of a runtime that works on request, and of one that works by
+ * itself, which finds the timer when it is opened. */
+static void test_hostile_timers_that_kill(void **state)
+{
+    static const char *const timers[] = {"A+5", "A+6", "Ak"};
+    hostile_fixture *f = *state;
+    for (int lives = 0; lives < 2; lives++) {
+        begin(f, 0);
+        end(f);
+        for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
+            assert_false(is_killed(f->bad, timers[i]));
+        }
+        for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+            assert_true(lives ? ends("--live", f->bad, NULL) : is_killed(NULL, NULL));
+        }
+        assert_false(lives ? ends("--live", f->bad, NULL) : is_killed(NULL, NULL));
+        open_runtime(f, on_stderr);
+        (void)assert_aside(f, f->bad, f->bad, "k", "the process ended");
+        assert_int_equal(told(f, f->bad, "+0"), 11);
+        (void)told(f, f->bad, "A+4");
+        run(f);
+        assert_int_equal(told(f, f->bad, "+0"), 15);
+        (void)assert_aside(f, f->bad, f->bad, "k", "the process ended");
+        assert_int_equal(told(f, f->good, "+1"), 1);
         end(f);
     }
 }
@@ -698,6 +754,7 @@ int main(int argc, char **argv)
         TEST(awaited_trap_is_told),
         TEST(endless_message_is_set_aside),
         TEST(killers_are_set_aside),
+        TEST(timers_that_kill),
         TEST(killers_of_their_senders),
         TEST(spawns_that_kill),
         TEST(trees_are_stopped),
@@ -711,6 +768,9 @@ int main(int argc, char **argv)
     };
     if (argc >= 3 && (strcmp(argv[1], "--run") == 0 || strcmp(argv[1], "--send") == 0)) {
         return work(argc - 2, argv + 2);
+    }
+    if (argc == 4 && strcmp(argv[1], "--live") == 0) {
+        return live(argv + 2);
     }
     wasm_signals_save();
     return cmocka_run_group_tests_name("runtime, hostile to its folder", tests, open_fixture,
