@@ -1573,6 +1573,9 @@ typedef struct dw_model_wanted {
     size_t adapter_count;
 } dw_model_wanted;
 
+/* Opaque: src/snapshot/series_index.h. */
+typedef struct dw_series_index dw_series_index;
+
 typedef struct dw_thaw_options {
     size_t struct_bytes;
     const char *const *paths; /* [path_count]: a full snapshot, then deltas, each upon the last */
@@ -1622,6 +1625,9 @@ typedef struct dw_thaw_options {
     /* In the place of find_model: of a model with adapters it is told also which these are. */
     dw_status (*find_wanted)(void *user, const dw_model_wanted *wanted, dw_model **model,
                              dw_error *err);
+    /* [path_count] or NULL, the runtime's own, of files that are trusted: what snapshots of a
+     * series in a state folder hold together, for which the file then stands; NULL: it is one. */
+    const dw_series_index *const *indexes;
 } dw_thaw_options;
 
 typedef struct dw_thaw_stats {

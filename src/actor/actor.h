@@ -39,6 +39,11 @@ void dw_actor_set_series(dw_actor *actor, uint64_t number, uint64_t series, uint
  * not known. */
 uint64_t dw_actor_needed_bytes(const dw_actor *actor, uint64_t series);
 bool dw_actor_has_file(const dw_actor *actor, uint64_t number);
+/* The first series in which at least so many are, but this one; 0: none. */
+uint64_t dw_actor_find_series(const dw_actor *actor, uint64_t but, size_t least);
+/* The file of that number, which is in the series, holds from now on what those of lower numbers in
+ * it did, which are forgotten. */
+void dw_actor_merge_files(dw_actor *actor, uint64_t series, uint64_t to);
 /* Forget files that hold nothing of it any more: their numbers [*count], the caller's to dw_free.
  * Errors: DW_E_MEMORY. */
 dw_status dw_actor_drop_files(dw_actor *actor, uint64_t **numbers, size_t *count, dw_error *err);

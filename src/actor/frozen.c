@@ -1,5 +1,6 @@
 /* What of an actor its files hold, so that the next freeze writes only the rest. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "actor/actor_state.h"
@@ -142,6 +143,43 @@ void dw_actor_forget_files(dw_actor *actor)
 {
     dw_frozen_map_destroy(actor->frozen.map);
     actor->frozen.map = NULL;
+}
+
+static int compare_numbers(const void *left, const void *right)
+{
+    const uint64_t *a = left;
+    const uint64_t *b = right;
+    return (*a > *b) - (*a < *b);
+}
+
+uint64_t dw_actor_find_series(const dw_actor *actor, uint64_t but, size_t least)
+{
+    const dw_frozen_map *map = actor->frozen.map;
+    uint64_t *all = map != NULL ? dw_alloc(map->file_count + 1, sizeof *all) : NULL;
+    size_t count = 0;
+    size_t same = 0;
+    uint64_t found = 0;
+    if (all == NULL) {
+        return 0;
+    }
+    for (size_t i = 0; i < map->file_count; i++) {
+        const dw_frozen_file *file = &map->files[i];
+        if (file->used && file->series != 0 && file->series != but) {
+            all[count++] = file->series;
+        }
+    }
+    qsort(all, count, sizeof *all, compare_numbers);
+    for (size_t i = 0; i < count && found == 0; i++) {
+        same = i > 0 && all[i] == all[i - 1] ? same + 1 : 1;
+        found = same >= least ? all[i] : 0;
+    }
+    dw_free(all);
+    return found;
+}
+
+void dw_actor_merge_files(dw_actor *actor, uint64_t series, uint64_t to)
+{
+    dw_frozen_map_merge(actor->frozen.map, series, to);
 }
 
 size_t dw_actor_file_count(const dw_actor *actor)

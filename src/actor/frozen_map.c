@@ -89,6 +89,7 @@ dw_status dw_frozen_map_copy(dw_frozen_map **out, const dw_frozen_map *from, dw_
     map->files = list;
     map->file_count = copied ? from->file_count : 0;
     map->settings = from->settings;
+    map->used_end = from->used_end;
     for (size_t i = 0; copied && i < DW_GUEST_MEMORIES_MAX; i++) {
         const dw_frozen_blocks *blocks = &from->memories[i];
         dw_frozen_blocks *own = &map->memories[i];
@@ -107,7 +108,7 @@ dw_status dw_frozen_map_copy(dw_frozen_map **out, const dw_frozen_map *from, dw_
 
 dw_status dw_frozen_map_add_file(dw_frozen_map *map, uint64_t bytes, uint32_t *file, dw_error *err)
 {
-    size_t place = 0;
+    size_t place = map->used_end;
     while (place < map->file_count && map->files[place].used) {
         place++;
     }
@@ -119,6 +120,7 @@ dw_status dw_frozen_map_add_file(dw_frozen_map *map, uint64_t bytes, uint32_t *f
     }
     map->file_count = place < map->file_count ? map->file_count : place + 1;
     map->files[place] = (dw_frozen_file){.used = true, .bytes = bytes};
+    map->used_end = place + 1;
     *file = (uint32_t)place;
     return DW_OK;
 }
@@ -140,7 +142,7 @@ dw_status dw_frozen_map_set_block(dw_frozen_map *map, size_t memory, size_t bloc
     if (blocks->files[block] != 0) {
         map->files[blocks->files[block] - 1].blocks--;
     }
-    blocks->files[block] = (uint16_t)(file + 1);
+    blocks->files[block] = file + 1;
     map->files[file].blocks++;
     return DW_OK;
 }
@@ -291,6 +293,12 @@ dw_status dw_frozen_map_look(dw_frozen_map *map, dw_error *err)
     return DW_OK;
 }
 
+static void let_go(dw_frozen_map *map, size_t file)
+{
+    map->files[file].used = false;
+    map->used_end = file < map->used_end ? file : map->used_end;
+}
+
 /* What its series takes is another's of it to know. */
 static void hand_on(dw_frozen_map *map, const dw_frozen_file *gone)
 {
@@ -321,13 +329,73 @@ dw_status dw_frozen_map_drop(dw_frozen_map *map, uint64_t **numbers, size_t *cou
         const bool idle = file->used && i != map->newest && shares[i].bytes == 0;
         if (idle && file->idle) {
             list[(*count)++] = file->number;
-            file->used = false;
+            let_go(map, i);
             hand_on(map, file);
         }
         file->idle = idle;
     }
     dw_free(shares);
     return DW_OK;
+}
+
+/* Parts side by side of one file are one. */
+static void join_parts(dw_frozen_log *log)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < log->count; i++) {
+        dw_frozen_part *last = kept > 0 ? &log->parts[kept - 1] : NULL;
+        if (last != NULL && last->file == log->parts[i].file && last->end == log->parts[i].from) {
+            last->end = log->parts[i].end;
+        } else {
+            log->parts[kept++] = log->parts[i];
+        }
+    }
+    log->count = kept;
+}
+
+static bool goes_into(const dw_frozen_file *file, uint64_t series, uint64_t to)
+{
+    return file->used && file->series == series && file->number <= to;
+}
+
+void dw_frozen_map_merge(dw_frozen_map *map, uint64_t series, uint64_t to)
+{
+    size_t target = map->file_count;
+    for (size_t i = 0; i < map->file_count; i++) {
+        target = goes_into(&map->files[i], series, to) && map->files[i].number == to ? i : target;
+    }
+    DW_ASSERT(target < map->file_count && series != 0);
+    for (size_t m = 0; m < DW_GUEST_MEMORIES_MAX; m++) {
+        dw_frozen_blocks *blocks = &map->memories[m];
+        for (size_t i = 0; i < blocks->count; i++) {
+            if (blocks->files[i] != 0 && goes_into(&map->files[blocks->files[i] - 1], series, to)) {
+                blocks->files[i] = (uint32_t)target + 1;
+            }
+        }
+    }
+    for (size_t i = 0; i < map->log_count; i++) {
+        dw_frozen_log *log = &map->logs[i];
+        for (size_t k = 0; k < log->count; k++) {
+            const bool goes = goes_into(&map->files[log->parts[k].file], series, to);
+            log->parts[k].file = goes ? (uint32_t)target : log->parts[k].file;
+        }
+        join_parts(log);
+    }
+    if (map->settings != DW_FROZEN_NONE && goes_into(&map->files[map->settings], series, to)) {
+        map->settings = (uint32_t)target;
+    }
+    dw_frozen_file *into = &map->files[target];
+    into->idle = false;
+    for (size_t i = 0; i < map->file_count; i++) {
+        dw_frozen_file *file = &map->files[i];
+        if (i != target && goes_into(file, series, to)) {
+            DW_ASSERT(i != map->newest);
+            into->bytes += file->bytes;
+            into->blocks += file->blocks;
+            into->series_bytes += file->series_bytes;
+            let_go(map, i);
+        }
+    }
 }
 
 size_t dw_frozen_map_count(const dw_frozen_map *map)

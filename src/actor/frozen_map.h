@@ -8,7 +8,7 @@
 #include "actor/actor.h"
 
 /* Of snapshots, which the next calls files, also where several are in one. */
-#define DW_FROZEN_FILES_MAX 65534u
+#define DW_FROZEN_FILES_MAX 1048576u
 #define DW_FROZEN_NONE UINT32_MAX
 
 typedef struct dw_frozen_file {
@@ -38,7 +38,7 @@ typedef struct dw_frozen_log {
 
 /* Of each block the place of its file and 1; 0: it is in none, and zero. */
 typedef struct dw_frozen_blocks {
-    uint16_t *files; /* [count] */
+    uint32_t *files; /* [count] */
     size_t count;
     size_t capacity;
 } dw_frozen_blocks;
@@ -47,6 +47,7 @@ typedef struct dw_frozen_map {
     dw_frozen_file *files; /* [file_count] */
     size_t file_count;
     size_t file_capacity;
+    size_t used_end; /* all places before it are in use */
     dw_frozen_blocks memories[DW_GUEST_MEMORIES_MAX];
     dw_frozen_log *logs; /* [log_count] */
     size_t log_count;
@@ -88,6 +89,9 @@ dw_status dw_frozen_map_look(dw_frozen_map *map, dw_error *err);
 /* Forget files, but not the newest, that held nothing the last time either: what was before the
  * newest is still whole. Their numbers [*count], the caller's to dw_free. */
 dw_status dw_frozen_map_drop(dw_frozen_map *map, uint64_t **numbers, size_t *count, dw_error *err);
+/* The file of number `to` of a series holds what those before it in the series did, which are
+ * forgotten. */
+void dw_frozen_map_merge(dw_frozen_map *map, uint64_t series, uint64_t to);
 /* Files that are in use. */
 size_t dw_frozen_map_count(const dw_frozen_map *map);
 

@@ -17,14 +17,6 @@
  * With each freeze beyond that one is written once more, so it is as many as the turns that a
  * context of 131,072 tokens has at 16 each. */
 #define FILES_MAX 8192u
-/* A series goes as a whole, so that it is to be no larger than so much, or a share of what is
- * needed of all files; and beside as much as is needed of it, so much of it may not be. */
-#define SERIES_BYTES (UINT64_C(64) << 20)
-#define SERIES_SHARE 8
-#define SERIES_LEAST_BYTES (UINT64_C(256) << 10)
-#define SERIES_SPARE_BYTES (UINT64_C(64) << 10)
-
-uint32_t dw__series_snapshots = 1024;
 #define FILES_LEAST 16u
 #define DESCRIPTORS_WANTED 65536u
 
@@ -157,7 +149,11 @@ static dw_status list_paths(void *user, const char *id, void (*take)(void *to, c
     dw_status status =
         dw_actor_folder_read_chain(((struct dw__folder *)user)->folder, id, &chain, err);
     for (size_t i = 0; i < chain.count && status == DW_OK; i++) {
-        take(to, chain.list[i]);
+        if (chain.rows[i].covers == 0) {
+            take(to, chain.list[i]);
+        } else {
+            dw__series_list(&chain, i, take, to);
+        }
     }
     dw_snapshot_chain_release(&chain);
     return status;
@@ -401,6 +397,7 @@ static dw_status read_actor(reading *of, const char *id, uint64_t number,
                                          .paths = newest ? chain.list : paths,
                                          .path_count = newest ? chain.count : 1,
                                          .identities = newest ? chain.identities : NULL,
+                                         .indexes = newest ? chain.indexes : NULL,
                                          .find_wanted = dw__model_search_find,
                                          .find_module = find_actors_module,
                                          .find_user = of,
@@ -535,43 +532,6 @@ static dw_status check_files(dw_actor *actor, const char *id, dw_error *err)
                    text[0], text[1]);
 }
 
-/* Where a delta goes: behind others, as long as that file is worth it, or into a new one. */
-static void choose_place(struct dw__folder *f, const char *id, const dw__kept *kept,
-                         const dw_actor *actor, dw_snapshot_row *row)
-{
-    dw_series_look look;
-    row->series = row->sequence;
-    row->begin = 0;
-    if (kept->series == 0 || kept->end >= SERIES_BYTES ||
-        kept->sequence - kept->series + 1 >= dw__series_snapshots) {
-        return;
-    }
-    dw_actor_folder_look_at_series(f->folder, id, kept->series, &look);
-    const uint64_t needed = dw_actor_needed_bytes(actor, kept->series);
-    const uint64_t share = dw_actor_needed_bytes(actor, 0) / SERIES_SHARE;
-    if (look.taken >= (share > SERIES_LEAST_BYTES ? share : SERIES_LEAST_BYTES)) {
-        return;
-    }
-    if (look.own && look.bytes + DW_SNAPSHOT_ALIGNMENT > kept->end &&
-        look.taken <= 2 * needed + SERIES_SPARE_BYTES) {
-        row->series = kept->series;
-        row->begin = kept->end;
-    }
-}
-
-/* The series takes more than before; the next goes behind this. */
-static void note_place(struct dw__folder *f, const char *id, dw__kept *kept, dw_actor *actor,
-                       const dw_snapshot_row *row)
-{
-    kept->series = row->series;
-    kept->end = dw_snapshot_place_end(row->begin, row->length);
-    if (row->series != 0) {
-        dw_series_look look;
-        dw_actor_folder_look_at_series(f->folder, id, row->series, &look);
-        dw_actor_set_series(actor, row->sequence, row->series, look.taken);
-    }
-}
-
 static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
 {
     struct dw__folder *f = user;
@@ -597,7 +557,7 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
     row->full = !options.delta;
     row->sequence = kept->sequence + 1;
     if (options.delta) {
-        choose_place(f, turn->folder.id, kept, actor, row);
+        dw__series_choose(f->folder, turn, actor);
     }
     dw_actor_folder_snapshot_path(f->folder, turn->folder.id, row, path);
     dw_actor_folder_part_path(f->folder, part);
@@ -611,7 +571,7 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
         status = dw_actor_folder_snapshot_written(f->folder, row, path, err);
     }
     if (status == DW_OK) {
-        note_place(f, turn->folder.id, kept, actor, row);
+        dw__series_note(f->folder, turn, actor);
         status = check_files(actor, turn->folder.id, err);
     }
     if (status == DW_OK && turn->keeps) {
@@ -623,6 +583,7 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
     }
     if (!row->full) {
         let_go(turn, actor);
+        dw__series_cover(f->folder, turn, actor, &stats);
     }
     note_bytes(&turn->written, &stats);
     kept->sequence = row->sequence;
@@ -681,11 +642,6 @@ static dw_status write_new(struct dw__folder *f, const dw__making *making,
     return status;
 }
 
-static bool is_file_of(void *user, const dw_snapshot_row *row)
-{
-    return dw_actor_has_file(user, row->sequence);
-}
-
 /* What a fork of `parent` can be a delta upon, with what `turn` has written: as many files as it
  * knows to hold something of it, or none. */
 static dw_status read_parent(struct dw__folder *f, const dw__making *making, const dw_actor *actor,
@@ -698,9 +654,12 @@ static dw_status read_parent(struct dw__folder *f, const dw__making *making, con
         dw_snapshot_row row = turn->snapshot;
         dw_actor_folder_snapshot_path(f->folder, making->parent, &row, path);
         status = dw_actor_folder_add_snapshot(f->folder, chain, &row, path, err);
+        if (status == DW_OK && turn->covered.covers > 0) {
+            dw_snapshot_chain_cover(chain, &turn->covered);
+        }
     }
     if (status == DW_OK) {
-        dw_snapshot_chain_select(chain, is_file_of, (void *)(uintptr_t)actor);
+        dw_snapshot_chain_select(chain, dw__is_file_of, (void *)(uintptr_t)actor);
     }
     return status;
 }

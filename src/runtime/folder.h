@@ -15,8 +15,24 @@ dw_status dw__folder_open(struct dw__folder **out, dw_engine *engine,
 /* The journal's work is done first. */
 void dw__folder_close(struct dw__folder *folder);
 dw__keeper dw__folder_keeper(struct dw__folder *folder);
-/* Tests only: how many snapshots go into one series. */
+
+/* Series of deltas, on a worker. Where the turn's delta goes: its row gets its place. */
+void dw__series_choose(const dw_actor_folder *folder, dw__turn *turn, const dw_actor *actor);
+/* It was written there. */
+void dw__series_note(const dw_actor_folder *folder, dw__turn *turn, dw_actor *actor);
+/* Where one is closed, an index takes the place of its snapshots with the turn, and counts as
+ * written. Failures leave all as it is. */
+void dw__series_cover(dw_actor_folder *folder, dw__turn *turn, dw_actor *actor,
+                      dw_freeze_stats *stats);
+/* Paths of the snapshots that the row `at` covers. */
+void dw__series_list(const dw_snapshot_chain *chain, size_t at,
+                     void (*take)(void *to, const char *path), void *to);
+/* Whether the row is of a file that holds something of the dw_actor `user`. */
+bool dw__is_file_of(void *user, const dw_snapshot_row *row);
+/* Tests only: how many snapshots go into one series; and from how many on it gets an index. */
 extern uint32_t dw__series_snapshots;
+extern uint32_t dw__series_indexed_least;
+
 /* `host`: whose workers read actors from it, and for whom others stand in while they wait for a
  * model; NULL: nobody's. Before anybody reads. */
 struct dw__host;

@@ -321,8 +321,7 @@ typedef struct saved_context {
     uint64_t like_bytes;
 } saved_context;
 
-/* The number behind a name and a dot; false: there is none. */
-static bool part_number(const char *text, uint64_t *number)
+bool dw__part_number(const char *text, uint64_t *number)
 {
     uint64_t value = 0;
     if (text[0] != '.' || text[1] == '\0') {
@@ -351,7 +350,7 @@ static dw_status take_parts(const dw__thaw *t, size_t file, const char *name, dw
          i++) {
         dw__piece part = {.offset = entry->offset, .file = (uint32_t)file};
         const bool whole = entry->name[length] == '\0';
-        if ((!whole && !part_number(entry->name + length, &part.from)) ||
+        if ((!whole && !dw__part_number(entry->name + length, &part.from)) ||
             part.from >= pieces->limit) {
             continue;
         }

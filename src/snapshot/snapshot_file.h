@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "base/json_bounds.h"
 #include "base/sink.h"
+#include "snapshot/series_index.h"
 
 #define DW_SNAPSHOT_VERSION "2"       /* of full ones */
 #define DW_SNAPSHOT_VERSION_DELTA "3" /* of deltas */
@@ -161,12 +162,18 @@ typedef struct dw_snapshot_known {
                                          series */
     struct dw_kept_heads *heads;    /* kept_heads.h: of files that are trusted */
     const char *identity;           /* the one that is meant; "": it is not known */
+    const dw_series_index *index;   /* of the series that the path is in: the file is all of the
+                                         snapshots that this is of, its offsets count from the
+                                         series' start, and its blocks are in
+                                         dw_snapshot_file_series; outlasts it */
 } dw_snapshot_known;
 /* dw_snapshot_file_open. Without DW_SNAPSHOT_VERIFY a header that is kept under `identity` is not
  * read again: dw_snapshot_file_identity is then what is meant, not what the file has. */
 dw_status dw_snapshot_file_open_known(dw_snapshot_file **out, const char *path, unsigned flags,
                                       const dw_snapshot_known *known, dw_error *err);
 uint64_t dw_snapshot_file_bytes(const dw_snapshot_file *file);
+/* What it was opened with; NULL: it is one snapshot. */
+const dw_series_contents *dw_snapshot_file_series(const dw_snapshot_file *file);
 /* Whether it is of the version of deltas, in which only what changed of the settings is told. */
 bool dw_snapshot_file_closely(const dw_snapshot_file *file);
 

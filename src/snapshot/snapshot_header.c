@@ -416,12 +416,14 @@ static int compare_names(const void *a, const void *b)
     return strcmp((*left)->name, (*right)->name);
 }
 
-static void sort_names(dw_snapshot_file *file)
+void dw__snapshot_sort_names(dw__snapshot_head *head)
 {
-    for (size_t i = 0; i < file->head->entry_count; i++) {
-        file->head->by_name[i] = &file->head->entries[i];
+    for (size_t i = 0; i < head->entry_count; i++) {
+        head->by_name[i] = &head->entries[i];
     }
-    qsort(file->head->by_name, file->head->entry_count, sizeof *file->head->by_name, compare_names);
+    if (head->entry_count > 0) {
+        qsort(head->by_name, head->entry_count, sizeof *head->by_name, compare_names);
+    }
 }
 
 /* A text of JSON within the JSON: tensor name to checksum, for each tensor and no other. */
@@ -476,7 +478,7 @@ static dw_status take_all(dw_snapshot_file *file, json_t *root, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    sort_names(file);
+    dw__snapshot_sort_names(file->head);
     return take_checksums(file, err);
 }
 

@@ -244,24 +244,22 @@ dw_status dw__memories_save(dw__freeze *f, json_t *to, dw_error *err)
 /* ---- loading ------------------------------------------------------------------------------ */
 
 /* A memory that is read, the newest file first. Of each block the file that has it, its place in
- * the list of files and 1 (0: none has, it is zero), and its place among that file's blocks. */
+ * the list of files and 1 (0: none has, it is zero), and where in that file it is. */
 typedef struct block_reader {
     const dw__thaw *t;
     size_t number;
-    size_t limit;      /* blocks of the memory */
-    uint16_t *files;   /* [limit] */
-    uint32_t *places;  /* [limit] */
-    uint64_t *offsets; /* [t->file_count]: where in the file its blocks begin */
+    size_t limit;     /* blocks of the memory */
+    uint32_t *files;  /* [limit] */
+    uint64_t *places; /* [limit]: bytes from where the snapshot begins */
 } block_reader;
 
-/* `count` blocks from `first` on are the ones from `place` on of the file, but for those that a
- * newer one has. */
-static void take_blocks(block_reader *r, size_t file, size_t first, size_t count, size_t place)
+/* `count` blocks from `first` on are in the file at `place`, but for those that a newer one has. */
+static void take_blocks(block_reader *r, size_t file, size_t first, size_t count, uint64_t place)
 {
     for (size_t i = 0; i < count; i++) {
         if (r->files[first + i] == 0) {
-            r->files[first + i] = (uint16_t)(file + 1);
-            r->places[first + i] = (uint32_t)(place + i);
+            r->files[first + i] = (uint32_t)(file + 1);
+            r->places[first + i] = place + (uint64_t)i * DW_IMAGE_BLOCK_BYTES;
         }
     }
 }
@@ -272,6 +270,7 @@ static dw_status take_runs(block_reader *r, const char *name, const dw_block_run
 {
     uint64_t end = 0;
     uint64_t place = 0;
+    const uint64_t begin = data != NULL ? data->offset : 0;
     for (size_t i = 0; i < count; i++) {
         const dw_block_run *run = &runs[i];
         if (run->count == 0 || run->first < end || (uint64_t)run->first + run->count > r->limit) {
@@ -280,7 +279,7 @@ static dw_status take_runs(block_reader *r, const char *name, const dw_block_run
                            "end at %llu",
                            name, run->count, run->first, i, r->limit, (unsigned long long)end);
         }
-        take_blocks(r, 0, run->first, run->count, (size_t)place);
+        take_blocks(r, 0, run->first, run->count, begin + place * DW_IMAGE_BLOCK_BYTES);
         end = (uint64_t)run->first + run->count;
         place += run->count;
     }
@@ -319,7 +318,6 @@ static dw_status read_runs(block_reader *r, bool *found, dw_error *err)
     if (status == DW_OK) {
         status = take_runs(r, name, runs, count, data, err);
     }
-    r->offsets[0] = status == DW_OK ? data->offset : 0;
     dw_free(runs);
     return status;
 }
@@ -338,8 +336,7 @@ static dw_status read_whole(block_reader *r, dw_error *err)
                          tensor == NULL ? "missing" : "larger than the memory it is of");
     }
     if (status == DW_OK) {
-        r->offsets[0] = tensor->offset;
-        take_blocks(r, 0, 0, (size_t)tensor->shape[0] * blocks, 0);
+        take_blocks(r, 0, 0, (size_t)tensor->shape[0] * blocks, tensor->offset);
     }
     return status;
 }
@@ -351,15 +348,53 @@ static dw_status read_full(block_reader *r, dw_error *err)
     return status == DW_OK && !found ? read_whole(r, err) : status;
 }
 
-static dw_status take_list(block_reader *r, size_t file, const char *name, const uint32_t *list,
-                           size_t count, dw_error *err)
+static dw_status take_list(block_reader *r, size_t file, const uint32_t *list,
+                           const dw_snapshot_entry *data, dw_error *err)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < data->shape[0]; i++) {
         if (list[i] >= r->limit || (i > 0 && list[i] <= list[i - 1])) {
-            return dw_fail(err, DW_E_FORMAT, "%s: block %u at %zu, the memory has %zu", name,
+            return dw_fail(err, DW_E_FORMAT, "%s: block %u at %zu, the memory has %zu", data->name,
                            list[i], i, r->limit);
         }
-        take_blocks(r, file, list[i], 1, i);
+        take_blocks(r, file, list[i], 1, data->offset + (uint64_t)i * DW_IMAGE_BLOCK_BYTES);
+    }
+    return DW_OK;
+}
+
+dw_status dw__memory_find_delta(const dw_snapshot_file *file, size_t number,
+                                const dw_snapshot_entry **blocks, const dw_snapshot_entry **data,
+                                dw_error *err)
+{
+    char name[DW__NAME_BYTES];
+    *data = NULL;
+    memory_name(name, sizeof name, number, ".blocks");
+    dw_status status = dw__thaw_find_tensor(file, name, "U32", 1, blocks, err);
+    if (status != DW_OK || *blocks == NULL) {
+        return status;
+    }
+    memory_name(name, sizeof name, number, ".data");
+    status = dw__thaw_find_tensor(file, name, "U8", DW_IMAGE_BLOCK_BYTES, data, err);
+    return status != DW_OK || (*data != NULL && (*data)->shape[0] == (*blocks)->shape[0])
+               ? status
+               : dw_fail(err, DW_E_FORMAT, "%s: not as many blocks as are listed", name);
+}
+
+/* What a series has of the memory, as its index says. */
+static dw_status read_series(block_reader *r, size_t file, dw_error *err)
+{
+    const dw_series_contents *series = dw_snapshot_file_series(r->t->files[file]);
+    for (size_t i = 0; i < series->memory_count; i++) {
+        const dw_series_memory *memory = &series->memories[i];
+        for (size_t k = 0; k < memory->count && memory->number == r->number; k++) {
+            const dw_series_run *run = &memory->runs[k];
+            /* The memory cannot have shrunk: what it has none of is damage. */
+            if (run->first >= r->limit || run->count > r->limit - run->first) {
+                return dw_fail(err, DW_E_FORMAT,
+                               "an index: %u blocks from %u on, the memory has %zu", run->count,
+                               run->first, r->limit);
+            }
+            take_blocks(r, file, run->first, run->count, run->offset);
+        }
     }
     return DW_OK;
 }
@@ -367,33 +402,27 @@ static dw_status take_list(block_reader *r, size_t file, const char *name, const
 /* What a delta changed and no newer one did. */
 static dw_status read_delta(block_reader *r, size_t file, dw_error *err)
 {
-    char name[DW__NAME_BYTES];
-    const dw_snapshot_entry *blocks;
+    const dw_snapshot_entry *blocks = NULL;
     const dw_snapshot_entry *data = NULL;
     const dw_snapshot_file *from = r->t->files[file];
-    memory_name(name, sizeof name, r->number, ".blocks");
-    dw_status status = dw__thaw_find_tensor(from, name, "U32", 1, &blocks, err);
+    if (dw_snapshot_file_series(from) != NULL) {
+        return read_series(r, file, err);
+    }
+    dw_status status = dw__memory_find_delta(from, r->number, &blocks, &data, err);
     if (status != DW_OK || blocks == NULL) {
         return status;
     }
-    memory_name(name, sizeof name, r->number, ".data");
-    status = dw__thaw_find_tensor(from, name, "U8", DW_IMAGE_BLOCK_BYTES, &data, err);
-    if (status == DW_OK &&
-        (data == NULL || data->shape[0] != blocks->shape[0] || blocks->shape[0] > r->limit)) {
-        status =
-            dw_fail(err, DW_E_FORMAT, "%s: not as many blocks as are listed, or too many", name);
-    }
-    if (status != DW_OK) {
-        return status;
+    if (blocks->shape[0] > r->limit) {
+        return dw_fail(err, DW_E_FORMAT, "%s: %llu blocks, the memory has %zu", blocks->name,
+                       (unsigned long long)blocks->shape[0], r->limit);
     }
     const size_t count = (size_t)blocks->shape[0];
     uint32_t *list = dw_alloc(count + 1, sizeof *list);
     status = list != NULL ? dw_snapshot_file_read(from, blocks, 0, (size_t)blocks->bytes, list, err)
                           : dw_fail(err, DW_E_MEMORY, "no memory for a list of blocks");
     if (status == DW_OK) {
-        status = take_list(r, file, name, list, count, err);
+        status = take_list(r, file, list, data, err);
     }
-    r->offsets[file] = data->offset;
     dw_free(list);
     return status;
 }
@@ -413,7 +442,8 @@ static dw_status note_blocks(const block_reader *r, dw_error *err)
 /* Whether the block follows the one before it in the same file. */
 static bool follows(const block_reader *r, size_t i)
 {
-    return i > 0 && r->files[i] == r->files[i - 1] && r->places[i] == r->places[i - 1] + 1;
+    return i > 0 && r->files[i] == r->files[i - 1] &&
+           r->places[i] == r->places[i - 1] + DW_IMAGE_BLOCK_BYTES;
 }
 
 static dw_status make_image(const block_reader *r, dw_memory_image **image, dw_error *err)
@@ -436,12 +466,11 @@ static dw_status make_image(const block_reader *r, dw_memory_image **image, dw_e
             continue;
         }
         const size_t file = r->files[i] - 1u;
-        *next++ = (dw_block_piece){.first = (uint32_t)i,
-                                   .count = 1,
-                                   .fd = dw_snapshot_file_fd(r->t->files[file]),
-                                   .offset = dw_snapshot_file_begin(r->t->files[file]) +
-                                             r->offsets[file] +
-                                             (uint64_t)r->places[i] * DW_IMAGE_BLOCK_BYTES};
+        *next++ =
+            (dw_block_piece){.first = (uint32_t)i,
+                             .count = 1,
+                             .fd = dw_snapshot_file_fd(r->t->files[file]),
+                             .offset = dw_snapshot_file_begin(r->t->files[file]) + r->places[i]};
     }
     dw_status status = dw_memory_image_of_pieces(image, r->limit * DW_IMAGE_BLOCK_BYTES, pieces,
                                                  count, r->t->spare_files, err);
@@ -476,8 +505,7 @@ static dw_status read_memory(dw__thaw *t, size_t number, uint64_t pages, dw_erro
     }
     r.files = dw_alloc(r.limit + 1, sizeof *r.files);
     r.places = dw_alloc(r.limit + 1, sizeof *r.places);
-    r.offsets = dw_alloc(t->file_count, sizeof *r.offsets);
-    status = r.files != NULL && r.places != NULL && r.offsets != NULL
+    status = r.files != NULL && r.places != NULL
                  ? read_blocks_of(&r, &image, err)
                  : dw_fail(err, DW_E_MEMORY, "no memory for a list of blocks");
     if (status == DW_OK) {
@@ -490,7 +518,6 @@ static dw_status read_memory(dw__thaw *t, size_t number, uint64_t pages, dw_erro
     dw_memory_image_unref(image);
     dw_free(r.files);
     dw_free(r.places);
-    dw_free(r.offsets);
     t->stats.memory_bytes += bytes;
     return status;
 }

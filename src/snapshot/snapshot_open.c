@@ -255,6 +255,9 @@ static dw_status load(dw_snapshot_file *file, unsigned flags, const dw_snapshot_
                       dw_error *err)
 {
     dw_status status = open_file(file, known->beside, err);
+    if (status == DW_OK && known->index != NULL) {
+        return dw__snapshot_take_series(file, known, err);
+    }
     if (status == DW_OK) {
         status = find_header(file, flags, known, err);
     }

@@ -28,6 +28,11 @@ dw_status dw__model_get(const dw__thaw *t, const json_t *entry, const char *key,
 
 dw_status dw__memories_save(dw__freeze *f, json_t *to, dw_error *err);
 dw_status dw__memories_load(dw__thaw *t, dw_error *err);
+/* What a delta has of a memory: the numbers of its blocks, and as many blocks; `*blocks` NULL:
+ * nothing. Errors: DW_E_FORMAT. */
+dw_status dw__memory_find_delta(const dw_snapshot_file *file, size_t number,
+                                const dw_snapshot_entry **blocks, const dw_snapshot_entry **data,
+                                dw_error *err);
 
 dw_status dw__globals_save(dw_actor *actor, json_t *to, dw_error *err);
 dw_status dw__globals_load(const dw__thaw *t, dw_error *err);
@@ -42,6 +47,9 @@ dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *o
                            dw_error *err);
 dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, void **out,
                            dw_error *err);
+
+/* The number behind a tensor's name and a dot; false: there is none. */
+bool dw__part_number(const char *text, uint64_t *number);
 
 bool dw__repeatable_save(const dw_actor *actor, json_t *about);
 dw_status dw__repeatable_load(const dw__thaw *t, dw_error *err);

@@ -109,6 +109,11 @@ uint64_t dw_snapshot_file_begin(const dw_snapshot_file *file)
     return file->begin;
 }
 
+const dw_series_contents *dw_snapshot_file_series(const dw_snapshot_file *file)
+{
+    return file->series;
+}
+
 bool dw_snapshot_file_closely(const dw_snapshot_file *file)
 {
     return file->head->close;

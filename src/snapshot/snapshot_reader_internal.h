@@ -41,8 +41,9 @@ struct dw_snapshot_file {
     char *path;
     uint64_t begin; /* of the file: where this snapshot does */
     uint64_t bytes;
-    char *header;            /* while it is read */
-    dw__snapshot_head *head; /* counted */
+    const dw_series_contents *series; /* NULL: it is one snapshot */
+    char *header;                     /* while it is read */
+    dw__snapshot_head *head;          /* counted */
 };
 
 /* "byte N: ..."; the caller puts the path before it. */
@@ -56,5 +57,11 @@ void dw__snapshot_head_unref(dw__snapshot_head *head);
 /* Fill in file->head, which has the header's length, from file->header: check the format, the seal
  * and every tensor's place. Errors: DW_E_FORMAT, DW_E_UNSUPPORTED, DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw__snapshot_read_header(dw_snapshot_file *file, dw_error *err);
+/* snapshot_series.c: the open file is all of known->index. Errors: DW_E_FORMAT (it is shorter),
+ * DW_E_LIMIT, DW_E_MEMORY. */
+dw_status dw__snapshot_take_series(dw_snapshot_file *file, const dw_snapshot_known *known,
+                                   dw_error *err);
+/* Fill in head->by_name [entry_count]. */
+void dw__snapshot_sort_names(dw__snapshot_head *head);
 
 #endif

@@ -85,6 +85,9 @@ static dw_status note_file(dw__thaw *t, size_t index, dw_error *err)
 
 static dw_status make_lists(dw__thaw *t, dw_error *err)
 {
+    if (t->options->indexes != NULL && !t->options->trusted) {
+        return dw_fail(err, DW_E_ARG, "thaw: indexes are of files that are trusted");
+    }
     const size_t max = t->options->identities != NULL ? DW_FROZEN_FILES_MAX : DW__FILES_MAX;
     if (t->options->path_count == 0 || t->options->path_count > max) {
         return dw_fail(err, DW_E_LIMIT, "thaw: %zu files, from 1 to %zu are allowed",
@@ -121,9 +124,11 @@ static dw_status open_files(dw__thaw *t, dw_error *err)
     unsigned flags = t->options->trusted ? 0 : DW_SNAPSHOT_VERIFY;
     dw_status status = make_lists(t, err);
     for (size_t i = 0; i < t->options->path_count && status == DW_OK; i++) {
-        const dw_snapshot_known known = {.beside = i > 0 ? t->files[i - 1] : NULL,
-                                         .heads = t->heads,
-                                         .identity = identity_of(t, i)};
+        const dw_snapshot_known known = {
+            .beside = i > 0 ? t->files[i - 1] : NULL,
+            .heads = t->heads,
+            .identity = identity_of(t, i),
+            .index = t->options->indexes != NULL ? t->options->indexes[i] : NULL};
         status =
             dw_snapshot_file_open_known(&t->files[i], t->options->paths[i], flags, &known, err);
         if (status == DW_OK) {

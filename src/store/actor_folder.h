@@ -16,6 +16,9 @@
  * that of its first. What a series has behind the last snapshot that a row names was never
  * committed: it is cut off before the next is written there.
  *
+ * A series that is closed gets an index (snapshot/series_index.h): one row stands for all of its
+ * snapshots but the last, which may be the actor's state where later ones are missing.
+ *
  * A snapshot is written and synced first; then one transaction says all that came of a turn: the
  * newest snapshot, the message that is done, messages to others, actors that were made, the end of
  * the actor, its next timer. So an actor is as it was before a message, or as it is after it with
@@ -41,9 +44,10 @@
 
 #include "actor/mailbox.h"
 #include "journal/journal.h"
+#include "snapshot/series_index.h"
 
 #define DW_FOLDER_PATH_MAX 4096
-#define DW_SNAPSHOT_CHAIN_MAX 65536
+#define DW_SNAPSHOT_CHAIN_MAX 1048576
 
 typedef struct dw_actor_folder dw_actor_folder;
 
@@ -291,15 +295,18 @@ typedef struct dw_snapshot_row {
     uint64_t series; /* the number of the file that it is in with others; 0: it has its own */
     uint64_t begin;  /* where in that */
     uint64_t length; /* and how long it is; 0: it is not written yet */
-    bool shared;     /* of one that is dropped: others are in its file still */
+    uint64_t covers; /* of a series: as many, of which it is the last; 0: it is one alone */
+    dw_series_index *index; /* what they hold; NULL: it was not read, or there are none */
+    bool shared;            /* of one that is dropped: others are in its file still */
 } dw_snapshot_row;
 
 /* An actor's snapshots: a full one and the deltas upon it, but for those that hold nothing of it
  * any more. All zero: none. */
 typedef struct dw_snapshot_chain {
-    const char **list;       /* [count]: paths */
-    const char **identities; /* [count], in the rows */
-    dw_snapshot_row *rows;   /* [count] */
+    const char **list;               /* [count]: paths */
+    const char **identities;         /* [count], in the rows */
+    const dw_series_index **indexes; /* [count], likewise */
+    dw_snapshot_row *rows;           /* [count]; their indexes are the chain's, counted */
     size_t count;
     size_t path_count; /* of `list` */
     size_t capacity;
@@ -317,6 +324,12 @@ void dw_snapshot_chain_select(dw_snapshot_chain *chain,
 /* Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT (one is missing: which). */
 dw_status dw_actor_folder_read_chain(dw_actor_folder *folder, const char *id,
                                      dw_snapshot_chain *chain, dw_error *err);
+/* Those of one series alone, in order. */
+dw_status dw_actor_folder_read_series(dw_actor_folder *folder, const char *id, uint64_t series,
+                                      dw_snapshot_chain *chain, dw_error *err);
+/* `row`, which is in the place of the one of its sequence and of those before that in its series,
+ * takes that one's place; the others stay. Nothing where the chain has none such. */
+void dw_snapshot_chain_cover(dw_snapshot_chain *chain, const dw_snapshot_row *row);
 /* The snapshot that comes after the chain's last was written to `path`: its size goes into the row,
  * and it becomes the chain's last, or all of it. What the folder has changes with the commit of the
  * turn. Errors: DW_E_IO. */
@@ -608,6 +621,8 @@ typedef struct dw_turn {
     dw_snapshot_row *gone; /* [gone_count]: snapshots that hold nothing of it any more, by their
                               `sequence`; freed when the turn is committed or taken back */
     size_t gone_count;
+    dw_snapshot_row covered; /* of a series, in the place of the snapshots that it covers; its
+                                index is freed as `gone` is; all zero: none */
     bool repeats; /* its effects may have been carried out in part (dw_snapshot_row.pending) */
     bool keeps_attempts;  /* what is being tried is not done by it, and its attempts count on */
     uint64_t message;     /* that is done; 0: none */

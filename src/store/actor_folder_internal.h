@@ -122,6 +122,10 @@ dw_status dw__folder_link_chain(const char *folder, const dw_snapshot_chain *cha
                                 dw_snapshot_row *rows, dw_error *err);
 dw_status dw__snapshot_add(dw_journal_tx *tx, const char *id, const dw_snapshot_row *row,
                            dw_error *err);
+/* The row's, which covers others of its series, comes in their place. */
+dw_status dw__snapshot_cover(dw_journal_tx *tx, const char *id, const dw_snapshot_row *row,
+                             dw_error *err);
+void dw__new_rows_free(dw_new_actor *made);
 /* The first columns of a statement of snapshots. */
 void dw__snapshot_take(dw_query *query, dw_snapshot_row *row);
 /* The row of that sequence goes, which is filled in; its file is the caller's to remove then. */

@@ -75,7 +75,8 @@ void dw__snapshot_take(dw_query *query, dw_snapshot_row *row)
                              .drops = dw_query_get_i64(query, 6) != 0,
                              .series = (uint64_t)dw_query_get_i64(query, 7),
                              .begin = (uint64_t)dw_query_get_i64(query, 8),
-                             .length = (uint64_t)dw_query_get_i64(query, 9)};
+                             .length = (uint64_t)dw_query_get_i64(query, 9),
+                             .covers = (uint64_t)dw_query_get_i64(query, 10)};
     (void)snprintf(row->identity, sizeof row->identity, "%s", dw_query_get_text(query, 5));
 }
 
@@ -87,11 +88,31 @@ static void forget_paths(dw_snapshot_chain *chain)
     chain->path_count = 0;
 }
 
-void dw_snapshot_chain_release(dw_snapshot_chain *chain)
+/* All rows. */
+static void clear(dw_snapshot_chain *chain)
 {
     forget_paths(chain);
+    for (size_t i = 0; i < chain->count; i++) {
+        dw_series_index_unref(chain->rows[i].index);
+    }
+    chain->count = 0;
+}
+
+/* Those from `count` on. */
+static void cut_rows(dw_snapshot_chain *chain, size_t count)
+{
+    for (size_t i = count; i < chain->count; i++) {
+        dw_series_index_unref(chain->rows[i].index);
+    }
+    chain->count = count;
+}
+
+void dw_snapshot_chain_release(dw_snapshot_chain *chain)
+{
+    clear(chain);
     dw_free(chain->list);
     dw_free(chain->identities);
+    dw_free(chain->indexes);
     dw_free(chain->rows);
     *chain = (dw_snapshot_chain){.count = 0};
 }
@@ -110,7 +131,9 @@ static dw_status make_room(dw_snapshot_chain *chain, dw_error *err)
     chain->list = list != NULL ? list : chain->list;
     const char **identities = dw_realloc(chain->identities, capacity, sizeof *identities);
     chain->identities = identities != NULL ? identities : chain->identities;
-    if (rows == NULL || list == NULL || identities == NULL) {
+    const dw_series_index **indexes = dw_realloc(chain->indexes, capacity, sizeof *indexes);
+    chain->indexes = indexes != NULL ? indexes : chain->indexes;
+    if (rows == NULL || list == NULL || identities == NULL || indexes == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
     }
     chain->capacity = capacity;
@@ -127,6 +150,7 @@ static dw_status add_path(dw_snapshot_chain *chain, const char *path, dw_error *
         return dw_fail(err, DW_E_MEMORY, "no memory for a path");
     }
     chain->identities[chain->path_count] = chain->rows[chain->path_count].identity;
+    chain->indexes[chain->path_count] = chain->rows[chain->path_count].index;
     chain->list[chain->path_count++] = own;
     return DW_OK;
 }
@@ -138,21 +162,59 @@ void dw_snapshot_chain_select(dw_snapshot_chain *chain,
     for (size_t i = 0; i < chain->count; i++) {
         if (!takes(user, &chain->rows[i])) {
             dw_free((void *)(uintptr_t)chain->list[i]);
+            dw_series_index_unref(chain->rows[i].index);
             continue;
         }
         chain->rows[kept] = chain->rows[i];
         chain->list[kept] = chain->list[i];
         chain->identities[kept] = chain->rows[kept].identity;
+        chain->indexes[kept] = chain->rows[kept].index;
         kept++;
     }
     chain->count = kept;
     chain->path_count = kept;
 }
 
+void dw_snapshot_chain_cover(dw_snapshot_chain *chain, const dw_snapshot_row *row)
+{
+    for (size_t i = 0; i < chain->count; i++) {
+        if (chain->rows[i].sequence == row->sequence && chain->rows[i].series == row->series) {
+            dw_series_index_unref(chain->rows[i].index);
+            chain->rows[i] = *row;
+            chain->rows[i].index = dw_series_index_ref(row->index);
+            chain->indexes[i] = row->index;
+        }
+    }
+}
+
 typedef struct chain_search {
     const char *id;
+    uint64_t series; /* 0: all */
     dw_snapshot_chain *chain;
 } chain_search;
+
+/* What snapshots that the row covers hold. */
+static dw_status read_index(dw_journal_tx *tx, const char *id, dw_snapshot_row *row, dw_error *err)
+{
+    bool found = false;
+    size_t count = 0;
+    dw_query *query = dw_journal_query(tx, DW__SQL_INDEX);
+    dw_query_u64(query, dw__id_number(id));
+    dw_query_u64(query, row->sequence);
+    dw_status status = dw_query_next(query, &found, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    const void *bytes = found ? dw_query_get_blob(query, 0, &count) : "";
+    status = dw_series_index_read(&row->index, bytes, count, err);
+    if (status == DW_OK && dw_series_index_contents(row->index)->place_count != row->covers) {
+        status = dw_fail(err, DW_E_FORMAT, "it is of another number of snapshots than %" PRIu64,
+                         row->covers);
+    }
+    return status == DW_OK
+               ? DW_OK
+               : dw_fail_within(err, status, "actor %s: series %08" PRIu64, id, row->series);
+}
 
 static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
 {
@@ -160,15 +222,18 @@ static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
     dw_snapshot_chain *chain = search->chain;
     dw_actor_row row;
     bool found = false;
-    chain->count = 0;
-    forget_paths(chain);
+    clear(chain);
     dw_status status = dw__row_read(tx, search->id, &row, NULL, err);
     if (status != DW_OK) {
         return status;
     }
     chain->sequence = row.sequence;
-    dw_query *query = dw_journal_query(tx, DW__SQL_SNAPSHOTS);
+    dw_query *query =
+        dw_journal_query(tx, search->series != 0 ? DW__SQL_SERIES : DW__SQL_SNAPSHOTS);
     dw_query_u64(query, dw__id_number(search->id));
+    if (search->series != 0) {
+        dw_query_i64(query, (int64_t)search->series);
+    }
     while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
         if (chain->count == DW_SNAPSHOT_CHAIN_MAX) {
             return dw_fail(err, DW_E_LIMIT, "actor %s: more than %d snapshots", search->id,
@@ -179,6 +244,10 @@ static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
             return status;
         }
         dw__snapshot_take(query, &chain->rows[chain->count++]);
+    }
+    for (size_t i = 0; i < chain->count && status == DW_OK; i++) {
+        status =
+            chain->rows[i].covers > 0 ? read_index(tx, search->id, &chain->rows[i], err) : status;
     }
     return status;
 }
@@ -290,7 +359,7 @@ static dw_status settle(dw_actor_folder *folder, const char *id, int actors,
     size_t joined = 0;
     dw_status status = count_joined(folder, id, actors, chain, &joined, err);
     if (status != DW_OK) {
-        chain->count = 0;
+        clear(chain);
         return status;
     }
     if (joined == 0 || joined + 1 < dropped_end(chain)) {
@@ -298,7 +367,7 @@ static dw_status settle(dw_actor_folder *folder, const char *id, int actors,
         if (joined < chain->count && dropped_end(chain) > 0) {
             dw__snapshot_file_name(name, &chain->rows[joined]);
         }
-        chain->count = 0;
+        clear(chain);
         return dw_fail(err, DW_E_FORMAT,
                        name[0] == '\0'
                            ? "actor %s: the full snapshot that its state builds upon is missing, "
@@ -312,10 +381,11 @@ static dw_status settle(dw_actor_folder *folder, const char *id, int actors,
                                  ? chain->rows[joined].sequence
                                  : last->sequence + 1;
     chain->incomplete = last->sequence < chain->sequence;
-    chain->count = joined;
+    cut_rows(chain, joined);
     if (chain->incomplete && !folder->accept_older) {
-        chain->count = 0;
-        return fail_missing(id, missing, last, err);
+        status = fail_missing(id, missing, last, err);
+        clear(chain);
+        return status;
     }
     chain->done = last->done;
     chain->pending = last->pending;
@@ -326,13 +396,28 @@ dw_status dw_actor_folder_read_chain(dw_actor_folder *folder, const char *id,
                                      dw_snapshot_chain *chain, dw_error *err)
 {
     chain_search search = {.id = id, .chain = chain};
-    chain->count = 0;
     dw_status status = dw_journal_read(folder->journal, read_rows, &search, err);
     if (status != DW_OK) {
-        chain->count = 0;
+        clear(chain);
         return status;
     }
     return settle(folder, id, -1, chain, err);
+}
+
+dw_status dw_actor_folder_read_series(dw_actor_folder *folder, const char *id, uint64_t series,
+                                      dw_snapshot_chain *chain, dw_error *err)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    chain_search search = {.id = id, .series = series, .chain = chain};
+    dw_status status = dw_journal_read(folder->journal, read_rows, &search, err);
+    for (size_t i = 0; i < chain->count && status == DW_OK; i++) {
+        path_of(folder, id, &chain->rows[i], path);
+        status = add_path(chain, path, err);
+    }
+    if (status != DW_OK) {
+        clear(chain);
+    }
+    return status;
 }
 
 /* ---- many actors' -------------------------------------------------------------------------- */
@@ -353,10 +438,10 @@ static dw_status read_item(page *p, dw_actor_item *item, dw_query *query, bool *
     dw_snapshot_chain *chain = &p->chain;
     const uint64_t actor = dw__id_number(item->row.id);
     dw_status status = DW_OK;
-    chain->count = 0;
+    clear(chain);
     chain->sequence = item->row.sequence;
-    while (status == DW_OK && *more && dw_query_get_u64(query, 10) <= actor) {
-        if (dw_query_get_u64(query, 10) == actor && chain->count < DW_SNAPSHOT_CHAIN_MAX) {
+    while (status == DW_OK && *more && dw_query_get_u64(query, 11) <= actor) {
+        if (dw_query_get_u64(query, 11) == actor && chain->count < DW_SNAPSHOT_CHAIN_MAX) {
             status = make_room(chain, err);
             if (status != DW_OK) {
                 return status;
@@ -369,10 +454,10 @@ static dw_status read_item(page *p, dw_actor_item *item, dw_query *query, bool *
         return status;
     }
     item->status = settle(p->folder, item->row.id, p->actors, chain, &item->problem);
-    item->snapshot_count = chain->count;
     item->row.done = item->status == DW_OK ? chain->done : item->row.done;
     for (size_t i = 0; i < chain->count; i++) {
         item->bytes += chain->rows[i].bytes;
+        item->snapshot_count += chain->rows[i].covers > 0 ? chain->rows[i].covers : 1;
     }
     return DW_OK;
 }
@@ -468,8 +553,7 @@ dw_status dw_actor_folder_add_snapshot(dw_actor_folder *folder, dw_snapshot_chai
         return status;
     }
     if (row->full) {
-        chain->count = 0;
-        forget_paths(chain);
+        clear(chain);
     }
     status = make_room(chain, err);
     if (status == DW_OK) {
@@ -504,6 +588,7 @@ dw_status dw__folder_link_chain(const char *folder, const dw_snapshot_chain *cha
         char path[DW_FOLDER_PATH_MAX];
         char from[DW_FOLDER_PATH_MAX];
         rows[i] = chain->rows[i];
+        rows[i].index = rows[i].index != NULL ? dw_series_index_ref(rows[i].index) : NULL;
         rows[i].sequence = i + 1;
         rows[i].done = 0;
         rows[i].pending = false;
@@ -562,7 +647,38 @@ dw_status dw__snapshot_add(dw_journal_tx *tx, const char *id, const dw_snapshot_
     dw_query_i64(query, (int64_t)row->series);
     dw_query_i64(query, (int64_t)row->begin);
     dw_query_i64(query, (int64_t)row->length);
+    dw_query_i64(query, (int64_t)row->covers);
+    dw_status status = dw_query_run(query, err);
+    if (status != DW_OK || row->covers == 0) {
+        return status;
+    }
+    size_t count = 0;
+    const void *bytes = dw_series_index_bytes(row->index, &count);
+    query = dw_journal_query(tx, DW__SQL_ADD_INDEX);
+    dw_query_u64(query, dw__id_number(id));
+    dw_query_u64(query, row->sequence);
+    dw_query_blob(query, bytes, count);
     return dw_query_run(query, err);
+}
+
+dw_status dw__snapshot_cover(dw_journal_tx *tx, const char *id, const dw_snapshot_row *row,
+                             dw_error *err)
+{
+    dw_query *query = dw_journal_query(tx, DW__SQL_DROP_COVERED);
+    dw_query_u64(query, dw__id_number(id));
+    dw_query_i64(query, (int64_t)row->series);
+    dw_query_u64(query, row->sequence);
+    dw_status status = dw_query_run(query, err);
+    return status == DW_OK ? dw__snapshot_add(tx, id, row, err) : status;
+}
+
+void dw__new_rows_free(dw_new_actor *made)
+{
+    for (size_t i = 0; made->rows != NULL && i < made->row_count; i++) {
+        dw_series_index_unref(made->rows[i].index);
+    }
+    dw_free(made->rows);
+    made->rows = NULL;
 }
 
 dw_status dw__series_find(dw_journal_tx *tx, const char *id, dw_snapshot_row *row, dw_error *err)

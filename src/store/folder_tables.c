@@ -138,15 +138,23 @@ static const char version_7[] =
 /* Whether an actor is to draw other random numbers (dw_actor_counts.renews); NULL: it is not. */
 static const char version_8[] = "ALTER TABLE actor ADD COLUMN renews INTEGER;";
 
-static const char *const upgrades[] = {version_1, version_2, version_3, version_4,
-                                       version_5, version_6, version_7, version_8};
+/* Of how many snapshots of its series a row is in the place, and what these hold. */
+static const char version_9[] =
+    "ALTER TABLE snapshot ADD COLUMN covers INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE series_index(actor INTEGER NOT NULL, sequence INTEGER NOT NULL,"
+    " content BLOB NOT NULL, PRIMARY KEY(actor, sequence)) STRICT;"
+    "CREATE TRIGGER series_index_gone AFTER DELETE ON snapshot WHEN OLD.covers > 0 BEGIN"
+    " DELETE FROM series_index WHERE actor = OLD.actor AND sequence = OLD.sequence; END;";
+
+static const char *const upgrades[] = {version_1, version_2, version_3, version_4, version_5,
+                                       version_6, version_7, version_8, version_9};
 
 #define ACTOR_COLUMNS                                                                              \
     "id, parent, depth, head, module, sequence, done, numbered, waiting, aside, inside, timer_ms," \
     " tenant, capabilities, priority, supervision, failures_max, pinned, policy,"                  \
     " name, failures, counters, renews"
 #define SNAPSHOT_COLUMNS                                                                           \
-    "sequence, done, whole, pending, bytes, identity, drops, series, start, length"
+    "sequence, done, whole, pending, bytes, identity, drops, series, start, length, covers"
 #define MESSAGE_COLUMNS                                                                            \
     "number, sender, effect, cause, caused, aside, attempts, reason, length(content), at_ms, kind"
 
@@ -208,11 +216,17 @@ static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_SNAPSHOT_PAGE] = "SELECT " SNAPSHOT_COLUMNS ", actor FROM snapshot "
                               "WHERE actor >= ?1 ORDER BY actor, sequence",
     [DW__SQL_ADD_SNAPSHOT] = "INSERT INTO snapshot VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
-                             "?10, ?11)",
+                             "?10, ?11, ?12)",
     [DW__SQL_SNAPSHOT] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshot "
                          "WHERE actor = ?1 AND sequence = ?2",
     [DW__SQL_DROP_SNAPSHOT] = "DELETE FROM snapshot WHERE actor = ?1 AND sequence = ?2",
     [DW__SQL_HAS_SERIES] = "SELECT 1 FROM snapshot WHERE actor = ?1 AND series = ?2 LIMIT 1",
+    [DW__SQL_SERIES] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshot "
+                       "WHERE actor = ?1 AND series = ?2 ORDER BY sequence",
+    [DW__SQL_DROP_COVERED] =
+        "DELETE FROM snapshot WHERE actor = ?1 AND series = ?2 AND sequence <= ?3",
+    [DW__SQL_INDEX] = "SELECT content FROM series_index WHERE actor = ?1 AND sequence = ?2",
+    [DW__SQL_ADD_INDEX] = "INSERT INTO series_index VALUES(?1, ?2, ?3)",
     [DW__SQL_DROP_SNAPSHOTS] = "DELETE FROM snapshot WHERE actor = ?1",
     [DW__SQL_WAITING] = "SELECT " MESSAGE_COLUMNS " FROM message "
                         "WHERE actor = ?1 AND aside = 0 ORDER BY number LIMIT ?2",

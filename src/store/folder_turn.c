@@ -32,6 +32,9 @@ static dw_status write_state(dw_journal_tx *tx, const dw_turn *turn, dw_error *e
     for (size_t i = 0; i < turn->gone_count && !turn->snapshot.full && status == DW_OK; i++) {
         status = dw__snapshot_drop(tx, turn->id, &turn->gone[i], err);
     }
+    if (status == DW_OK && !turn->snapshot.full && turn->covered.covers > 0) {
+        status = dw__snapshot_cover(tx, turn->id, &turn->covered, err);
+    }
     if (status == DW_OK) {
         status = dw__snapshot_add(tx, turn->id, &turn->snapshot, err);
     }
@@ -220,7 +223,7 @@ void dw_actor_folder_committed(dw_actor_folder *folder, const dw_turn *turn)
     }
     for (size_t i = 0; i < turn->made_count; i++) {
         dw__folder_unuse_module(folder, &turn->made[i]);
-        dw_free(turn->made[i].rows);
+        dw__new_rows_free(&turn->made[i]);
     }
     if (!turn->has_state) {
         return;
@@ -243,6 +246,7 @@ void dw_actor_folder_committed(dw_actor_folder *folder, const dw_turn *turn)
         }
     }
     dw_free(turn->gone);
+    dw_series_index_unref(turn->covered.index);
     dw_actor_folder_tried(folder, turn->id, clean);
 }
 
@@ -257,12 +261,13 @@ void dw_actor_folder_take_back(dw_actor_folder *folder, const dw_turn *turn)
         }
         dw_actor_folder_tried(folder, turn->id, clean);
         dw_free(turn->gone);
+        dw_series_index_unref(turn->covered.index);
     }
     for (size_t i = 0; i < turn->made_count; i++) {
         dw__folder_unuse_module(folder, &turn->made[i]);
         bool released = dw__folder_release_module(folder, turn->made[i].module);
         memcpy(name.id, turn->made[i].id, sizeof name.id);
         dw__folder_sweep_all(folder, &name, 1, released);
-        dw_free(turn->made[i].rows);
+        dw__new_rows_free(&turn->made[i]);
     }
 }

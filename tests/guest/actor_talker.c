@@ -19,6 +19,32 @@ static uint32_t counter;
 static char id[DW_ACTOR_ID_BYTES];
 static int64_t ticket;
 
+#ifdef ACTOR_PAGES /* actor_pages.c */
+#define PAGE_COUNT 512u
+
+static _Alignas(4096) uint32_t pages[PAGE_COUNT][1024];
+static uint32_t added;
+
+/* false: they do not add up to `counter`. */
+static int add_to_pages(uint32_t value)
+{
+    uint32_t sum = 0;
+    if (value > 0) {
+        pages[added++ % PAGE_COUNT][0] += value;
+    }
+    for (uint32_t i = 0; i < PAGE_COUNT; i++) {
+        sum += pages[i][0];
+    }
+    return sum == counter;
+}
+#else
+static int add_to_pages(uint32_t value)
+{
+    (void)value;
+    return 1;
+}
+#endif
+
 static uint32_t number(const char *text, int32_t bytes)
 {
     uint32_t value = 0;
@@ -287,7 +313,7 @@ static int32_t act(char what, const char *text, int32_t bytes)
         return branches(value);
     case '+':
         counter += value;
-        return dw_reply(&counter, sizeof counter);
+        return add_to_pages(value) ? dw_reply(&counter, sizeof counter) : DW_E_STATE;
     case 'i': {
         int32_t length = dw_actor_id(message, sizeof message);
         return length < 0 ? length : dw_reply(message, (uint32_t)length);

@@ -11,6 +11,7 @@
 
 #include "actor_fixture.h"
 #include "failing_disk.h"
+#include "runtime/folder.h"
 #include "store_account.h"
 #include "support.h"
 #include "torture.h"
@@ -28,6 +29,7 @@ typedef struct known_actor {
 
 static struct {
     actor_fixture *fixture;
+    dw_module *module; /* actor_pages */
     dw_runtime *runtime; /* NULL: it could not be opened */
     char root[64];
     char folder[96];
@@ -49,6 +51,8 @@ static dw_status open_runtime(dw_error *err)
 {
     const dw_runtime_options options = {
         .struct_bytes = sizeof options, .path = w.folder, .works_on_request = true};
+    dw__series_snapshots = 6; /* a series is closed, and gets an index, all the time */
+    dw__series_indexed_least = 2;
     *err = (dw_error){.message = ""};
     dw_status status = dw_runtime_open(&w.runtime, w.fixture->engine, &options, err);
     wasm_signals_restore();
@@ -175,7 +179,7 @@ static dw_status spawn(dw_error *err)
     char id[DW_ACTOR_ID_CHARS + 1] = "";
     const dw_spawn_options options = {.struct_bytes = sizeof options, .capabilities = DW_MAY_ALL};
     say("spawn", "");
-    dw_status status = dw_runtime_spawn(w.runtime, w.fixture->module, &options, id, err);
+    dw_status status = dw_runtime_spawn(w.runtime, w.module, &options, id, err);
     if (status == DW_OK) {
         (void)add_known(id, 0);
     }
@@ -388,6 +392,7 @@ static void begin(void)
     wasm_signals_save();
     assert_int_equal(actor_fixture_open(&state), 0);
     w.fixture = state;
+    w.module = actor_module(w.fixture, "actor_pages.wasm");
     (void)snprintf(w.root, sizeof w.root, "/tmp/dw-torture-XXXXXX");
     assert_non_null(mkdtemp(w.root));
     (void)snprintf(w.folder, sizeof w.folder, "%s/state", w.root);
@@ -450,6 +455,7 @@ static void tell(void)
                  (unsigned long long)counts.faults);
     disk_plan_set(NULL);
     shell("rm -rf '%s'", w.root);
+    dw_module_unref(w.module);
     (void)actor_fixture_close(&state);
 }
 

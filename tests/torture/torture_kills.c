@@ -15,6 +15,7 @@
 #include "actor_fixture.h"
 #include "base/os.h"
 #include "failing_disk.h"
+#include "runtime/folder.h"
 #include "store_account.h"
 #include "support.h"
 #include "torture.h"
@@ -59,6 +60,8 @@ static dw_runtime *open_runtime(const actor_fixture *fixture, const char *folder
     dw_runtime *runtime = NULL;
     const dw_runtime_options options = {
         .struct_bytes = sizeof options, .path = folder, .works_on_request = true};
+    dw__series_snapshots = 8; /* a series is closed, and gets an index, all the time */
+    dw__series_indexed_least = 2;
     (void)!dw_runtime_open(&runtime, fixture->engine, &options, err);
     wasm_signals_restore();
     return runtime;
@@ -207,10 +210,11 @@ static void verify(void)
     if (w.ids[0][0] == '\0') {
         char text[32];
         const dw_spawn_options all = {.struct_bytes = sizeof all, .capabilities = DW_MAY_ALL};
+        dw_module *module = actor_module(state, "actor_pages.wasm");
         for (int i = 0; i < ACTORS; i++) {
-            assert_int_equal(dw_runtime_spawn(runtime, fixture->module, &all, w.ids[i], &err),
-                             DW_OK);
+            assert_int_equal(dw_runtime_spawn(runtime, module, &all, w.ids[i], &err), DW_OK);
         }
+        dw_module_unref(module);
         (void)snprintf(text, sizeof text, "I%s", w.ids[1]);
         assert_int_equal(tell_actor(runtime, w.ids[0], text, NULL), DW_OK);
     }
