@@ -50,6 +50,21 @@ static void take_terms(const dw_snapshot_file *file, json_t *terms)
     json_decref(object);
 }
 
+/* In the actor's folder: a file, or a place in a series. */
+static const char *name_of(const char *path)
+{
+    static const char end[] = ".series";
+    const size_t length = sizeof end - 1;
+    const char *name = strrchr(path, '/');
+    if (name == NULL) {
+        return path;
+    }
+    if ((size_t)(name - path) >= length && strncmp(name - length, end, length) == 0) {
+        for (name--; name > path && *name != '/'; name--) {}
+    }
+    return *name == '/' ? name + 1 : name;
+}
+
 static dw_status add_file(json_t *files, const char *path, bool last, json_t **actor, json_t *terms,
                           dw_error *err)
 {
@@ -60,12 +75,10 @@ static dw_status add_file(json_t *files, const char *path, bool last, json_t **a
     }
     dw_snapshot_file_info info = {.struct_bytes = sizeof info};
     dw_snapshot_file_get_info(file, &info);
-    const char *name = strrchr(path, '/');
     const char *kind = dw_snapshot_file_meta(file, "kind");
     const char *about = dw_snapshot_file_meta(file, "actor");
-    (void)json_array_append_new(files, json_pack("{s:s, s:s, s:s, s:I}", "file",
-                                                 name != NULL ? name + 1 : path, "kind",
-                                                 kind != NULL ? kind : "full", "identity",
+    (void)json_array_append_new(files, json_pack("{s:s, s:s, s:s, s:I}", "file", name_of(path),
+                                                 "kind", kind != NULL ? kind : "full", "identity",
                                                  info.identity, "bytes", (json_int_t)info.bytes));
     take_terms(file, terms);
     if (last && about != NULL) {

@@ -232,12 +232,21 @@ dw_status dw_cli_actors_find(dw_cli_actors *actors, const char *start,
 static void take_path(void *user, const char *path)
 {
     dw_cli_paths *paths = user;
-    char *own = paths->count < DW_CLI_PATHS_MAX ? strdup(path) : NULL;
-    if (own != NULL) {
-        paths->list[paths->count++] = own;
-    } else {
-        paths->lost = true;
+    if (paths->count == paths->capacity) {
+        const size_t more = paths->capacity > 0 ? 2 * paths->capacity : 64;
+        char **list = realloc(paths->list, more * sizeof *list);
+        paths->list = list != NULL ? list : paths->list;
+        char **identities = realloc(paths->identities, more * sizeof *identities);
+        paths->identities = identities != NULL ? identities : paths->identities;
+        paths->capacity = list != NULL && identities != NULL ? more : paths->capacity;
     }
+    char *own = paths->count < paths->capacity ? strdup(path) : NULL;
+    if (own == NULL) {
+        paths->lost = true;
+        return;
+    }
+    paths->identities[paths->count] = NULL;
+    paths->list[paths->count++] = own;
 }
 
 dw_status dw_cli_actors_paths(dw_cli_actors *actors, const char *id, dw_cli_paths *paths,
@@ -256,7 +265,9 @@ void dw_cli_paths_release(dw_cli_paths *paths)
         free(paths->list[i]);
         free(paths->identities[i]);
     }
-    paths->count = 0;
+    free(paths->list);
+    free(paths->identities);
+    *paths = (dw_cli_paths){.count = 0};
 }
 
 /* The folder says which files are an actor's: some that were between them may be gone. */
@@ -294,8 +305,7 @@ static dw_status fetch(dw_cli_actors *actors, const char *id, char path[DW_CLI_P
         status = dw_cli_remote_export(actors, id, *fd, err);
     }
     if (status == DW_OK) {
-        paths->list[0] = strdup(path);
-        paths->count = paths->list[0] != NULL;
+        take_path(paths, path);
         status = paths->count > 0 ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a path");
     }
     return status;

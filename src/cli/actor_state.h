@@ -69,11 +69,11 @@ dw_status dw_cli_actors_load(dw_cli_actors *actors, const char *path, size_t ind
 dw_status dw_cli_actors_copy(dw_cli_actors *actors, const char *id, const dw_kv_type *kv_type,
                              dw_actor **actor, dw_thaw_stats *stats, dw_error *err);
 /* Where an actor's files are, from the first on, and which snapshots they are. */
-#define DW_CLI_PATHS_MAX 65536
 typedef struct dw_cli_paths {
-    char *list[DW_CLI_PATHS_MAX];       /* [count] */
-    char *identities[DW_CLI_PATHS_MAX]; /* [count]; NULL: not looked at */
+    char **list;       /* [count] */
+    char **identities; /* [count]; NULL: not looked at */
     size_t count;
+    size_t capacity;
     bool lost; /* some could not be kept */
 } dw_cli_paths;
 /* `paths` is the caller's to release, also on failure. */
