@@ -229,6 +229,7 @@ void read_choice(chat_request &request, const common_json &choice)
                choice.at("function").at("name").is_string()) {
         request.choice = DW_CHAT_TOOLS_REQUIRED;
         request.only_tool = choice.at("function").at("name").get<std::string>();
+        request.parallel_calls = false; /* it is that call which is wanted */
         if (!has_tool(request, request.only_tool)) {
             refuse("tool_choice: no tool is named " + shown(choice.at("function").at("name")));
         }

@@ -98,6 +98,10 @@ class Chat(Case):
                                       "allowed_tools": {"mode": "required", "tools": [TOOL]}}}):
             answer = self.chat(**{"tools": [TOOL], **required, **more})
             self.assertEqual(answer["choices"][0]["message"]["tool_calls"][0]["function"], wanted)
+        one = {"type": "function", "function": {"name": "get_weather"}}  # is called once, whatever comes to its mind
+        answer = self.chat(tools=[TOOL], tool_choice=one, parallel_tool_calls=True, max_tokens=300)["choices"][0]
+        self.assertEqual(([call["function"]["name"] for call in answer["message"]["tool_calls"]],
+                          answer["finish_reason"]), (["get_weather"], "tool_calls"))
         self.refused(CHAT, self.body(tools=[{"type": "custom", "custom": {"name": "x"}}]), "tools",
                      "tools[0].type is 'custom'; function is to be had here, custom in /v1/responses")
         self.refused(CHAT, self.body(tools=[{"type": "web_search"}]), "tools", "'web_search'")
