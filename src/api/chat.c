@@ -102,6 +102,9 @@ dw_status dw_chat_answer_create(dw_chat_answer **out, dw_model *model, const cha
     if (status == DW_OK) {
         status = dw_chat_reader_create(&answer->reader, answer->format, err);
     }
+    if (status == DW_OK) {
+        dw_chat_reader_set_request(answer->reader, asked);
+    }
     if (status != DW_OK) {
         dw_chat_answer_destroy(answer);
         return status;

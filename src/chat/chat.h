@@ -94,6 +94,8 @@ typedef struct dw_chat_reader dw_chat_reader;
 
 /* `format` outlives it. Errors: DW_E_MEMORY. */
 dw_status dw_chat_reader_create(dw_chat_reader **out, const dw_chat_format *format, dw_error *err);
+/* Before anything is fed: what it answers, by which calls get ids that no other request's have. */
+void dw_chat_reader_set_request(dw_chat_reader *reader, dw_chat_request request);
 void dw_chat_reader_destroy(dw_chat_reader *reader);
 /* More of the answer: text [bytes], whole characters or parts of them. *delta: JSON object
  * {"content"?, "reasoning_content"?, "tool_calls"?: [{"index", "id"?, "type"?, "function":

@@ -119,8 +119,9 @@ dw_chat_format_info dw_chat_format_info_of(const dw_chat_format *format);
 typedef struct dw_chat_raw {
     const char *text;
     size_t bytes;
-    bool is_partial;      /* its beginning alone */
-    struct dw_stop *stop; /* others have their turns meanwhile; may be NULL */
+    bool is_partial;         /* its beginning alone */
+    struct dw_stop *stop;    /* others have their turns meanwhile; may be NULL */
+    dw_chat_request request; /* that it answers, for the ids of its calls; empty: none */
 } dw_chat_raw;
 
 typedef struct dw_chat_read {

@@ -31,8 +31,9 @@ typedef struct text {
 struct dw_chat_reader {
     const dw_chat_format *format;
     struct dw_stop *stop;
-    text raw;     /* well-formed UTF-8 */
-    char half[4]; /* the beginning of a character */
+    uint8_t asked[DW_HASH128_BYTES]; /* of the request; zeros: of none */
+    text raw;                        /* well-formed UTF-8 */
+    char half[4];                    /* the beginning of a character */
     size_t half_bytes;
     size_t read_bytes; /* of raw, when it was last read */
     size_t told_bytes; /* of raw, when it was last told of */
@@ -192,9 +193,10 @@ static dw_status tell_text(text *told, const json_t *value, bool goes_on, json_t
                                : DW_OK;
 }
 
-/* The same for the same call at the same place, so that a message that is worked on again has the
- * same ids. */
-static void make_id(const json_t *call, size_t index, char id[CALL_ID_CHARS + 1])
+/* The same for the same call at the same place of an answer to the same request, so that a message
+ * that is worked on again has the same ids; another one in each turn of a conversation. */
+static void make_id(const dw_chat_reader *reader, const json_t *call, size_t index,
+                    char id[CALL_ID_CHARS + 1])
 {
     static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     char *dumped = json_dumps(call, JSON_COMPACT);
@@ -202,7 +204,7 @@ static void make_id(const json_t *call, size_t index, char id[CALL_ID_CHARS + 1]
     dw_hash128_of(digest, dumped, dumped != NULL ? strlen(dumped) : 0);
     free(dumped);
     for (size_t i = 0; i < CALL_ID_CHARS; i++) {
-        id[i] = digits[(digest[i] + index) % 62];
+        id[i] = digits[((uint8_t)(digest[i] ^ reader->asked[i]) + index) % 62];
     }
     id[CALL_ID_CHARS] = '\0';
 }
@@ -235,7 +237,7 @@ static void tell_call(dw_chat_reader *reader, const json_t *call, json_t *deltas
     const char *arguments = json_string_value(json_object_get(function, "arguments"));
     const char *given = json_string_value(json_object_get(call, "id"));
     char made[CALL_ID_CHARS + 1];
-    make_id(call, index, made);
+    make_id(reader, call, index, made);
     json_t *told = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id",
                              given != NULL && given[0] != '\0' ? given : made, "type", "function",
                              "function", "name", name, "arguments", arguments);
@@ -385,6 +387,11 @@ dw_status dw_chat_reader_create(dw_chat_reader **out, const dw_chat_format *form
     }
     *out = reader;
     return DW_OK;
+}
+
+void dw_chat_reader_set_request(dw_chat_reader *reader, dw_chat_request request)
+{
+    dw_hash128_of(reader->asked, request.json, request.bytes);
 }
 
 void dw_chat_reader_destroy(dw_chat_reader *reader)
@@ -656,6 +663,9 @@ dw_status dw_chats_parse(const dw_chat_format *format, dw_chat_raw raw, char **m
     dw_status status = dw_chat_reader_create(&reader, format, err);
     if (status == DW_OK) {
         reader->stop = raw.stop;
+        if (raw.request.bytes > 0) {
+            dw_chat_reader_set_request(reader, raw.request);
+        }
         status = dw_chat_reader_feed(reader, raw.text, raw.bytes, &delta, err);
         dw_free(delta);
         delta = NULL;

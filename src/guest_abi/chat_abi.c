@@ -221,6 +221,7 @@ static int32_t chat_parse(dw_instance *instance, const wasmtime_val_raw_t *args)
         const dw_chat_raw raw = {.text = answer,
                                  .bytes = answer_bytes,
                                  .is_partial = (flags & DW_CHAT_PARTIAL) != 0,
+                                 .request = call.request,
                                  .stop = dw_instance_stop(instance)};
         status = dw_chats_parse(format, raw, &message, err);
     }

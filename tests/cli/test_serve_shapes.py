@@ -109,6 +109,16 @@ class Chat(Case):
             "type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{
                 "type": "function", "function": {"name": "none"}}]}}), "tool_choice", "'none'")
 
+    def test_ids_of_calls(self):
+        """Each turn's are others, also of the same call: clients tell results apart by them."""
+        messages, ids = [user("What is the weather in Paris?")], []
+        for _ in range(3):
+            answer = self.chat(*messages, tools=[TOOL], max_tokens=100, tool_choice={
+                "type": "function", "function": {"name": "get_weather"}})["choices"][0]["message"]
+            ids.append(answer["tool_calls"][0]["id"])
+            messages += [answer, {"role": "tool", "tool_call_id": ids[-1], "content": "rain"}]
+        self.assertEqual(len(set(ids)), 3, ids)
+
     def test_the_form_of_an_answer(self):
         """As OpenAI, llama.cpp's server and vLLM have it."""
         schema = {"name": "city", "schema": CITY, "strict": True}
