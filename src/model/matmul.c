@@ -118,6 +118,34 @@ void dw_matmul_set_stops(dw_matmul *matmul, const dw_stops *stops)
     }
 }
 
+/* ---- rows of floats ---- */
+
+/* A panel's results are 8 or 16 for a column, and there are many columns: neither a call nor a loop
+ * over single ones is worth it. */
+typedef float eight __attribute__((vector_size(32), aligned(4), may_alias));
+
+static inline void copy_floats(float *to, const float *from, uint32_t count)
+{
+    uint32_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        *(eight *)(void *)(to + i) = *(const eight *)(const void *)(from + i);
+    }
+    for (; i < count; i++) {
+        to[i] = from[i];
+    }
+}
+
+static inline void add_floats(float *to, const float *more, uint32_t count)
+{
+    uint32_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        *(eight *)(void *)(to + i) += *(const eight *)(const void *)(more + i);
+    }
+    for (; i < count; i++) {
+        to[i] += more[i];
+    }
+}
+
 /* ---- columns ---- */
 
 /* A segment of a row of x: quantised as ggml does it, then laid out for the kernel. */
@@ -147,28 +175,79 @@ static unsigned char *place_of(const dw_matmul *matmul, int thread)
     return matmul->places + aside + (size_t)thread * matmul->place_bytes;
 }
 
-/* x's row `index`; normed it is in the thread's place. As ggml norms, to the bit. */
-static const float *row_at(const product *of, const struct ggml_tensor *x, int64_t index,
-                           int thread)
+static const float *plain_row(const struct ggml_tensor *x, int64_t index)
 {
     const unsigned char *at = (const unsigned char *)x->data + (size_t)index * x->nb[1];
-    const float *row = (const float *)(const void *)at;
-    if (of->norm == NULL) {
-        return row;
+    return (const float *)(const void *)at;
+}
+
+/* What the rows [first, end) of x, or the first NORM_ROWS of them, are normed by; as ggml norms, to
+ * the bit. Each addition waits for the one before it: rows go side by side. */
+#define NORM_ROWS 4
+static void find_scales(const product *of, const struct ggml_tensor *x, int64_t first, int64_t end,
+                        float scales[NORM_ROWS])
+{
+    const uint32_t length = of->layout.length;
+    const float *rows[NORM_ROWS];
+    double sums[NORM_ROWS] = {0};
+    for (int r = 0; r < NORM_ROWS; r++) {
+        rows[r] = plain_row(x, first + r < end ? first + r : first);
     }
+    for (uint32_t i = 0; i < length; i++) {
+#pragma GCC unroll 4
+        for (int r = 0; r < NORM_ROWS; r++) {
+            sums[r] += (double)(rows[r][i] * rows[r][i]);
+        }
+    }
+    for (int r = 0; r < NORM_ROWS; r++) {
+        const float mean = (float)(sums[r] / length);
+        scales[r] = 1.0f / sqrtf(mean + of->epsilon);
+    }
+}
+
+/* In the thread's place. */
+static const float *norm_row(const product *of, const float *row, float scale, int thread)
+{
     const uint32_t length = of->layout.length;
     const float *weights = of->norm->data;
     float *normed = (float *)(void *)(place_of(of->matmul, thread) + ROW_AT);
-    double sum = 0;
-    for (uint32_t i = 0; i < length; i++) {
-        sum += (double)(row[i] * row[i]);
+    uint32_t i = 0;
+    for (; i + 8 <= length; i += 8) {
+        *(eight *)(void *)(normed + i) = *(const eight *)(const void *)(row + i) * scale *
+                                         *(const eight *)(const void *)(weights + i);
     }
-    const float mean = (float)(sum / length);
-    const float scale = 1.0f / sqrtf(mean + of->epsilon);
-    for (uint32_t i = 0; i < length; i++) {
+    for (; i < length; i++) {
         normed[i] = row[i] * scale * weights[i];
     }
     return normed;
+}
+
+static const float *row_at(const product *of, const struct ggml_tensor *x, int64_t index,
+                           int thread)
+{
+    float scales[NORM_ROWS];
+    if (of->norm == NULL) {
+        return plain_row(x, index);
+    }
+    find_scales(of, x, index, index + 1, scales);
+    return norm_row(of, plain_row(x, index), scales[0], thread);
+}
+
+static void convert_normed(const product *of, struct ggml_tensor *dst, int64_t first, int64_t end,
+                           int thread)
+{
+    const struct ggml_tensor *x = dst->src[0];
+    float scales[NORM_ROWS];
+    for (int64_t i = first; i < end; i++) {
+        const int64_t place = (i - first) % NORM_ROWS;
+        if (place == 0) {
+            find_scales(of, x, i, end, scales);
+        }
+        const float *row = norm_row(of, plain_row(x, i), scales[place], thread);
+        for (uint32_t from = 0; from < of->layout.length; from += DW_SEGMENT) {
+            convert_segment(of, row, from, (unsigned char *)dst->data + (size_t)i * dst->nb[1]);
+        }
+    }
 }
 
 static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
@@ -177,16 +256,15 @@ static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
     const product *of = user;
     const struct ggml_tensor *x = dst->src[0];
     const int64_t segments = (of->layout.length + DW_SEGMENT - 1) / DW_SEGMENT;
-    const int64_t per_row = of->norm != NULL ? 1 : segments;
-    const int64_t all = per_row * x->ne[1];
-    for (int64_t i = all * ith / nth; i < all * (ith + 1) / nth; i++) {
-        const float *row = row_at(of, x, i / per_row, ith);
-        unsigned char *column = dst->data;
-        column += (size_t)(i / per_row) * dst->nb[1];
-        const int64_t end = of->norm != NULL ? segments : i % per_row + 1;
-        for (int64_t k = i % per_row; k < end; k++) {
-            convert_segment(of, row, (uint32_t)k * DW_SEGMENT, column);
-        }
+    const int64_t all = (of->norm != NULL ? 1 : segments) * x->ne[1];
+    const int64_t first = all * ith / nth;
+    const int64_t end = all * (ith + 1) / nth;
+    if (of->norm != NULL) {
+        convert_normed(of, dst, first, end, ith);
+    }
+    for (int64_t i = first; of->norm == NULL && i < end; i++) {
+        convert_segment(of, plain_row(x, i / segments), (uint32_t)(i % segments) * DW_SEGMENT,
+                        (unsigned char *)dst->data + (size_t)(i / segments) * dst->nb[1]);
     }
     dw_graph_work_give();
 }
@@ -261,20 +339,14 @@ static void put(const product *of, struct ggml_tensor *dst, const panel *at, int
             continue;
         }
         float *to = (float *)dst->data + column * dst->ne[0] + first;
-        memcpy(to, values, count * sizeof *to);
+        copy_floats(to, values, count);
         if (at->bias != NULL) {
-            const float *bias = (const float *)at->bias->data + at->first;
-            for (uint32_t i = 0; i < count; i++) {
-                to[i] += bias[i];
-            }
+            add_floats(to, (const float *)at->bias->data + at->first, count);
         }
         if (of->adds) {
             const struct ggml_tensor *x = dst->src[1];
             const unsigned char *row = (const unsigned char *)x->data + (size_t)column * x->nb[1];
-            const float *more = (const float *)(const void *)row + first;
-            for (uint32_t i = 0; i < count; i++) {
-                to[i] += more[i];
-            }
+            add_floats(to, (const float *)(const void *)row + first, count);
         }
     }
 }
