@@ -192,7 +192,8 @@ static dw_status check_alike(const dw_context *context, const dw_context *other,
     if (context->kv_type != other->kv_type) {
         return dw_fail(err, DW_E_ARG, "batch: another type of keys and values");
     }
-    if (context->adapters != other->adapters) {
+    if (!dw__step_graph_mixes(dw_model_device(context->model), context->adapters,
+                              other->adapters)) {
         return dw_fail(err, DW_E_ARG, "batch: other adapters");
     }
     if (is_long(context) != is_long(other)) {

@@ -164,8 +164,8 @@ void dw_batch_each_share(const dw_batch *batch, void (*fn)(void *user, dw_batch_
                          void *user);
 
 /* Whether a step of `context` can go with those that wait: it has their model, their type of keys
- * and values, their adapters, and their rope factors. Anything goes with none. Errors: DW_E_ARG
- * (what differs). */
+ * and values, adapters that mix with theirs (dw__step_graph_mixes), their rope factors. Anything
+ * goes with none. Errors: DW_E_ARG (what differs). */
 dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_error *err);
 /* Let the item's step wait, which dw_batch_admits has admitted: context and step are set. One that
  * cannot be run is finished at once; one that lacks memory while others wait begins when some of
@@ -197,10 +197,10 @@ dw_batch_item *dw_batch_take_left(dw_batch *batch);
  * has them: also one alone. No context is there twice; items' `user` becomes whatever. Each item
  * has its own status, those of dw_context_forward. */
 void dw_batch_forward_all(dw_batch_item *items, uint32_t count);
-/* Run all items' steps to their ends. Contexts must be of one model, one kv_type and one set of
- * adapters. An item that fails leaves the others alone. Errors: DW_E_ARG (no items, another model,
- * kv_type or set, a context twice); else DW_OK, and each item has its own status, those of
- * dw_context_forward. */
+/* Run all items' steps to their ends. Contexts must be of one model and one kv_type, and their
+ * adapters must mix. An item that fails leaves the others alone. Errors: DW_E_ARG (no items,
+ * another model or kv_type, adapters that do not, a context twice); else DW_OK, and each item has
+ * its own status, those of dw_context_forward. */
 dw_status dw_batch_forward(dw_batch_item *items, uint32_t count, dw_error *err);
 
 #endif

@@ -10,6 +10,7 @@ typedef struct cpu_graph {
     dw_token_gather token_gather;     /* of several; its list is the graph's */
     dw_logits_scatter logits_scatter; /* the same */
     dw_token_gather *table_gathers;   /* [tables of the adapters], the same; NULL: there are none */
+    dw_adapter_mix *mix;              /* of slices with different sets; else NULL */
 } cpu_graph;
 
 static bool accepts(const dw_step_work *work)
@@ -41,8 +42,10 @@ static dw_forward_size size_of(const dw_step_work *work)
     for (uint32_t i = 0; i < work->count; i++) {
         size.token_count += slices[i].token_count;
         size.row_count += dw__plan_row_count(&slices[i]);
+        size.mixed = size.mixed || slices[i].adapters != slices[0].adapters;
         size.long_context = dw__step_slice_is_long(&slices[i], dw_model_shape_of(work->model));
     }
+    size.adapters = size.mixed ? work->all_adapters : size.adapters;
     return size;
 }
 
@@ -55,6 +58,7 @@ static void release(dw_step_graph *graph)
     dw_free(own->token_gather.tokens);
     dw_free(own->logits_scatter.rows);
     dw_free(own->table_gathers);
+    dw_adapter_mix_destroy(own->mix);
     dw_free(own);
 }
 
@@ -97,13 +101,17 @@ static dw_status build(dw_step_graph *graph, dw_model *model, dw_error *err)
         graph->scatter = &own->logits_scatter;
         status = make_lists(own, model, size, err);
     }
+    if (status == DW_OK && size->mixed) {
+        status = dw_adapter_mix_create(&own->mix, size->adapters, DW__SLICES_MAX, err);
+    }
     if (status != DW_OK) {
         return status;
     }
     dw_forward_options ours = {.attention = own->attention,
                                .token_gather = size->several ? &own->token_gather : NULL,
                                .logits_scatter = size->several ? &own->logits_scatter : NULL,
-                               .table_gathers = own->table_gathers};
+                               .table_gathers = own->table_gathers,
+                               .mix = own->mix};
     return dw__step_graph_build(graph, model, &ours, err);
 }
 
@@ -200,6 +208,45 @@ static void fill_rows(dw_step_graph *graph, const dw_step_work *work)
     DW_ASSERT(row == graph->size.row_count);
 }
 
+/* The number of the slice's set among the run's; -1: it has none. */
+static int32_t number_of(dw_adapter_mix *mix, const dw_step_slice *slice, uint32_t *count)
+{
+    uint32_t i = 0;
+    if (slice->adapters == NULL) {
+        return -1;
+    }
+    while (i < *count && mix->sets[i] != slice->adapters) {
+        i++;
+    }
+    mix->sets[i] = slice->adapters;
+    *count = i < *count ? *count : i + 1;
+    return (int32_t)i;
+}
+
+/* Which set of adapters each token has, and each row. */
+static void fill_sets(dw_step_graph *graph, const dw_step_work *work)
+{
+    const cpu_graph *own = graph->own;
+    const dw_forward_graph *forward = &graph->forward;
+    int32_t *tokens = dw__input_is_used(forward->token_sets) ? forward->token_sets->data : NULL;
+    int32_t *rows = forward->row_sets != forward->token_sets && dw__input_is_used(forward->row_sets)
+                        ? forward->row_sets->data
+                        : NULL;
+    uint32_t token = 0;
+    uint32_t row = 0;
+    uint32_t count = 0;
+    for (uint32_t i = 0; own->mix != NULL && i < work->count; i++) {
+        const dw_step_slice *slice = &work->slices[i];
+        const int32_t number = number_of(own->mix, slice, &count);
+        for (uint32_t k = 0; tokens != NULL && k < slice->token_count; k++) {
+            tokens[token++] = number;
+        }
+        for (uint32_t k = 0; rows != NULL && k < slice->row_count; k++) {
+            rows[row++] = number;
+        }
+    }
+}
+
 static dw_status fill(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
     DW_ASSERT(graph->staging == NULL); /* its inputs are in host memory */
@@ -210,6 +257,7 @@ static dw_status fill(dw_step_graph *graph, const dw_step_work *work, dw_error *
     if (work->in_batch) {
         fill_tokens(graph, work);
         fill_rows(graph, work);
+        fill_sets(graph, work);
         return DW_OK;
     }
     const dw_step_slice *slice = &work->slices[0];
@@ -221,7 +269,21 @@ static dw_status fill(dw_step_graph *graph, const dw_step_work *work, dw_error *
                            : status;
 }
 
-/* Its tokens and rows are the owner's again, and its log. */
+/* The set of adapters of the slice at `index`, unless another slice has it, goes with its owner. */
+static void leave_set(dw_adapter_mix *mix, const dw_step_work *work, uint32_t index)
+{
+    const dw_adapter_set *set = work->slices[index].adapters;
+    for (uint32_t i = 0; i < work->count; i++) {
+        if (i != index && work->slices[i].step != NULL && work->slices[i].adapters == set) {
+            return;
+        }
+    }
+    for (uint32_t i = 0; i < mix->set_count; i++) {
+        mix->sets[i] = mix->sets[i] == set ? NULL : mix->sets[i];
+    }
+}
+
+/* Its tokens and rows are the owner's again, and its log and adapters. */
 static void leave(dw_step_graph *graph, const dw_step_work *work, uint32_t index)
 {
     static const int32_t none = 0;
@@ -238,6 +300,9 @@ static void leave(dw_step_graph *graph, const dw_step_work *work, uint32_t index
     }
     for (uint32_t k = 0; k < work->slices[index].row_count; k++) {
         own->logits_scatter.rows[row + k] = NULL;
+    }
+    if (own->mix != NULL) {
+        leave_set(own->mix, work, index);
     }
     dw_attention_leave(own->attention, index);
 }

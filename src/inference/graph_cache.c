@@ -72,7 +72,7 @@ bool dw__forward_size_same(const dw_forward_size *a, const dw_forward_size *b)
            a->embeddings == b->embeddings && a->alone == b->alone &&
            a->tiled_count == b->tiled_count && a->rows_first == b->rows_first &&
            a->place_rows == b->place_rows && a->keeps_rows == b->keeps_rows &&
-           a->top_k_count == b->top_k_count && a->adapters == b->adapters;
+           a->top_k_count == b->top_k_count && a->adapters == b->adapters && a->mixed == b->mixed;
 }
 
 static bool is_taken(const dw_step_graph *graph)

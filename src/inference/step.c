@@ -50,11 +50,23 @@ static void check_slices(const dw_step_work *work)
     for (uint32_t i = 0; i < work->count; i++) {
         const dw_step_slice *slice = &work->slices[i];
         DW_ASSERT(slice->kv_type == work->slices[0].kv_type);
-        DW_ASSERT(slice->adapters == work->slices[0].adapters);
+        DW_ASSERT(dw__step_graph_mixes(dw_model_device(work->model), slice->adapters,
+                                       work->slices[0].adapters));
         DW_ASSERT(slice->choice == NULL || slice->row_count == 1);
         DW_ASSERT(slice->log == NULL || dw__step_slice_past(slice) + slice->token_count <=
                                             dw_kv_log_committed(slice->log));
     }
+}
+
+/* A graph for rows with different sets is one for all that there may be: it counts the set. */
+static dw_status find_all_adapters(dw_step_work *work, dw_error *err)
+{
+    bool mixed = false;
+    for (uint32_t i = 1; i < work->count; i++) {
+        mixed = mixed || work->slices[i].adapters != work->slices[0].adapters;
+    }
+    return mixed ? dw_adapter_set_all(&work->all_adapters, dw_model_adapters(work->model), err)
+                 : DW_OK;
 }
 
 /* The graph for the work, with all in its place for a run. */
@@ -147,7 +159,12 @@ static dw_status begin_locked(dw_step_run *run, dw_model_extra *extra, dw_error 
         return status;
     }
     run->work.scratch = dw__graph_cache_scratch(cache);
-    status = ready_graph(&graph, cache, run, err);
+    status = find_all_adapters(&run->work, err);
+    if (status == DW_OK) {
+        status = ready_graph(&graph, cache, run, err);
+    }
+    dw_adapter_set_unref(run->work.all_adapters);
+    run->work.all_adapters = NULL;
     if (status == DW_OK) {
         status = take_if_long(run, cache, graph, err);
     }

@@ -62,6 +62,12 @@ void dw__step_graph_set_adapters_by_ggml(bool on)
     adapters_by_ggml = on;
 }
 
+bool dw__step_graph_mixes(const dw_device *device, const dw_adapter_set *a, const dw_adapter_set *b)
+{
+    const bool by_us = dw_device_info_of(device)->kind == DW_DEVICE_CPU && !adapters_by_ggml;
+    return a == b || (by_us && dw_adapter_sets_mix(a, b));
+}
+
 /* Views of the log among the graph's tensors; into `views`, where it is not NULL. */
 static size_t find_kv_views(const dw_step_graph *graph, struct ggml_tensor **views)
 {

@@ -56,6 +56,10 @@ void dw__step_graph_destroy(dw_step_graph *graph);
  * products are seen to here). Errors: DW_E_MEMORY. */
 dw_status dw__step_graph_build(dw_step_graph *graph, dw_model *model,
                                const dw_forward_options *ours, dw_error *err);
+/* Whether contexts of a model on the device may have other adapters in one run: the same, or both
+ * such that dw_adapter_sets_mix. */
+bool dw__step_graph_mixes(const dw_device *device, const dw_adapter_set *a,
+                          const dw_adapter_set *b);
 /* For tests: products of adapters on the CPU by ggml, as on other devices. */
 void dw__step_graph_set_adapters_by_ggml(bool on);
 /* Once, when all is placed that has an address of its own: give work memory to the rest.

@@ -253,7 +253,8 @@ static struct ggml_tensor *some_of(dw_step_parts *parts, const struct ggml_tenso
         cut_source(parts, 0, 1, from, count);
         break;
     default:
-        for (int i = 0; i < 2; i++) {
+        /* Of products of adapters a third one says which set a row has. */
+        for (int i = 0; i < (dw_adapter_product_work(node) > 0 ? 3 : 2); i++) {
             if (node->src[i] != NULL && node->src[i]->ne[along] > 1) {
                 cut_source(parts, i, along, from, count);
             }

@@ -14,6 +14,8 @@ typedef struct dw_step_work {
     dw_step_slice *slices; /* [count] */
     uint32_t count;        /* 1 unless in_batch */
     bool in_batch;         /* see dw__step_run */
+    /* With slices of different sets of adapters dw_adapter_set_all's, until there is a graph. */
+    dw_adapter_set *all_adapters;
     /* Guests for whom all choices but a run's first are postponed once one of them has to end: a
      * grammar's takes tens of milliseconds. NULL: nobody. */
     const dw_stop_others *others;

@@ -15,7 +15,7 @@ typedef struct dw_step_slice {
     const dw_step *step; /* borrowed; NULL: it has left the run */
     dw_kv_log *log;      /* of its length the slice follows; has room for it. NULL: an encoder's */
     dw_kv_type kv_type;  /* the log's */
-    dw_adapter_set *adapters; /* the context's; NULL: none. All of a run have the same */
+    dw_adapter_set *adapters; /* the context's; NULL: none. Those of a run mix (step_graph.h) */
     uint32_t first;           /* of the step's tokens */
     uint32_t token_count;
     const int32_t *noted; /* its tokens as they were checked; NULL: nobody keeps them */

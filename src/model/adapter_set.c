@@ -246,6 +246,11 @@ static void drop_unused(dw_adapter_set *set)
     set->count = kept;
 }
 
+static bool is_of_experts(const dw_adapter_pair *pair)
+{
+    return pair->a->ne[2] > 1 || pair->b->ne[2] > 1;
+}
+
 static dw_status list_uses(dw_adapter_set *set, const dw_adapters *adapters, dw_error *err)
 {
     size_t count = 0;
@@ -261,6 +266,7 @@ static dw_status list_uses(dw_adapter_set *set, const dw_adapters *adapters, dw_
         const dw_adapter *adapter = adapters->list[set->choices[i].index];
         for (size_t k = 0; k < adapter->pair_count; k++) {
             const dw_adapter_pair *pair = &adapter->pairs[k];
+            set->has_experts = set->has_experts || is_of_experts(pair);
             const dw_adapter_use use = {pair, set->choices[i].scale * pair->factor, i};
             if (pair->is_table) {
                 set->tables[set->table_count++] = use;
@@ -345,6 +351,36 @@ dw_status dw_adapter_set_get(dw_adapter_set **out, dw_adapters *adapters,
         return dw_fail(err, DW_E_LIMIT, "adapters: %u, limit %u", count, DW_ADAPTERS_MAX);
     }
     return count == 0 ? DW_OK : get_set(out, adapters, choices, count, err);
+}
+
+static bool changes_experts(const dw_adapter *adapter)
+{
+    bool changes = false;
+    for (size_t i = 0; i < adapter->pair_count; i++) {
+        changes = changes || is_of_experts(&adapter->pairs[i]);
+    }
+    return changes;
+}
+
+dw_status dw_adapter_set_all(dw_adapter_set **out, dw_adapters *adapters, dw_error *err)
+{
+    dw_adapter_choice choices[DW_ADAPTERS_MAX];
+    const uint32_t known = (uint32_t)dw_adapters_count(adapters);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < known; i++) {
+        if (!changes_experts(adapters->list[i])) {
+            choices[count++] = (dw_adapter_choice){i, 1.0F};
+        }
+    }
+    dw_account_scope payer = dw_account_pause(); /* nobody's choice */
+    dw_status status = dw_adapter_set_get(out, adapters, choices, count, err);
+    dw_account_leave(payer);
+    return status;
+}
+
+bool dw_adapter_sets_mix(const dw_adapter_set *a, const dw_adapter_set *b)
+{
+    return a == b || ((a == NULL || !a->has_experts) && (b == NULL || !b->has_experts));
 }
 
 dw_status dw_adapter_set_usual(dw_adapter_set **out, dw_adapters *adapters, dw_error *err)

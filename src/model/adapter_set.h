@@ -31,6 +31,7 @@ typedef struct dw_adapter_set {
     struct dw_adapter_set *next;
     uint32_t count;
     dw_adapter_choice choices[DW_ADAPTERS_MAX]; /* [count], by fingerprint; no scale is 0 */
+    bool has_experts;                           /* a matrix of it is one of each expert */
     size_t use_count; /* of products; those of one weight stand together, in the choices' order */
     dw_adapter_use *uses;
     size_t table_count;
@@ -66,6 +67,12 @@ dw_status dw_adapters_find(const dw_adapters *adapters, const char *name, uint32
  * Errors: DW_E_RANGE (an index), DW_E_ARG (one twice, a scale), DW_E_MEMORY. */
 dw_status dw_adapter_set_get(dw_adapter_set **out, dw_adapters *adapters,
                              const dw_adapter_choice *choices, uint32_t count, dw_error *err);
+/* All adapters but those of experts, for graphs of rows with different sets: scales are none of it.
+ * Errors: DW_E_MEMORY. */
+dw_status dw_adapter_set_all(dw_adapter_set **out, dw_adapters *adapters, dw_error *err);
+/* Whether rows with these sets, NULL: none, can be computed in one graph where products of adapters
+ * are ours (adapter_product.h). As good for each two of several. */
+bool dw_adapter_sets_mix(const dw_adapter_set *a, const dw_adapter_set *b);
 /* That of new contexts. Errors: DW_E_MEMORY. */
 dw_status dw_adapter_set_usual(dw_adapter_set **out, dw_adapters *adapters, dw_error *err);
 /* NULL is fine, for both. */

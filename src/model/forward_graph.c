@@ -2,8 +2,6 @@
 
 #include <math.h>
 
-#include "model/adapter_product.h"
-
 #define NODES_PER_LAYER 72u /* counted: at most 60, with every bias and scale */
 #define NODES_PER_EXPERT 2u /* of those that a token uses */
 #define NODES_BESIDE 32u
@@ -29,6 +27,8 @@ typedef struct builder {
     dw_matmul *matmul;                /* NULL: ggml's products */
     const dw_cuda_products *products; /* NULL: likewise */
     const dw_adapter_set *adapters;   /* NULL: none */
+    dw_adapter_mix *mix;              /* NULL: all rows have `adapters` */
+    struct ggml_tensor *which;        /* with that: sets of the rows that are computed on */
     dw_token_gather *table_gathers;   /* of several sequences, as token_gather */
     bool on_cpu;
     dw_cuda_table table;
@@ -86,6 +86,10 @@ static struct ggml_tensor *adapted(builder *b, const struct ggml_tensor *weight,
 {
     size_t count;
     const dw_adapter_use *uses = dw_adapter_set_find(b->adapters, weight, &count);
+    if (b->mix != NULL && count > 0) {
+        const dw_adapter_rows rows = {.which = b->which, .x = x, .y = y};
+        return dw_adapter_mixed_product(b->mix, b->ggml, weight, &rows);
+    }
     for (size_t i = 0; i < count; i++) {
         const dw_adapter_pair *pair = uses[i].pair;
         y = b->on_cpu
@@ -598,8 +602,10 @@ static struct ggml_tensor *adapted_rows(builder *b, struct ggml_tensor *x)
             b->token_gather != NULL
                 ? dw_token_gather_node(&b->table_gathers[i], b->ggml, b->token_count)
                 : ggml_get_rows(b->ggml, use->pair->a, b->out->tokens);
-        x = b->on_cpu ? dw_adapter_second(b->ggml, use, z, x)
-                      : add_scaled(b, x, ggml_mul_mat(b->ggml, use->pair->b, z), use->scale);
+        const dw_adapter_rows rows = {.which = b->which, .x = z, .y = x};
+        x = b->mix != NULL ? dw_adapter_mixed_second(b->mix, b->ggml, use, &rows)
+            : b->on_cpu    ? dw_adapter_second(b->ggml, use, z, x)
+                           : add_scaled(b, x, ggml_mul_mat(b->ggml, use->pair->b, z), use->scale);
     }
     return x;
 }
@@ -697,6 +703,7 @@ static void build_layers(builder *b)
         if (last) { /* from here on only the rows that are asked for */
             y = wanted_rows(b, y);
             x = wanted_rows(b, x);
+            b->which = b->out->row_sets;
         }
         x = with_residual(b, &layer->attn_post_norm, y, x);
         y = feed_forward(b, layer, norm(b, &layer->ffn_norm, x));
@@ -783,6 +790,13 @@ static void make_inputs(builder *b, const dw_forward_size *size)
     if (size->several && b->row_count < b->token_count && b->row_count > 0) {
         out->wanted = input(b, GGML_TYPE_I32, "wanted", b->row_count, 1);
     }
+    if (b->mix != NULL) {
+        out->token_sets = input(b, GGML_TYPE_I32, "token_sets", 1, b->token_count);
+        out->row_sets = b->row_count == b->token_count ? out->token_sets
+                        : b->row_count > 0 ? input(b, GGML_TYPE_I32, "row_sets", 1, b->row_count)
+                                           : NULL;
+        b->which = out->token_sets;
+    }
 }
 
 static void check_options(const dw_model_shape *shape, const dw_forward_options *options)
@@ -795,6 +809,7 @@ static void check_options(const dw_model_shape *shape, const dw_forward_options 
     DW_ASSERT(size->several == (options->token_gather != NULL));
     DW_ASSERT(size->several == (options->logits_scatter != NULL));
     DW_ASSERT(!size->several || (options->attention != NULL && size->result == DW_RESULT_LOGITS));
+    DW_ASSERT(size->mixed == (options->mix != NULL) && (!size->mixed || size->several));
     DW_ASSERT(size->cuda || (!size->place_rows && size->top_k_count == 0));
     DW_ASSERT(!size->embeddings || (!size->several && !size->cuda && !encoder));
     DW_ASSERT(!size->alone || size->row_count == 0 || size->row_count == size->token_count);
@@ -827,6 +842,7 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                  .matmul = options->matmul,
                  .products = options->products,
                  .adapters = size->adapters,
+                 .mix = options->mix,
                  .table_gathers = options->table_gathers,
                  .on_cpu = options->on_cpu};
     const uint32_t nodes = node_count_max(shape, size->adapters);

@@ -4,7 +4,7 @@
 #ifndef DW_MODEL_FORWARD_GRAPH_H
 #define DW_MODEL_FORWARD_GRAPH_H
 
-#include "model/adapter_set.h"
+#include "model/adapter_product.h"
 #include "model/attention.h"
 #include "model/cuda_ops.h"
 #include "model/cuda_products.h"
@@ -44,6 +44,7 @@ typedef struct dw_forward_size {
     bool keeps_rows;          /* they stay in work memory until the next run */
     uint32_t top_k_count;     /* so many of each row's likeliest are wanted too; 0: none */
     dw_adapter_set *adapters; /* added to the weights; outlives the graph; NULL: none */
+    bool mixed; /* each row has a set of its own: `adapters` is dw_adapter_set_all's then */
 } dw_forward_size;
 
 /* The same, and what the operations on the CPU work with, which must outlive the graph. */
@@ -56,7 +57,8 @@ typedef struct dw_forward_options {
     dw_logits_scatter *logits_scatter;
     /* Of several sequences: one for each table of the adapters, with the tokens of the above. */
     dw_token_gather *table_gathers;
-    bool on_cpu; /* products of adapters are adapter_product.h's, else ggml's */
+    dw_adapter_mix *mix; /* with size.mixed, else NULL; outlives the graph */
+    bool on_cpu;         /* products of adapters are adapter_product.h's, else ggml's */
 } dw_forward_options;
 
 /* A graph and the tensors that its user fills or places before it runs. */
@@ -69,6 +71,9 @@ typedef struct dw_forward_graph {
     struct ggml_tensor *pooled;       /* F32 [embedding], what the result is added to, in place */
     struct ggml_tensor *pool_weights; /* F32 [tokens], of each in it. Both with DW_RESULT_POOLED */
     struct ggml_tensor *wanted; /* I32 [rows]: tokens whose logits are wanted; of several only */
+    /* Sets of a mixed graph's tokens and rows: I32 [1, tokens], [1, rows] (adapter_product.h). */
+    struct ggml_tensor *token_sets;
+    struct ggml_tensor *row_sets; /* token_sets where all tokens have rows; NULL: none has */
     /* What ggml's attention needs; NULL with another: */
     struct ggml_tensor *records;     /* I64 [tokens]: where each token's record goes */
     struct ggml_tensor *mask;        /* F16 [kv, tokens]: 0 where seen, -infinity where not */

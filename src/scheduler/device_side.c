@@ -91,7 +91,7 @@ static void drop_empty(dw_scheduler *scheduler)
 }
 
 /* The batch in which steps of `context` wait: one where others of its kind wait, an empty one, or a
- * new one. A kind is a model, a type of keys and values, a set of adapters and rope factors: since
+ * new one. A kind is a model, a type of keys and values, adapters that mix and rope factors: since
  * guests choose sets, there may be as many kinds as contexts. */
 static dw_status batch_for(dw_scheduler *scheduler, const dw_context *context, dw_batch **out,
                            dw_error *err)

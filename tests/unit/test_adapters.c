@@ -411,12 +411,9 @@ static void test_adapters_without_memory(void **state)
 #define PROMPT 150u
 #define MEMBERS 4u
 
-/* Two adapters of a model in Q8_0, whose products promise the same bits in any company. */
-static void open_two(files *of)
+static void open_two_of(files *of, tiny_options options)
 {
-    tiny_options options = tiny_defaults();
     options.matrix_type = GGML_TYPE_Q8_0;
-    options.own_output = true;
     open_files(of, &options);
     tiny_adapter_write(of->adapter, of->model, &(tiny_adapter){GOOD, .table = true});
     add_to(of->fixture.model, "first", of->adapter, 1.0F);
@@ -424,6 +421,14 @@ static void open_two(files *of)
         of->adapter, of->model,
         &(tiny_adapter){.rank = 20, .seed = 8, .type = GGML_TYPE_F32, .table = true});
     add_to(of->fixture.model, "second", of->adapter, 0.0F);
+}
+
+/* Two adapters of a model in Q8_0, whose products promise the same bits in any company. */
+static void open_two(files *of)
+{
+    tiny_options options = tiny_defaults();
+    options.own_output = true;
+    open_two_of(of, options);
 }
 
 static dw_context *context_with(files *of, uint32_t member)
@@ -457,26 +462,147 @@ static void forward_all(dw_batch_item *items, uint32_t count)
     }
 }
 
-/* Contexts with other adapters, the same ones and none in one batch: each as alone, bit by bit. */
-static void test_adapters_in_company(void **state)
+/* Runs of the device for all of them together. `leaver`, which may be NULL, goes with its context
+ * in the middle of the first, which goes in parts. */
+static uint64_t run_together(dw_batch_item *items, uint32_t count, dw_batch_item *leaver)
+{
+    dw_batch batch;
+    bool left = leaver == NULL;
+    dw_batch_init(&batch, NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(dw_batch_admits(&batch, items[i].context, NULL), DW_OK);
+        dw_batch_add(&batch, &items[i]);
+    }
+    for (uint32_t part = 0; dw_batch_is_busy(&batch); part++) {
+        dw_batch_run(&batch);
+        if (!left && part == 3) {
+            assert_true(dw_batch_is_amid(&batch));
+            atomic_store(&leaver->leaves, true);
+            dw_batch_drop_stopped(&batch);
+        }
+        for (dw_batch_item *item; (item = dw_batch_take(&batch)) != NULL;) {
+            assert_int_equal(item->status, item == leaver ? DW_E_CANCELLED : DW_OK);
+            if (item == leaver) {
+                dw_context_destroy(item->context);
+                left = true;
+            }
+        }
+    }
+    assert_true(left);
+    const uint64_t runs = batch.counts.runs;
+    dw_batch_release(&batch);
+    return runs;
+}
+
+/* A prompt's and a token's rows of each member, to the fixture's logits. How they go: */
+enum { ALONE, TOGETHER, IN_PARTS, WITH_A_LEAVER };
+
+static uint64_t compute(files *of, int how)
+{
+    uint64_t runs = 0;
+    dw_context *contexts[MEMBERS];
+    dw__step_set_part_work(how >= IN_PARTS ? (uint64_t)1 << 13 : 0);
+    for (uint32_t i = 0; i < MEMBERS; i++) {
+        contexts[i] = context_with(of, i);
+    }
+    const uint32_t left = how == WITH_A_LEAVER ? 1 : MEMBERS;
+    for (uint32_t part = 0; part < 2; part++) {
+        dw_batch_item items[MEMBERS] = {0};
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < MEMBERS; i++) {
+            items[count].context = contexts[i];
+            items[count].step = part == 0 ? step_of(of, 0, PROMPT + 10 * i, i)
+                                          : step_of(of, PROMPT + 10 * i, 1, MEMBERS + i);
+            count += part == 0 || i != left;
+        }
+        for (uint32_t i = 0; i < count && how == ALONE; i++) {
+            forward_all(&items[i], 1);
+        }
+        if (how != ALONE) {
+            runs += run_together(items, count, part == 0 && left < count ? &items[left] : NULL);
+        }
+    }
+    for (uint32_t i = 0; i < MEMBERS; i++) {
+        if (i != left) {
+            dw_context_destroy(contexts[i]);
+        }
+    }
+    dw__step_set_part_work(0);
+    return runs;
+}
+
+static void compare_company(tiny_options options)
 {
     files of;
-    dw_context *contexts[MEMBERS];
-    (void)state;
-    open_two(&of);
+    open_two_of(&of, options);
     const size_t row = of.fixture.vocab_count;
-    float *alone = malloc(2 * MEMBERS * row * sizeof *alone);
+    const size_t bytes = 2 * MEMBERS * row * sizeof(float);
+    float *alone = malloc(bytes);
     assert_non_null(alone);
-    for (int round = 0; round < 2; round++) {
-        for (uint32_t i = 0; i < MEMBERS; i++) {
-            contexts[i] = context_with(&of, i);
+    (void)compute(&of, ALONE);
+    memcpy(alone, of.fixture.logits, bytes);
+    for (uint32_t i = 1; i < MEMBERS; i++) { /* that there is something to tell apart */
+        assert_true(logits_difference(alone + (i - 1) * row, alone + i * row, (uint32_t)row) >
+                    1e-3);
+    }
+    for (int how = TOGETHER; how <= WITH_A_LEAVER; how++) {
+        memset(of.fixture.logits, 0, bytes);
+        const uint64_t runs = compute(&of, how);
+        assert_true(how != TOGETHER || runs <= 4); /* a prompt's slices, and one for all tokens */
+        for (uint32_t i = 0; i < 2 * MEMBERS; i++) {
+            if (how != WITH_A_LEAVER || i % MEMBERS != 1) {
+                assert_memory_equal(alone + i * row, of.fixture.logits + i * row,
+                                    row * sizeof *alone);
+            }
         }
-        for (uint32_t part = 0; part < 2; part++) {
+    }
+    free(alone);
+    close_files(&of);
+}
+
+/* Contexts with other adapters, the same ones and none in the same runs: each as alone, bit by bit,
+ * also where runs go in parts, and one leaves in the middle. */
+static void test_adapters_in_one_run(void **state)
+{
+    (void)state;
+    if (!tests_on_cpu()) {
+        skip();
+    }
+    tiny_options options = tiny_defaults();
+    compare_company(options);
+    options.own_output = true;
+    compare_company(options);
+    options.biases = true;
+    compare_company(options);
+}
+
+static const tiny_architecture *kind_of(const char *name)
+{
+    size_t i = 0;
+    while (strcmp(tiny_kinds[i].name, name) != 0) {
+        i++;
+        assert_true(i < tiny_kind_count);
+    }
+    return &tiny_kinds[i];
+}
+
+/* Those of experts, whose products are ggml's, have runs of their own. */
+static void test_adapters_in_company(void **state)
+{
+    static const char *const kinds[] = {"llama", "qwen3moe"};
+    (void)state;
+    for (size_t k = 0; k < 2; k++) {
+        files of;
+        open_two_of(&of, tiny_options_of(kind_of(kinds[k]), GGML_TYPE_Q8_0));
+        const size_t row = of.fixture.vocab_count;
+        const size_t bytes = MEMBERS * row * sizeof(float);
+        float *alone = malloc(bytes);
+        assert_non_null(alone);
+        for (int round = 0; round < 2; round++) {
             dw_batch_item items[MEMBERS] = {0};
             for (uint32_t i = 0; i < MEMBERS; i++) {
-                items[i].context = contexts[i];
-                items[i].step =
-                    part == 0 ? step_of(&of, 0, PROMPT, i) : step_of(&of, PROMPT, 1, MEMBERS + i);
+                items[i].context = context_with(&of, i);
+                items[i].step = step_of(&of, 0, PROMPT, i);
             }
             for (uint32_t i = 0; i < MEMBERS && round == 0; i++) {
                 forward_all(&items[i], 1);
@@ -484,28 +610,22 @@ static void test_adapters_in_company(void **state)
             if (round == 1) {
                 forward_all(items, MEMBERS);
             }
+            for (uint32_t i = 0; i < MEMBERS; i++) {
+                dw_context_destroy(items[i].context);
+            }
+            memcpy(alone, of.fixture.logits, round == 0 ? bytes : 0);
         }
+        const bool exact = tests_on_cpu() && k == 0;
         for (uint32_t i = 0; i < MEMBERS; i++) {
-            dw_context_destroy(contexts[i]);
+            const float *ours = of.fixture.logits + i * row;
+            assert_true(logits_difference(alone + i * row, ours, (uint32_t)row) <
+                        (exact ? 1e-30 : FAR));
         }
-        if (round == 0) {
-            memcpy(alone, of.fixture.logits, 2 * MEMBERS * row * sizeof *alone);
-        }
+        /* The same adapters in another order are the same. */
+        assert_memory_equal(alone + row, alone + 2 * row, row * sizeof *alone);
+        free(alone);
+        close_files(&of);
     }
-    bool on_cpu = dw_device_info_of(of.fixture.device)->kind == DW_DEVICE_CPU;
-    for (uint32_t i = 0; i < 2 * MEMBERS; i++) {
-        const float *ours = of.fixture.logits + i * row;
-        const double difference = logits_difference(alone + i * row, ours, (uint32_t)row);
-        assert_true(difference < (on_cpu ? 1e-30 : FAR));
-        if (i % MEMBERS > 0) {
-            assert_true(logits_difference(alone + (i - 1) * row, ours, (uint32_t)row) > 1e-3 ||
-                        i % MEMBERS == 2);
-        }
-    }
-    /* The same adapters in another order are the same. */
-    assert_memory_equal(alone + row, alone + 2 * row, row * sizeof *alone);
-    free(alone);
-    close_files(&of);
 }
 
 static void test_adapters_of_a_context(void **state)
@@ -603,6 +723,7 @@ int main(void)
         cmocka_unit_test(test_adapters_refused),
         cmocka_unit_test(test_adapters_names_and_limits),
         cmocka_unit_test(test_adapters_without_memory),
+        cmocka_unit_test(test_adapters_in_one_run),
         cmocka_unit_test(test_adapters_in_company),
         cmocka_unit_test(test_adapters_in_parts),
         cmocka_unit_test(test_adapters_of_a_context),
