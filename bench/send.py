@@ -31,10 +31,14 @@ def main():
     model = given[2] or "SmolLM2-135M-Instruct.Q4_1"
     runs = int(given[3] or 20)
     echo = os.path.join(guests, "actor_echo.wasm")
+    chat = os.path.join(guests, "chat.wasm")
+    one_token = ["--model", model, "--max-tokens", "1"]
     print("actor,wall_median_ms,wall_least_ms,cpu_median_ms")
     with tempfile.TemporaryDirectory(prefix="dw-send-") as state:
-        for name, options in (("without a model", []), ("with a model", ["--model", model])):
-            made = subprocess.run([program, "actor", "spawn", "--guest", echo, "--state", state,
+        for name, guest, options in (("without a model", echo, []),
+                                     ("with a model", echo, ["--model", model]),
+                                     ("a chat, one token", chat, one_token)):
+            made = subprocess.run([program, "actor", "spawn", "--guest", guest, "--state", state,
                                    *options], check=True, capture_output=True, text=True)
             actor = made.stdout.strip()
             taken = [measure([program, "actor", "send", actor, "hello", "--state", state])

@@ -191,6 +191,9 @@ dw_status dw_cli_actors_close(dw_cli_actors *actors, dw_error *err)
     dw_cli_actors_leave(actors);
     free(actors->remote);
     dw_cli_seen_close(&actors->seen);
+    if (!dw_cli_frees()) {
+        return status;
+    }
     for (size_t i = 0; i < actors->module_count; i++) {
         dw_module_unref(actors->modules[i]);
         free(actors->module_names[i]);

@@ -1,6 +1,7 @@
 /* driftwood: which command was asked for. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -104,5 +105,9 @@ int main(int argc, char **argv)
     set_log_level();
     /* Wasmtime reads it when an engine is made: lines of source in traps. No thread is there. */
     (void)setenv("WASMTIME_BACKTRACE_DETAILS", "1", 0);
-    return dw_cli_output_end(run(argc, argv));
+    const int code = dw_cli_output_end(run(argc, argv));
+    if (!dw_cli_frees()) {
+        _exit(code); /* C++ would free what threads still have */
+    }
+    return code;
 }

@@ -523,6 +523,9 @@ int dw_cli_session_run(dw_cli_session *session)
     dw_instance_destroy(instance);
     dw_contexts_close(session->contexts);
     session->contexts = NULL;
+    if (!dw_cli_frees()) {
+        return exit_code;
+    }
     for (size_t i = 0; i < models.count; i++) {
         dw_model_unref(models.models[i]);
     }

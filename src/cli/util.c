@@ -23,6 +23,15 @@ void *dw_cli_realloc(void *block, size_t count, size_t bytes)
     return realloc(block, total > 0 ? total : 1);
 }
 
+bool dw_cli_frees(void)
+{
+#ifdef DW_DEBUG_CHECKS
+    return true;
+#else
+    return false;
+#endif
+}
+
 uint64_t dw_cli_clock_ns(void)
 {
     struct timespec now;

@@ -36,4 +36,8 @@ int dw_cli_sync(int fd);
 /* The path of this program's own file. Errors: DW_E_NOT_FOUND, DW_E_LIMIT. */
 dw_status dw_cli_executable_path(char *path, size_t capacity, dw_error *err);
 
+/* Whether a command that ends frees what it has: the system does it in one go (a vocabulary takes
+ * 13 ms). Under sanitizers it does, so that leaks are seen. */
+bool dw_cli_frees(void);
+
 #endif
