@@ -210,7 +210,7 @@ typedef struct dw_generate_request {
     uint32_t reserved[2]; /* 0 */
 
     /* Written by the host. */
-    uint32_t token_count; /* tokens chosen so far */
+    uint32_t token_count; /* tokens chosen so far; a DW_GENERATE_END_TOKEN with `end` */
     int32_t end;          /* DW_GENERATE_... */
     int32_t stop_index;   /* of the stop token or string, else -1 */
 } dw_generate_request;

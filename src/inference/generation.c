@@ -226,15 +226,16 @@ static void set_step(dw_generation *generation, int32_t *tokens, uint32_t count)
 }
 
 /* Who reads of a token, or of the end, finds written what it speaks of. */
-static void publish_token(dw_generation *generation, uint32_t count)
+static void publish_tokens(const dw_generation *generation)
 {
-    atomic_store(&generation->token_count, count);
-    __atomic_store_n(generation->place.token_count, count, __ATOMIC_RELEASE);
+    __atomic_store_n(generation->place.token_count, atomic_load(&generation->token_count),
+                     __ATOMIC_RELEASE);
 }
 
 void dw_generation_tell_end(const dw_generation *generation)
 {
     const dw_generation_place *place = &generation->place;
+    publish_tokens(generation);
     __atomic_store_n(place->stop_index, generation->stop_index, __ATOMIC_RELAXED);
     __atomic_store_n(place->end, generation->end, __ATOMIC_RELEASE);
 }
@@ -268,7 +269,6 @@ dw_status dw_generation_create(dw_generation **out, dw_context *context, dw_samp
     generation->item.step = options->step;
     set_step(generation, generation->prompt, options->prompt_count);
     generation->stop_index = -1;
-    publish_token(generation, 0);
     dw_generation_tell_end(generation);
     *out = generation;
     return DW_OK;
@@ -377,8 +377,11 @@ bool dw_generation_take(dw_generation *generation)
     generation->token = generation->choice.token;
     dw_count(&item->step.counters->sampled_tokens, 1);
     __atomic_store_n(&generation->place.tokens[count], generation->token, __ATOMIC_RELAXED);
-    publish_token(generation, count + 1);
+    atomic_store(&generation->token_count, count + 1);
     int32_t end = reason_to_end(generation, &stop_index);
+    if (end != DW_GENERATE_END_TOKEN) { /* which is counted when the end is told: it is no text */
+        publish_tokens(generation);
+    }
     if (end != DW_GENERATE_GOES_ON || leaves) {
         return end_as(generation, end != DW_GENERATE_GOES_ON ? end : DW_GENERATE_LEFT, stop_index);
     }

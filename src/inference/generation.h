@@ -105,7 +105,8 @@ bool dw_generation_slide(dw_generation *generation);
 /* It has ended, now that nobody has its item any more. Thread: the guest's, as the next. */
 void dw_generation_end(dw_generation *generation);
 /* Write to the guest's memory that it has, and why: a guest that is told so by nothing else finds
- * it going on until it asks. */
+ * it going on until it asks. A token that ends it is counted with that, so that who reads ahead of
+ * the end takes it for none of the text. */
 void dw_generation_tell_end(const dw_generation *generation);
 /* Run steps on the caller's thread until who waits is to be woken. */
 void dw_generation_run(dw_generation *generation);

@@ -68,6 +68,7 @@ typedef struct talker {
     uint32_t capacity;
     float temperature;
     int32_t stop_token; /* -1: none */
+    bool ends;          /* at tokens that end a text */
     /* What it got, where the guest's memory would be. */
     int32_t tokens[TOKENS];
     uint32_t count;
@@ -101,7 +102,7 @@ static void begin(model_fixture *fixture, talker *t)
         .prompt = t->prompt,
         .prompt_count = t->prompt_count,
         .tokens_max = t->tokens_max,
-        .flags = DW_GENERATE_PAST_END,
+        .flags = t->ends ? 0 : DW_GENERATE_PAST_END,
         .stop_tokens = &t->stop_token,
         .stop_token_count = t->stop_token >= 0 ? 1 : 0,
         .place = {t->tokens, &t->count, &t->end, &t->stop_index},
@@ -301,6 +302,36 @@ static void test_ahead_any_order(void **state)
 }
 
 /* A device that fails: whoever was in either run is told so, and the batch can be used again. */
+/* Who reads the count before the end is told does not take the token that ends it for text. */
+static void test_ahead_counts_what_ends_it_with_the_end(void **state)
+{
+    model_fixture *fixture = *state;
+    const int32_t end_token = dw_vocab_eos(dw_model_vocab(fixture->model));
+    const dw_logit_bias bias = {end_token, 1000.0F};
+    talker t;
+    dw_batch batch;
+    assert_true(end_token >= 0);
+    choose_what(fixture, &t, true);
+    t.ends = true;
+    t.tokens_max = 4;
+    t.capacity = CAPACITY;
+    begin(fixture, &t);
+    assert_int_equal(dw_sampler_set_biases(t.sampler, &bias, 1, NULL), DW_OK);
+    dw_batch_init(&batch, NULL);
+    dw_batch_add(&batch, &t.generation->item);
+    dw_batch_run(&batch);
+    assert_non_null(dw_batch_take(&batch));
+    assert_false(dw_generation_take(t.generation));
+    assert_int_equal(t.count, 0);
+    assert_int_equal(t.end, DW_GENERATE_GOES_ON);
+    dw_generation_end(t.generation);
+    dw_generation_tell_end(t.generation);
+    assert_int_equal(t.count, 1);
+    assert_int_equal(t.tokens[0], end_token);
+    assert_int_equal(t.end, DW_GENERATE_END_TOKEN);
+    end(&t);
+}
+
 static void test_ahead_of_a_failure(void **state)
 {
     model_fixture *fixture = *state;
@@ -341,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ahead_all_greedy),
         cmocka_unit_test(test_ahead_any_order),
+        cmocka_unit_test(test_ahead_counts_what_ends_it_with_the_end),
         cmocka_unit_test(test_ahead_of_a_failure),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
