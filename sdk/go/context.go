@@ -176,33 +176,46 @@ type Tree struct {
 	Mask      []byte // [tokens][length + tokens], 1: it sees that token
 }
 
-// ForwardTree computes a tree behind the context; Keep appends a path of it.
-func (c *Context) ForwardTree(tree Tree, logits Floats) (int, error) {
+// shape says how a tree's tokens hang on one another, in memory that `held` keeps.
+func (c *Context) shape(tree *Tree) (shape *abiTreeShape, held []any, err error) {
 	tokens := len(tree.Tokens)
 	for _, list := range [][]int32{tree.Parents, tree.Positions} {
 		if list != nil && len(list) != tokens {
-			return 0, &Error{E_ARG, "ForwardTree: lists are not as long as the tokens"}
+			return nil, nil, &Error{E_ARG, "Tree: lists are not as long as the tokens"}
 		}
 	}
 	if tree.Mask != nil && len(tree.Mask) != tokens*(c.Length()+tokens) {
-		return 0, &Error{E_ARG, "ForwardTree: the mask is not of [tokens][length + tokens]"}
+		return nil, nil, &Error{E_ARG, "Tree: the mask is not of [tokens][length + tokens]"}
 	}
-	count, to := rows(logits, c.vocabCount, tokens)
-	step := &abiForwardTreeStep{Context: c.handle, TokenCount: uint32(tokens), RowCount: count, Rows: uint32(uintptr(to))}
-	list, parents, positions := heapTokens(tree.Tokens), heapTokens(tree.Parents), heapTokens(tree.Positions)
+	parents, positions := heapTokens(tree.Parents), heapTokens(tree.Positions)
 	mask := append([]byte(nil), tree.Mask...)
-	step.Tokens = address(list)
+	shape = new(abiTreeShape)
 	if tree.Parents != nil {
-		step.Parents = address(parents)
+		shape.Parents = address(parents)
 	}
 	if tree.Positions != nil {
-		step.Positions = address(positions)
+		shape.Positions = address(positions)
 	}
 	if tree.Mask != nil {
-		step.Mask = address(mask)
+		shape.Mask = address(mask)
 	}
+	return shape, []any{parents, positions, mask}, nil
+}
+
+// ForwardTree computes a tree behind the context; Keep appends a path of it.
+func (c *Context) ForwardTree(tree Tree, logits Floats) (int, error) {
+	shape, held, err := c.shape(&tree)
+	if err != nil {
+		return 0, err
+	}
+	tokens := len(tree.Tokens)
+	list := heapTokens(tree.Tokens)
+	count, to := rows(logits, c.vocabCount, tokens)
+	step := &abiForwardTreeStep{Context: c.handle, Tokens: address(list), TokenCount: uint32(tokens),
+		Parents: shape.Parents, Positions: shape.Positions, Mask: shape.Mask,
+		RowCount: count, Rows: uint32(uintptr(to))}
 	length, err := check(rawForwardTree(unsafe.Pointer(step)))
-	runtime.KeepAlive([]any{list, parents, positions, mask, logits})
+	runtime.KeepAlive([]any{list, held, logits})
 	return length, err
 }
 
@@ -216,6 +229,7 @@ func (c *Context) Keep(path []int32) (int, error) {
 type Step struct {
 	Context  *Context
 	Tokens   []int32
+	Tree     *Tree    // in the place of Tokens: computed, not appended, for Rows alone; Keep appends a path
 	Sampler  *Sampler // chooses a token behind these; nil: none
 	TopCount int      // of the likeliest
 	Rows     int      // of logits, for the last tokens
@@ -232,11 +246,20 @@ type Step struct {
 // has its own Err.
 func ForwardMany(steps []*Step) (int, error) {
 	raws := make([]abiForwardStep, len(steps))
-	held := make([][]int32, len(steps))
+	var held []any
 	for i, step := range steps {
-		held[i] = heapTokens(step.Tokens)
-		one := &raws[i]
-		one.Context, one.Tokens, one.TokenCount = step.Context.handle, address(held[i]), uint32(len(held[i]))
+		tokens, one := heapTokens(step.Tokens), &raws[i]
+		if step.Tree != nil {
+			shape, kept, err := step.Context.shape(step.Tree)
+			if err != nil {
+				return 0, err
+			}
+			tokens = heapTokens(step.Tree.Tokens)
+			one.Tree = uint32(uintptr(unsafe.Pointer(shape)))
+			held = append(held, shape, kept)
+		}
+		held = append(held, tokens)
+		one.Context, one.Tokens, one.TokenCount = step.Context.handle, address(tokens), uint32(len(tokens))
 		if step.Rows > 0 {
 			width := step.Context.vocabCount
 			if step.Hidden {

@@ -117,6 +117,34 @@ static void many(int32_t model, int32_t context)
            (int)top[0], (int)top[1], (int)top[2], bits(chances[2]), bits(hidden[1]));
 }
 
+/* A tree beside another context's token. */
+static void tree_among_steps(int32_t context)
+{
+    static DW_ALIGNED int32_t leaves[3] = {20, 30, 40};
+    static DW_ALIGNED int32_t on[3] = {-1, 0, 0};
+    static DW_ALIGNED int32_t way[2] = {0, 2};
+    const dw_tree_shape shape = {.parents = on};
+    other[0] = 84;
+    dw_forward_step steps[2] = {
+        {.context = context,
+         .tokens = leaves,
+         .token_count = 3,
+         .rows = rows,
+         .row_count = 3,
+         .tree = &shape},
+        {.context = must(dw_context_fork(context)),
+         .tokens = other,
+         .token_count = 1,
+         .rows = rows + (size_t)3 * info.vocab_count,
+         .row_count = 1},
+    };
+    printf("steps %d", (int)must(dw_forward_many(steps, 2)));
+    for (uint32_t i = 0; i < 4; i++) {
+        print_row(rows + (size_t)i * info.vocab_count);
+    }
+    printf(" %d %d\n", (int)steps[1].status, (int)must(dw_context_keep(context, way, 2)));
+}
+
 static void embedded(int32_t model)
 {
     const uint32_t width = info.embedding_length;
@@ -141,5 +169,6 @@ int main(void)
     }
     trees(model, context);
     many(model, context);
+    tree_among_steps(context);
     embedded(model);
 }

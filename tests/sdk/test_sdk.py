@@ -109,7 +109,7 @@ class Sdk(unittest.TestCase):
         wanted = run(DRIFTWOOD, "run", BUILD / "guests" / "layers.wasm", *WITH_MODEL)
         self.assertEqual(said, wanted)
         self.assertEqual([line.split()[0] for line in said.splitlines()],
-                         ["tree", "kept", "mask", "many", "rows", "embed"])
+                         ["tree", "kept", "mask", "many", "steps", "rows", "embed"])
         self.assertIn(" refused\n", said)
 
     def test_no_model(self):

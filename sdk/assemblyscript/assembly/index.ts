@@ -276,6 +276,32 @@ export class Tree {
   constructor(public tokens: Int32Array) {}
 }
 
+/** How a tree's tokens hang on one another, as the host reads it; and what keeps that. */
+class Shape {
+  memory: StaticArray<u8> = new StaticArray<u8>(raw.TREE_SHAPE_BYTES);
+  parents: Int32Array;
+  positions: Int32Array;
+  ok: bool;
+  constructor(public tree: Tree, context: Context) {
+    const count = tree.tokens.length;
+    const mask = tree.mask;
+    const parents = aligned(tree.parents != null ? tree.parents! : tokens(0));
+    const positions = aligned(tree.positions != null ? tree.positions! : tokens(0));
+    this.ok = (tree.parents == null || parents.length == count) &&
+      (tree.positions == null || positions.length == count) &&
+      (mask == null || mask.length == count * (context.length + count));
+    this.parents = parents;
+    this.positions = positions;
+    const own = this.raw;
+    own.parents = tree.parents != null ? parents.dataStart : 0;
+    own.positions = tree.positions != null ? positions.dataStart : 0;
+    own.mask = mask != null ? mask.dataStart : 0;
+  }
+  get raw(): raw.TreeShape {
+    return changetype<raw.TreeShape>(changetype<usize>(this.memory));
+  }
+}
+
 const NO_FLOATS = new Float32Array(0);
 
 export class Context {
@@ -379,20 +405,16 @@ export class Context {
     const own = aligned(tree.tokens);
     const memory = new StaticArray<u8>(raw.FORWARD_TREE_STEP_BYTES);
     const step = changetype<raw.ForwardTreeStep>(changetype<usize>(memory));
-    const parents = aligned(tree.parents != null ? tree.parents! : tokens(0));
-    const positions = aligned(tree.positions != null ? tree.positions! : tokens(0));
-    const mask = tree.mask;
-    if ((tree.parents != null && parents.length != own.length) ||
-      (tree.positions != null && positions.length != own.length) ||
-      (mask != null && mask.length != own.length * (this.length + own.length))) {
+    const shape = new Shape(tree, this);
+    if (!shape.ok) {
       return new Result<i32>(raw.E_ARG, new Failure(raw.E_ARG, "forwardTree: lists are not as long as the tokens"));
     }
     step.context = this.handle;
     step.tokens = own.dataStart;
     step.token_count = own.length;
-    step.parents = tree.parents != null ? parents.dataStart : 0;
-    step.positions = tree.positions != null ? positions.dataStart : 0;
-    step.mask = mask != null ? mask.dataStart : 0;
+    step.parents = shape.raw.parents;
+    step.positions = shape.raw.positions;
+    step.mask = shape.raw.mask;
     step.row_count = this.rows(logits, this.model.info.vocab_count, own.length);
     step.rows = step.row_count > 0 ? logits.dataStart : 0;
     return number(raw.forward_tree(changetype<usize>(memory)));
@@ -405,6 +427,7 @@ export class Context {
 
 /** One context's part of forwardMany; what comes back is in it afterwards. */
 export class Step {
+  tree: Tree | null = null; // in the place of the tokens: computed, not appended, for rows alone
   sampler: Sampler | null = null; // chooses a token behind these
   topCount: i32 = 0; // of the likeliest
   rows: i32 = 0; // of logits, for the last tokens
@@ -425,6 +448,7 @@ export class Step {
 /** Steps of different contexts in one run of the device: how many went through. */
 export function forwardMany(steps: Step[]): Result<i32> {
   const memory = new StaticArray<u64>((raw.FORWARD_STEP_BYTES / 8) * steps.length);
+  const shapes: Shape[] = [];
   for (let i = 0; i < steps.length; i++) {
     const step = steps[i];
     const one = changetype<raw.ForwardStep>(changetype<usize>(memory) + raw.FORWARD_STEP_BYTES * i);
@@ -432,6 +456,18 @@ export function forwardMany(steps: Step[]): Result<i32> {
     one.context = step.context.handle;
     one.tokens = step.own.dataStart;
     one.token_count = step.own.length;
+    const tree = step.tree;
+    if (tree != null) {
+      const shape = new Shape(tree, step.context);
+      if (!shape.ok) {
+        return new Result<i32>(raw.E_ARG, new Failure(raw.E_ARG, "forwardMany: lists are not as long as the tokens"));
+      }
+      step.own = aligned(tree.tokens);
+      one.tokens = step.own.dataStart;
+      one.token_count = step.own.length;
+      one.tree = changetype<usize>(shape.memory);
+      shapes.push(shape);
+    }
     if (step.rows > 0) {
       step.rowData = floats(step.rows * <i32>(step.hidden ? info.embedding_length : info.vocab_count));
       one.rows = step.rowData.dataStart;

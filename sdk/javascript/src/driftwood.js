@@ -328,6 +328,29 @@ export class Sampler extends Handle {
 const rowsOf = (list, width, most) =>
   list ? Math.min(Math.floor(list.length / width), most) : 0;
 
+/** A tree's parents, positions and mask into a struct that has them; what is to be held meanwhile. */
+function fillTree(to, tree, context) {
+  const count = tree.tokens.length;
+  const held = [];
+  for (const name of ["parents", "positions"]) {
+    if (tree[name]) {
+      if (tree[name].length !== count) throw new RangeError(`${name}: one for each token`);
+      const list = alignedTokens(tree[name]);
+      held.push(list);
+      to[name] = raw.address(list);
+    }
+  }
+  if (tree.mask) {
+    const mask = Uint8Array.from(tree.mask);
+    if (mask.length !== count * (context.length + count)) {
+      throw new RangeError("mask: [tokens][length + tokens] is needed");
+    }
+    held.push(mask);
+    to.mask = raw.address(mask);
+  }
+  return held;
+}
+
 export class Context extends Handle {
   /** tokensMax 0: as long as model and limits allow. */
   constructor(model, tokensMax = 0, handle = check(raw.context_create(model.handle, tokensMax))) {
@@ -428,29 +451,13 @@ export class Context extends Handle {
   /** tree: {tokens, parents?, positions?, mask?}; keep() appends a path of it. */
   forwardTree(tree, logits = null) {
     const own = alignedTokens(tree.tokens);
-    const held = [own, logits];
     const count = own.length;
     const step = new Struct("forward_tree_step", {
       context: this.handle, tokens: raw.address(own), token_count: count,
       row_count: rowsOf(logits, this.model.info.vocab_count, count),
     });
     if (step.row_count > 0) step.rows = raw.address(logits);
-    for (const name of ["parents", "positions"]) {
-      if (tree[name]) {
-        if (tree[name].length !== count) throw new RangeError(`${name}: one for each token`);
-        const list = alignedTokens(tree[name]);
-        held.push(list);
-        step[name] = raw.address(list);
-      }
-    }
-    if (tree.mask) {
-      const mask = Uint8Array.from(tree.mask);
-      if (mask.length !== count * (this.length + count)) {
-        throw new RangeError("mask: [tokens][length + tokens] is needed");
-      }
-      held.push(mask);
-      step.mask = raw.address(mask);
-    }
+    step.held = [own, logits, fillTree(step, tree, this)];
     return check(raw.forward_tree(step.buffer));
   }
   keep(path) {
@@ -533,17 +540,23 @@ export class Generation {
 }
 
 /** Steps of different contexts in one run of the device. A step is {context, tokens, sampler?, top?,
- * rows?, hidden?}; the results are [{length, token, logProbability, top, rows}] or {error}. */
+ * rows?, hidden?}, or {context, tree, rows} with a tree as forwardTree() has it, which is computed and
+ * not appended; the results are [{length, token, logProbability, top, rows}] or {error}. */
 export function forwardMany(steps) {
   const { bytes } = structs.forward_step;
   const list = new Uint8Array(raw.alloc(bytes * steps.length));
   const held = steps.map((step, i) => {
     const { info } = step.context.model;
-    const own = alignedTokens(step.tokens);
+    const own = alignedTokens(step.tree ? step.tree.tokens : step.tokens);
     const one = new Struct("forward_step", {
       context: step.context.handle, tokens: raw.address(own), token_count: own.length,
     });
-    const out = { own, one, rows: null, top: null, chances: null };
+    const out = { own, one, rows: null, top: null, chances: null, shape: null, held: null };
+    if (step.tree) {
+      out.shape = new Struct("tree_shape");
+      out.held = fillTree(out.shape, step.tree, step.context);
+      one.tree = raw.address(out.shape.buffer);
+    }
     if (step.rows) {
       out.rows = floats(step.rows * (step.hidden ? info.embedding_length : info.vocab_count));
       one.rows = raw.address(out.rows);

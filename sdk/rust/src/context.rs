@@ -184,21 +184,13 @@ impl Context {
     pub fn forward_tree(&mut self, tree: &Tree, logits: &mut [f32]) -> Result<u32> {
         let tokens = Aligned::of(tree.tokens);
         let mut step: raw::ForwardTreeStep = unsafe { core::mem::zeroed() };
-        let lists = [tree.parents, tree.positions];
-        let mask_bytes = tree.tokens.len() * (self.length() as usize + tree.tokens.len());
-        if lists.iter().flatten().any(|list| list.len() != tree.tokens.len())
-            || tree.mask.is_some_and(|mask| mask.len() != mask_bytes)
-        {
-            let words = "forward_tree: lists are not as long as the tokens";
-            return Err(Error::new(raw::DW_E_ARG, words));
-        }
-        let [parents, positions] = lists.map(|list| list.map(Aligned::of));
+        let shape = Shape::of(tree, self)?;
         step.context = self.handle;
         step.tokens = tokens.as_ptr();
         step.token_count = tokens.count();
-        step.parents = parents.as_ref().map_or(ptr::null(), Aligned::as_ptr);
-        step.positions = positions.as_ref().map_or(ptr::null(), Aligned::as_ptr);
-        step.mask = tree.mask.map_or(ptr::null(), <[u8]>::as_ptr);
+        step.parents = shape.raw.parents;
+        step.positions = shape.raw.positions;
+        step.mask = shape.raw.mask;
         step.row_count = (logits.len() / self.vocab_count).min(tree.tokens.len()) as u32;
         step.rows = if step.row_count > 0 { logits.as_mut_ptr() } else { ptr::null_mut() };
         check(unsafe { raw::forward_tree(&step) }).map(|length| length as u32)
@@ -255,6 +247,34 @@ pub struct Tree<'a> {
     pub positions: Option<&'a [i32]>,
     /// `[tokens][length + tokens]`, 1: it sees that token; in the place of what parents say.
     pub mask: Option<&'a [u8]>,
+}
+
+/// How a tree's tokens hang on one another, as the host reads it; and what keeps that where it lies.
+struct Shape<'a> {
+    raw: Box<raw::TreeShape>,
+    _lists: [Option<Aligned<'a>>; 2],
+}
+
+impl<'a> Shape<'a> {
+    fn of(tree: &Tree<'a>, context: &Context) -> Result<Self> {
+        let count = tree.tokens.len();
+        let lists = [tree.parents, tree.positions];
+        let mask_bytes = || count * (context.length() as usize + count);
+        if lists.iter().flatten().any(|list| list.len() != count)
+            || tree.mask.is_some_and(|mask| mask.len() != mask_bytes())
+        {
+            let words = "a tree's lists are not as long as its tokens";
+            return Err(Error::new(raw::DW_E_ARG, words));
+        }
+        let lists = lists.map(|list| list.map(Aligned::of));
+        let raw = Box::new(raw::TreeShape {
+            parents: lists[0].as_ref().map_or(ptr::null(), Aligned::as_ptr),
+            positions: lists[1].as_ref().map_or(ptr::null(), Aligned::as_ptr),
+            mask: tree.mask.map_or(ptr::null(), <[u8]>::as_ptr),
+            reserved: 0,
+        });
+        Ok(Self { raw, _lists: lists })
+    }
 }
 
 /// What [`Context::generate`] is asked for.
@@ -391,6 +411,9 @@ impl Drop for Generation<'_> {
 pub struct Step<'a> {
     pub context: &'a mut Context,
     pub tokens: &'a [i32],
+    /// In the place of `tokens`: computed, not appended, for `rows` alone; [`Context::keep`] appends a
+    /// path of it.
+    pub tree: Option<Tree<'a>>,
     /// Chooses a token behind these.
     pub sampler: Option<&'a mut Sampler>,
     /// How many of the likeliest tokens are wanted.
@@ -412,6 +435,7 @@ impl<'a> Step<'a> {
         Self {
             context,
             tokens,
+            tree: None,
             sampler: None,
             top_count: 0,
             rows: 0,
@@ -424,6 +448,11 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// A tree behind the context, of which rows of logits are wanted for the last tokens.
+    pub fn tree(context: &'a mut Context, tree: Tree<'a>, rows: u32) -> Self {
+        Self { tree: Some(tree), rows, ..Self::new(context, tree.tokens) }
+    }
+
     pub fn sample(mut self, sampler: &'a mut Sampler) -> Self {
         self.sampler = Some(sampler);
         self
@@ -433,13 +462,19 @@ impl<'a> Step<'a> {
 /// Steps of different contexts in one run of the device: how many went through. Each has its own
 /// result.
 pub fn forward_many(steps: &mut [Step]) -> Result<usize> {
-    let lists: Vec<Aligned> = steps.iter().map(|step| Aligned::of(step.tokens)).collect();
+    let mut lists = Vec::with_capacity(steps.len());
+    let mut shapes = Vec::with_capacity(steps.len());
+    for step in steps.iter() {
+        lists.push(Aligned::of(step.tree.map_or(step.tokens, |tree| tree.tokens)));
+        shapes.push(step.tree.map(|tree| Shape::of(&tree, step.context)).transpose()?);
+    }
     let mut raws = Vec::with_capacity(steps.len());
-    for (step, tokens) in steps.iter_mut().zip(&lists) {
+    for ((step, tokens), shape) in steps.iter_mut().zip(&lists).zip(&shapes) {
         let mut one: raw::ForwardStep = unsafe { core::mem::zeroed() };
         one.context = step.context.handle();
         one.tokens = tokens.as_ptr();
         one.token_count = tokens.count();
+        one.tree = shape.as_ref().map_or(ptr::null(), |shape| &*shape.raw);
         if step.rows > 0 {
             let width = if step.hidden {
                 one.flags |= raw::DW_FORWARD_HIDDEN as u32;

@@ -69,6 +69,20 @@ print("many " + through.toString() + " " + steps[0].status.toString() + told(ste
   + " " + top.tokens[2].toString() + " " + bits(top.logProbabilities[2])
   + " " + bits(steps[2].rowData[1]) + "\n");
 
+const leaves = new Tree(list([20, 30, 40]));
+leaves.parents = list([-1, 0, 0]);
+const beside: Step[] = [
+  new Step(context, leaves.tokens),
+  new Step(context.fork().must("fork"), list([84])),
+];
+beside[0].tree = leaves;
+beside[0].rows = 3;
+beside[1].rows = 1;
+print("steps " + forwardMany(beside).must("steps").toString());
+for (let i = 0; i < 3; i++) print(told(beside[0].rowData.subarray(i * vocab, (i + 1) * vocab)));
+print(told(beside[1].rowData) + " " + beside[1].status.toString() + " "
+  + context.keep(list([0, 2])).must("keep").toString() + "\n");
+
 const embeddings = model.tokenEmbeddings(prompt).must("rows");
 const fresh = Context.create(model, 32).must("context");
 const length = fresh.forwardEmbeddings(embeddings, row).must("rows");

@@ -92,6 +92,31 @@ static void many(int32_t model, int32_t context, float *rows, float *hidden)
            (int)top[0], (int)top[1], (int)top[2], bits(chances[2]), bits(hidden[1]));
 }
 
+static void tree_among_steps(int32_t context, float *rows)
+{
+    const dw_tree_shape shape = {.parents = list((int32_t[]){-1, 0, 0}, 3)};
+    dw_forward_step steps[] = {
+        {.context = context,
+         .tokens = list((int32_t[]){20, 30, 40}, 3),
+         .token_count = 3,
+         .rows = rows,
+         .row_count = 3,
+         .tree = &shape},
+        {.context = dw_fork_of(context),
+         .tokens = list((int32_t[]){84}, 1),
+         .token_count = 1,
+         .rows = rows + (size_t)3 * vocab,
+         .row_count = 1},
+    };
+    dw_forward_all(steps, 2);
+    printf("steps 2");
+    for (uint32_t i = 0; i < 4; i++) {
+        print_row(rows + (size_t)i * vocab);
+    }
+    int32_t kept = dw_must(dw_context_keep(context, list((int32_t[]){0, 2}, 2), 2), "keep");
+    printf(" %d %d\n", (int)steps[1].status, (int)kept);
+}
+
 int main(void)
 {
     dw_abi_model_info info;
@@ -106,6 +131,7 @@ int main(void)
     int32_t context = dw_must(dw_context_create(model, 64), "context");
     trees(model, context, prompt, rows);
     many(model, context, rows, hidden);
+    tree_among_steps(context, rows);
     int32_t fresh = dw_must(dw_context_create(model, 32), "context");
     dw_must(dw_token_embeddings(model, prompt, 6, embeddings), "rows");
     printf("rows %u %u %u", 6 * width, bits(embeddings[0]), bits(embeddings[6 * width - 1]));

@@ -104,6 +104,36 @@ static void many(const dw::Model &model, dw::Context &context, dw::Floats &rows,
            static_cast<int>(top[2]), bits(chances[2]), bits(hidden[1]));
 }
 
+static void tree_among_steps(dw::Context &context, dw::Floats &rows, size_t vocab)
+{
+    static const int32_t given[] = {20, 30, 40, -1, 0, 0, 84};
+    static const int32_t way[] = {0, 2};
+    dw::Tokens leaves = dw::Tokens::of(dw::TokenSpan(given, 3));
+    dw::Tokens parents = dw::Tokens::of(dw::TokenSpan(given + 3, 3));
+    dw::Tokens token = dw::Tokens::of(dw::TokenSpan(given + 6, 1));
+    dw::Context fork = context.fork().must("fork");
+    dw_tree_shape shape{};
+    shape.parents = parents.data();
+    dw_forward_step steps[2] = {};
+    steps[0].context = context.handle();
+    steps[0].tokens = leaves.data();
+    steps[0].token_count = 3;
+    steps[0].rows = rows.data();
+    steps[0].row_count = 3;
+    steps[0].tree = &shape;
+    steps[1].context = fork.handle();
+    steps[1].tokens = token.data();
+    steps[1].token_count = 1;
+    steps[1].rows = rows.data() + 3 * vocab;
+    steps[1].row_count = 1;
+    printf("steps %d", static_cast<int>(dw::forward_many(steps).must("steps")));
+    for (size_t i = 0; i < 4; i++) {
+        print_row(dw::Span<const float>(rows.data() + i * vocab, vocab));
+    }
+    printf(" %d %d\n", static_cast<int>(steps[1].status),
+           static_cast<int>(context.keep(way).must("keep")));
+}
+
 int main()
 {
     dw::Model model = dw::Model::open().must("model");
@@ -112,6 +142,7 @@ int main()
     dw::Context context = dw::Context::create(model, 64).must("context");
     trees(model, context, rows, info.vocab_count);
     many(model, context, rows, info.vocab_count, info.embedding_length);
+    tree_among_steps(context, rows, info.vocab_count);
     dw::Context fresh = dw::Context::create(model, 32).must("context");
     dw::Floats embeddings = model.token_embeddings(prompt).must("rows");
     printf("rows %u %u %u", static_cast<unsigned>(embeddings.size()), bits(embeddings[0]),

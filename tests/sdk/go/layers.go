@@ -70,6 +70,15 @@ func main() {
 		steps[1].Token, math.Float32bits(steps[1].LogProbability), top.Tokens[0], top.Tokens[1],
 		top.Tokens[2], math.Float32bits(top.LogProbabilities[2]), math.Float32bits(steps[2].RowData[1]))
 
+	leaves := &driftwood.Step{Context: context, Rows: 3,
+		Tree: &driftwood.Tree{Tokens: []int32{20, 30, 40}, Parents: []int32{-1, 0, 0}}}
+	plain := &driftwood.Step{Context: must(context.Fork()), Tokens: []int32{84}, Rows: 1}
+	fmt.Printf("steps %d", must(driftwood.ForwardMany([]*driftwood.Step{leaves, plain})))
+	for i := 0; i < 3; i++ {
+		fmt.Print(told(leaves.RowData[i*vocab : (i+1)*vocab]))
+	}
+	fmt.Printf("%s %d %d\n", told(plain.RowData), plain.Context.Length(), must(context.Keep([]int32{0, 2})))
+
 	embeddings := must(model.TokenEmbeddings(prompt))
 	fresh := must(driftwood.NewContext(model, 32))
 	length := must(fresh.ForwardEmbeddings(embeddings, row))

@@ -57,6 +57,14 @@ print(`many ${through} ${first.length}${told(first.rows)} ${second.token} `
   + `${bits(second.logProbability)} ${second.top.map((one) => one.token).join(" ")} `
   + `${bits(second.top[2].logProbability)} ${bits(third.rows[1])}\n`);
 
+const [leaves, plain] = forwardMany([
+  { context, tree: { tokens: [20, 30, 40], parents: [-1, 0, 0] }, rows: 3 },
+  { context: context.fork(), tokens: [84], rows: 1 },
+]);
+print("steps 2");
+for (let i = 0; i < 3; i++) print(told(leaves.rows.subarray(i * vocab, (i + 1) * vocab)));
+print(`${told(plain.rows)} ${plain.length} ${context.keep([0, 2])}\n`);
+
 const embeddings = model.tokenEmbeddings(prompt);
 const fresh = new Context(model, 32);
 const length = fresh.forwardEmbeddings(embeddings, row);

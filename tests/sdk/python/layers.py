@@ -56,6 +56,11 @@ print(f"many {through} {first.length}{told(first.rows)} {second.token} {bits(sec
       + " ".join([str(one[0]) for one in second.top])
       + f" {bits(second.top[2][1])} {bits(third.rows[1])}")
 
+leaves, plain = forward_many([Step(context, Tree([20, 30, 40], parents=[-1, 0, 0]), rows=3),
+                              Step(context.fork(), [84], rows=1)])
+print("steps 2" + "".join(told(leaves.rows[i * vocab:(i + 1) * vocab]) for i in range(3))
+      + f"{told(plain.rows)} {plain.length} {context.keep([0, 2])}")
+
 embeddings = model.token_embeddings(prompt)
 fresh = Context(model, 32)
 length = fresh.forward_embeddings(embeddings, row)

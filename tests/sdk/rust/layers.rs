@@ -77,6 +77,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         third.row_data[1].to_bits()
     );
 
+    let mut fork = context.fork()?;
+    let leaves = Tree { tokens: &[20, 30, 40], parents: Some(&[-1, 0, 0]), ..Default::default() };
+    let mut steps = [Step::tree(&mut context, leaves, 3), Step::new(&mut fork, &[84])];
+    steps[1].rows = 1;
+    print!("steps {}", forward_many(&mut steps)?);
+    for i in 0..3 {
+        print!("{}", told(&steps[0].row_data[i * vocab..(i + 1) * vocab]));
+    }
+    let length = steps[1].result.as_ref().map_err(|err| err.to_string())?;
+    print!("{} {length}", told(&steps[1].row_data));
+    println!(" {}", context.keep(&[0, 2])?);
+
     let embeddings = model.token_embeddings(&PROMPT)?;
     let mut fresh = Context::new(&model, 32)?;
     let length = fresh.forward_embeddings(&embeddings, &mut row)?;

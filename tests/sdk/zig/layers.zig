@@ -98,6 +98,21 @@ fn many(model: driftwood.Model, context: driftwood.Context, rows: []f32) !void {
     });
 }
 
+fn treeAmongSteps(context: driftwood.Context, rows: []f32, vocab: usize) !void {
+    const leaves = try list(&.{ 20, 30, 40 });
+    const on = try list(&.{ -1, 0, 0 });
+    const token = try list(&.{84});
+    const fork = try context.fork();
+    const shape = [1]raw.TreeShape{.{ .parents = on.ptr }};
+    var steps = [_]raw.ForwardStep{
+        .{ .context = context.handle, .tokens = leaves.ptr, .token_count = 3, .rows = rows.ptr, .row_count = 3, .tree = &shape },
+        .{ .context = fork.handle, .tokens = token.ptr, .token_count = 1, .rows = rows[3 * vocab ..].ptr, .row_count = 1 },
+    };
+    print("steps {d}", .{try driftwood.forwardMany(&steps)});
+    for (0..4) |i| printRow(rows[i * vocab ..][0..vocab]);
+    print(" {d} {d}\n", .{ steps[1].status, try context.keep(&.{ 0, 2 }) });
+}
+
 fn embedded(model: driftwood.Model, rows: []f32) !void {
     const fresh = try driftwood.Context.create(allocator, model, 32);
     defer fresh.close();
@@ -121,6 +136,7 @@ fn run() !void {
     const rows = try driftwood.floats(allocator, 6 * model.info.vocab_count);
     try trees(model, context, rows);
     try many(model, context, rows);
+    try treeAmongSteps(context, rows, model.info.vocab_count);
     try embedded(model, rows);
 }
 
