@@ -3,7 +3,8 @@
  * turns (200), each of which is frozen: of a chat, whose keys and values grow; in which the same
  * pages change, or some of a large memory; in which pages come that stay; in which nothing is new.
  * Beside them what the folder has at the end, and how long a turn takes for which it is read, by
- * the clock and of processors' time. The folder is made where $TMPDIR says. */
+ * the clock and of processors' time. The folder is made where $TMPDIR says. DW_BENCH_SNAPSHOTS is
+ * how many snapshots may be needed (49,152), for what lies beyond that in fewer turns. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "base/os.h"
 #include "common.h"
 #include "driftwood.h"
+#include "snapshot/bounds.h"
 
 #define CHAT_TOKENS 24u
 #define CONTEXT_TOKENS 32768u
@@ -198,7 +200,7 @@ static void live(bench *b, const life *l)
     char name[96];
     char id[DW_ACTOR_ID_CHARS + 1];
     dw_error err = {.message = ""};
-    dw_limits limits = {.struct_bytes = sizeof limits, .memory_bytes = (uint64_t)256 << 20};
+    dw_limits limits = {.struct_bytes = sizeof limits, .memory_bytes = (uint64_t)4 << 30};
     dw_instance_options instance = {.struct_bytes = sizeof instance,
                                     .models = &b->model,
                                     .model_count = 1,
@@ -260,6 +262,10 @@ int main(int argc, char **argv)
     bench_options options = {.rounds = 200};
     bench_read_options(&options, argc, argv, "bytes that freezes write, of those that are new");
     b.turns = options.rounds;
+    const char *bound = getenv("DW_BENCH_SNAPSHOTS");
+    if (bound != NULL) {
+        dw_freeze_snapshots_max = strtoul(bound, NULL, 10);
+    }
     (void)snprintf(b.folder, sizeof b.folder, "%s/dw-bench-XXXXXX", tmp != NULL ? tmp : "/tmp");
     if (mkdtemp(b.folder) == NULL) {
         bench_die("no folder in $TMPDIR");

@@ -41,13 +41,16 @@ function(driftwood_guest source)
     if(NOT main_lines)
         set(model -mexec-model=reactor)
     endif()
+    get_filename_component(folder "${source}" DIRECTORY)
+    file(STRINGS "${source}" included REGEX "^#include \".*\\.c\"$")
+    list(TRANSFORM included REPLACE "^#include \"(.*)\"$" "${folder}/\\1")
     # The stack in front of the data: one that is exhausted traps below address 0, where behind the
     # data it would overwrite global variables first.
     add_custom_command(OUTPUT "${output}"
         COMMAND ${DRIFTWOOD_WASI_CC} --target=wasm32-wasi ${model} --sysroot=${DRIFTWOOD_WASI_SYSROOT}
             -std=c17 -O2 -Wall -Wextra -I${CMAKE_SOURCE_DIR}/guest ${source} -o ${output}
             -Wl,--stack-first ${DRIFTWOOD_WASI_FLAGS} -Wl,--strip-debug
-        DEPENDS "${source}" ${guest_headers}
+        DEPENDS "${source}" ${included} ${guest_headers}
         COMMENT "Guest ${name}.wasm" VERBATIM)
     set(guest_outputs ${guest_outputs} "${output}" PARENT_SCOPE)
 endfunction()

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "snapshot/bounds.h"
 
 /* Files may take as much that is not needed as they take twice of what is, and so much. */
 #define SPARE_BYTES (UINT64_C(32) << 20)
@@ -18,7 +19,7 @@
 #define SETTINGS_FILE_BYTES (UINT64_C(1) << 20)
 
 uint64_t dw__freeze_spare_bytes = SPARE_BYTES;
-size_t dw__freeze_snapshots_max = SNAPSHOTS_MAX;
+size_t dw_freeze_snapshots_max = SNAPSHOTS_MAX;
 
 /* A file: a snapshot, or a series of them, which goes as a whole. */
 typedef struct unit {
@@ -152,7 +153,7 @@ static void choose(choice *c, size_t files_max)
             carry(c, u);
         }
     }
-    if (c->count >= files_max || c->snapshots >= dw__freeze_snapshots_max) { /* one more comes */
+    if (c->count >= files_max || c->snapshots >= dw_freeze_snapshots_max) { /* one more comes */
         carry_many(c, files_max);
     }
     while (c->chosen < CARRIED_MAX && c->total > 3 * c->needed + dw__freeze_spare_bytes) {

@@ -76,7 +76,6 @@ dw_status dw__freeze_choose(dw__freeze *f, dw_error *err);
 void dw__freeze_note(dw__freeze *f);
 /* Tests only: what may lie in files beside what is needed, beyond twice as much as that. */
 extern uint64_t dw__freeze_spare_bytes;
-extern size_t dw__freeze_snapshots_max; /* and of how many there may be */
 
 /* Take `value`, which may be NULL for want of memory. false: no memory. */
 static inline bool dw__json_append(json_t *array, json_t *value)

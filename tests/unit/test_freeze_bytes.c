@@ -13,6 +13,7 @@
 #include "base/os.h"
 #include "runtime/folder.h"
 #include "runtime_fixture.h"
+#include "snapshot/bounds.h"
 #include "snapshot/snapshot_job_internal.h"
 #include "support.h"
 
@@ -508,10 +509,10 @@ static void test_freeze_bytes_beyond_the_bound(void **state)
 {
     enum { LIFE = 160, NEW = 8 };
     runtime_fixture *f = *state;
-    const size_t usual = dw__freeze_snapshots_max;
+    const size_t usual = dw_freeze_snapshots_max;
     dw_error error = {.message = ""};
     dw_module *sparse = actor_module_of_text(f->actors, "actor_sparse.wat");
-    dw__freeze_snapshots_max = 60;
+    dw_freeze_snapshots_max = 60;
     open_folder(f);
     memory m = spawn_memory(f, sparse, 16 * ((16 + LIFE * NEW) / 16 + 1), 16);
     memory child = {.blocks = m.blocks, .held = dw_alloc(m.blocks, 1)};
@@ -545,7 +546,7 @@ static void test_freeze_bytes_beyond_the_bound(void **state)
         runtime_close(f);
         open_folder(f);
     }
-    dw__freeze_snapshots_max = usual;
+    dw_freeze_snapshots_max = usual;
     dw_free(m.held);
     dw_free(child.held);
     close_folder(f);
@@ -558,11 +559,11 @@ static void test_freeze_bytes_in_few_snapshots(void **state)
 {
     enum { LIFE = 160, NEW = 4 };
     runtime_fixture *f = *state;
-    const size_t usual = dw__freeze_snapshots_max;
+    const size_t usual = dw_freeze_snapshots_max;
     const uint32_t least = dw__series_indexed_least;
     dw_error error = {.message = ""};
     dw_module *sparse = actor_module_of_text(f->actors, "actor_sparse.wat");
-    dw__freeze_snapshots_max = 40;
+    dw_freeze_snapshots_max = 40;
     dw__series_indexed_least = UINT32_MAX - 1;
     open_folder(f);
     memory m = spawn_memory(f, sparse, 16 * ((16 + LIFE * NEW) / 16 + 1), 16);
@@ -574,7 +575,7 @@ static void test_freeze_bytes_in_few_snapshots(void **state)
         }
     }
     dw__series_indexed_least = least; /* as a folder of an earlier program, which gets indexes */
-    dw__freeze_snapshots_max = 12;
+    dw_freeze_snapshots_max = 12;
     runtime_close(f);
     open_folder(f);
     assert_held(f, &m);
@@ -584,7 +585,7 @@ static void test_freeze_bytes_in_few_snapshots(void **state)
     runtime_close(f);
     open_folder(f);
     assert_held(f, &m);
-    dw__freeze_snapshots_max = usual;
+    dw_freeze_snapshots_max = usual;
     dw_free(m.held);
     close_folder(f);
     dw_module_unref(sparse);
