@@ -70,7 +70,11 @@ def _aligned(values, kind):
 
 
 def _bytes_of(message):
-    return message.encode() if isinstance(message, str) else message
+    if isinstance(message, str):
+        return message.encode()
+    if not isinstance(message, bytes) and not isinstance(message, Buffer):
+        raise TypeError(f"str or bytes is needed, not {type(message).__name__}")
+    return message
 
 
 def _growing(kind, room, told, write):

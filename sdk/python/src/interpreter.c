@@ -113,6 +113,59 @@ static bool bytes_decode_text(int argc, py_Ref argv)
     return true;
 }
 
+static bool bytes_mul(int argc, py_Ref argv)
+{
+    int size;
+    PY_CHECK_ARGC(2);
+    if (!py_checkint(&argv[1])) {
+        return false;
+    }
+    const unsigned char *data = py_tobytes(argv, &size);
+    int64_t count = py_toint(&argv[1]) < 0 ? 0 : py_toint(&argv[1]);
+    if (size > 0 && count > INT32_MAX / size) {
+        return ValueError("%d bytes, %i times", size, count);
+    }
+    unsigned char *out = py_newbytes(py_retval(), (int)count * size);
+    for (int64_t i = 0; i < count; i++) {
+        memcpy(out + i * size, data, (size_t)size);
+    }
+    return true;
+}
+
+static bool bytes_join(int argc, py_Ref argv)
+{
+    int between, size;
+    py_TValue *parts;
+    PY_CHECK_ARGC(2);
+    const unsigned char *data = py_tobytes(argv, &between);
+    int count = pk_arrayview(&argv[1], &parts);
+    if (count < 0) {
+        return TypeError("join() takes a list or a tuple");
+    }
+    int64_t all = count > 1 ? (int64_t)(count - 1) * between : 0;
+    for (int i = 0; i < count; i++) {
+        if (!py_checktype(&parts[i], tp_bytes)) {
+            return false;
+        }
+        (void)py_tobytes(&parts[i], &size);
+        all += size;
+    }
+    if (all > INT32_MAX) {
+        return ValueError("%i bytes", all);
+    }
+    unsigned char *out = py_newbytes(py_retval(), (int)all);
+    for (int i = 0; i < count; i++) {
+        const unsigned char *part = py_tobytes(&parts[i], &size);
+        memcpy(out, part, (size_t)size);
+        out += size;
+        if (i + 1 < count) {
+            memcpy(out, data, (size_t)between);
+            out += between;
+        }
+    }
+    return true;
+}
+
 /* As Python quotes text or, with `whole` false, bytes one by one. */
 static void put_quoted(c11_sbuf *to, const unsigned char *data, int size, bool whole)
 {
@@ -495,6 +548,8 @@ void dw_python_amend(void)
     py_bindmethod(tp_str, "encode", text_encode);
     py_bindmethod(tp_bytes, "decode", bytes_decode_text);
     py_bindmagic(tp_bytes, __repr__, bytes_repr);
+    py_bindmagic(tp_bytes, __mul__, bytes_mul);
+    py_bindmethod(tp_bytes, "join", bytes_join);
     py_bindmagic(tp_str, __repr__, text_repr);
     py_bindmagic(tp_NoneType, __hash__, none_hash);
     py_bindmagic(tp_BaseException, __new__, exception_new);

@@ -278,12 +278,6 @@ class Bytes:
             value = bytes([value])
         return self.find(value) >= 0
 
-    def __mul__(self, count):
-        out = b""
-        for _ in range(count):
-            out = out + self
-        return out
-
     def find(self, sub, start=0):
         if isinstance(sub, int):
             sub = bytes([sub])
@@ -301,12 +295,6 @@ class Bytes:
     def hex(self):
         digits = "0123456789abcdef"
         return "".join([digits[b >> 4] + digits[b & 15] for b in self])
-
-    def join(self, parts):
-        out = b""
-        for i, part in enumerate(parts):
-            out = out + part if i == 0 else out + self + part
-        return out
 
 
 class Dict:

@@ -73,6 +73,10 @@ for spec in ["+d", ",", "_d", "08.3f", "e", ".3g", ".0%", "x", "#x", "#o", "b", 
             print(spec, "refused", end=" ")
     print()
 print("{0}{1}{0} {a[k]} {{}} {b!r:>5}".format(1, 2, a={"k": 3}, b="s"), "{0[1]} {0}".format([1, 2]), "{:{}}|".format(1, 4))
+grown = ""
+for i in range(30000):  # some hundred MiB of texts in all, most of them nobody's any more
+    grown += "abcd"
+print(len(grown), len(b"ab" * 500000), len(b",".join([b"x" * 1000] * 3)))
 first, *rest = [1, 2, 3]
 table = {1: 2}
 table[3] = 4
