@@ -26,6 +26,8 @@ extern "C" {
 #define WARPS (THREADS / WARP)
 #define ROWS_AHEAD 2              /* records of a turn: read while those before are computed with */
 #define PART_RECORDS 64u          /* at least */
+#define ROW_RECORDS 512u          /* the same where there are rows enough: */
+#define ROWS_MANY 256u            /* parts of one that meet in memory cost more than they gain */
 #define CLUSTER_PART_RECORDS 128u /* the same, of clusters, where there are several; in one: */
 #define FEW_RECORDS 16u
 #define PARTS_AHEAD 8 /* parts that a thread reads before it merges the first */
@@ -510,21 +512,25 @@ struct block_share {
     int kv_head;
     int heads; /* of queries */
     int first_head;
-    uint32_t parts;    /* of the log's records, each a block's */
-    uint32_t clusters; /* of blocks that have one, or are of one that does */
+    uint32_t first, end, part_records; /* of the log's */
+    uint32_t part;                     /* the block's, now */
+    uint32_t parts;                    /* of the log's records */
+    uint32_t clusters;                 /* of blocks that have one, or are of one that does */
     log_part records;
 };
 
 /* Records of a part. What one cluster's blocks can do within a few turns stays in it, and they
  * share it evenly: beyond that sums meet in memory, which takes as long as some turns. */
-static __device__ __forceinline__ uint32_t part_records(uint32_t records)
+static __device__ __forceinline__ uint32_t part_records(uint32_t records, uint32_t parts_max)
 {
     const uint32_t blocks = cluster_blocks();
     if (blocks > 1 && records <= blocks * CLUSTER_PART_RECORDS) {
         return max((records + blocks - 1) / blocks, FEW_RECORDS);
     }
-    return max((records + gridDim.x - 1) / gridDim.x,
-               blocks > 1 ? CLUSTER_PART_RECORDS : PART_RECORDS);
+    return max((records + parts_max - 1) / parts_max, blocks > 1 ? CLUSTER_PART_RECORDS
+                                                      : gridDim.y * gridDim.z < ROWS_MANY
+                                                          ? PART_RECORDS
+                                                          : ROW_RECORDS);
 }
 
 template <int GROUP>
@@ -540,13 +546,21 @@ static __device__ __forceinline__ block_share share_of(const attend_args &a,
     s.first_head = s.kv_head * group_size + first_in_group;
     const uint32_t end = at.position + 1;
     const uint32_t first = a.p.window > 0 && end > a.p.window ? end - a.p.window : 0;
-    const uint32_t part = part_records(end - first);
-    s.parts = (end - first + part - 1) / part;
+    s.first = first;
+    s.end = end;
+    s.part_records = part_records(end - first, a.p.part_count_max);
+    s.parts = (end - first + s.part_records - 1) / s.part_records;
     s.clusters = (s.parts + cluster_blocks() - 1) / cluster_blocks();
     s.records.keys = (const unsigned char *)at.records + a.layer_offset + s.kv_head * a.head_bytes;
-    s.records.from = min(first + blockIdx.x * part, end);
-    s.records.to = min(s.records.from + part, end);
     return s;
+}
+
+/* A block's records are those of one part. */
+static __device__ __forceinline__ void take_part(block_share &s, uint32_t part)
+{
+    s.part = part;
+    s.records.from = min(s.first + part * s.part_records, s.end);
+    s.records.to = min(s.records.from + s.part_records, s.end);
 }
 
 /* A block's sums over its records; it may have none. */
@@ -563,7 +577,7 @@ static __device__ __forceinline__ void attend_part(const attend_args &a, const b
     }
     wait_for_front(); /* for queries and what is new; records are of steps before */
     /* Blocks of one head's queries may all append it: they write the same, each reads its own. */
-    const bool appends = a.p.append && blockIdx.x == share.parts - 1;
+    const bool appends = a.p.append && share.part == share.parts - 1;
     own_queries<GROUP> own;
     read_queries<GROUP>(a, share.first_head, share.heads, own);
     if (appends) {
@@ -581,8 +595,34 @@ static __device__ __forceinline__ void attend_part(const attend_args &a, const b
     }
 }
 
-/* Every block waits, also where it does nothing: whoever waits for this kernel's end then knows
- * that those in front of it have ended too. */
+static __device__ __forceinline__ float *parts_of(const attend_args &a, size_t row)
+{
+    const size_t floats = a.p.part_count_max * DW_CUDA_PART_FLOATS(a.p.head_dim);
+    return (float *)(a.scratch + a.counter_bytes) + row * floats;
+}
+
+/* A part that is the cluster's, of the `cluster`-th of the log's. Whether all are done, and this
+ * block is to merge them. */
+template <int TYPE, int LANES, int GROUP>
+static __device__ __forceinline__ bool attend_cluster(const attend_args &a, block_share &share,
+                                                      uint32_t cluster, float *shared)
+{
+    const int token = blockIdx.z;
+    float *y = a.y + ((size_t)token * a.p.head_count + share.first_head) * a.p.head_dim;
+    float *block = shared + WARPS * GROUP * (2 + LANES * LANE_DIMS);
+    const size_t row = (size_t)token * gridDim.y + blockIdx.y;
+    sums<GROUP> s;
+    take_part(share, cluster * cluster_blocks() + blockIdx.x % cluster_blocks());
+    attend_part<TYPE, LANES, GROUP>(a, share, shared, s);
+    reduce_block<LANES, GROUP>(s, shared, a.p.head_dim, block);
+    float *parts = parts_of(a, row) + cluster * DW_CUDA_PART_FLOATS(a.p.head_dim);
+    merge_cluster<GROUP>(block, a.p.head_dim, y, share.heads, share.clusters > 1 ? parts : nullptr);
+    return share.clusters > 1 && cluster_rank() == 0 &&
+           is_last((unsigned *)a.scratch + row, share.clusters);
+}
+
+/* Clusters take parts in turns. Every block waits, also where it does nothing: whoever waits for
+ * this kernel's end then knows that those in front of it have ended too. */
 template <int TYPE, int LANES, int GROUP>
 static __global__ void __launch_bounds__(THREADS) attend_kernel(attend_args a)
 {
@@ -590,9 +630,9 @@ static __global__ void __launch_bounds__(THREADS) attend_kernel(attend_args a)
     const int token = blockIdx.z;
     let_next_begin();
     const dw_cuda_token at = a.table[token];
-    const block_share share = share_of<GROUP>(a, at);
+    block_share share = share_of<GROUP>(a, at);
     float *y = a.y + ((size_t)token * a.p.head_count + share.first_head) * a.p.head_dim;
-    const uint32_t cluster = blockIdx.x / cluster_blocks();
+    uint32_t cluster = blockIdx.x / cluster_blocks();
     if (at.records == 0 || cluster >= share.clusters) {
         wait_for_front();
         /* Padding: zeros, which the layers behind can bear. */
@@ -602,19 +642,14 @@ static __global__ void __launch_bounds__(THREADS) attend_kernel(attend_args a)
         }
         return;
     }
-    sums<GROUP> s;
-    attend_part<TYPE, LANES, GROUP>(a, share, shared, s);
-    float *block = shared + WARPS * GROUP * (2 + LANES * LANE_DIMS);
-    reduce_block<LANES, GROUP>(s, shared, a.p.head_dim, block);
-    const size_t part_floats = DW_CUDA_PART_FLOATS(a.p.head_dim);
-    const size_t row = (size_t)token * gridDim.y + blockIdx.y;
-    float *parts = (float *)(a.scratch + a.counter_bytes) + row * gridDim.x * part_floats;
-    merge_cluster<GROUP>(block, a.p.head_dim, y, share.heads,
-                         share.clusters > 1 ? parts + cluster * part_floats : nullptr);
-    if (share.clusters == 1 || cluster_rank() > 0 ||
-        !is_last((unsigned *)a.scratch + row, share.clusters)) {
+    bool merges = false;
+    for (; cluster < share.clusters; cluster += gridDim.x / cluster_blocks()) {
+        merges = attend_cluster<TYPE, LANES, GROUP>(a, share, cluster, shared);
+    }
+    if (!merges) {
         return;
     }
+    float *parts = parts_of(a, (size_t)token * gridDim.y + blockIdx.y);
     if (a.p.head_dim % 4 == 0) {
         merge_parts<4>(parts, share.clusters, a.p.head_dim, y, share.heads, shared);
     } else {
@@ -661,12 +696,24 @@ static void launch(const attend_args &a, dim3 grid, cudaStream_t stream)
     launch_kernel(attend_kernel<TYPE, LANES, GROUP>, shape, stream, a);
 }
 
+/* Blocks for a row's parts: of few rows all, of more as many as fill a device; they take them in
+ * turns, since blocks that find nothing to do take their time, too. */
+static unsigned parts_at_once(const attend_args &a, unsigned rows)
+{
+    const unsigned parts = a.p.part_count_max, wanted = 2 * DW_CUDA_BLOCKS / rows;
+    if (parts % CLUSTER != 0 || wanted >= parts) {
+        return parts;
+    }
+    return wanted < CLUSTER ? CLUSTER : wanted / CLUSTER * CLUSTER;
+}
+
 template <int TYPE, int LANES>
 static void launch_group(const attend_args &a, unsigned tokens, cudaStream_t stream)
 {
     unsigned group = a.p.head_count / a.p.kv_head_count;
     unsigned blocks = (group + DW_CUDA_GROUP_MAX - 1) / DW_CUDA_GROUP_MAX;
-    dim3 grid(a.p.part_count_max, a.p.kv_head_count * blocks, tokens);
+    dim3 grid(parts_at_once(a, a.p.kv_head_count * blocks * tokens), a.p.kv_head_count * blocks,
+              tokens);
     switch (group) {
     case 1:
         launch<TYPE, LANES, 1>(a, grid, stream);
