@@ -102,15 +102,68 @@ static __device__ __forceinline__ void cluster_wait()
 #endif
 }
 
-/* To the same place in the shared memory of the cluster's first block. */
-static __device__ __forceinline__ void send_first(float *at, float value)
+/* The same place in the shared memory of the cluster's block `rank`: elsewhere the block's own. */
+static __device__ __forceinline__ uint32_t address_in(const void *at, uint32_t rank)
+{
+    uint32_t address = shared_address(at);
+#if __CUDA_ARCH__ >= 900
+    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(address), "r"(rank));
+#endif
+    return address;
+}
+
+static __device__ __forceinline__ void send(uint32_t to, float value)
 {
 #if __CUDA_ARCH__ >= 900
-    uint32_t address;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, 0;" : "=r"(address) : "r"(shared_address(at)));
-    asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(address), "f"(value) : "memory");
+    asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(to), "f"(value) : "memory");
 #else
-    *at = value;
+    asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(value) : "memory");
+#endif
+}
+
+/* Barriers in shared memory that count bytes: a phase ends when as many have come as one thread
+ * said it expects. The other blocks of the cluster see them once all have waited for each other. */
+static __device__ __forceinline__ void begin_counting(uint64_t *barrier)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(barrier))
+                 : "memory");
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+}
+
+static __device__ __forceinline__ void expect_bytes(uint64_t *barrier, uint32_t bytes)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile(
+        "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+        "r"(bytes)
+        : "memory");
+#endif
+}
+
+/* For the end of a phase: of the first, third and so on with 0, of the others with 1. */
+static __device__ __forceinline__ void wait_bytes(uint64_t *barrier, uint32_t parity)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("{\n.reg .pred done;\n"
+                 "again:\n"
+                 "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+                 "@!done bra again;\n}" ::"r"(shared_address(barrier)),
+                 "r"(parity)
+                 : "memory");
+#endif
+}
+
+/* To an address of address_in, which a barrier of the same block counts. Nothing waits for it, as a
+ * fence would for all that is on its way. */
+static __device__ __forceinline__ void send_counted(uint32_t to, float value, uint32_t barrier)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile(
+        "st.async.shared::cluster.mbarrier::complete_tx::bytes.f32 [%0], %1, [%2];" ::"r"(to),
+        "f"(value), "r"(barrier)
+        : "memory");
 #endif
 }
 

@@ -78,7 +78,10 @@ typedef struct dw_cuda_rope_params {
 
 /* ---- products of a few rows (cuda_products_cuda.cu) ---- */
 
-#define DW_CUDA_PRODUCT_ROWS 8u   /* of x, at most */
+/* Rows of x, at most: up to so many as float, a row's result being the same bits whatever is beside
+ * it; of more, each value is rounded as ggml's products round it. */
+#define DW_CUDA_PRODUCT_ROWS 16u
+#define DW_CUDA_PRODUCT_ROWS_MANY 64u
 #define DW_CUDA_PRODUCT_TABLES 3u /* matrices that share x, at most */
 #define DW_CUDA_TILE_ROWS 16u     /* a matrix has a multiple of so many */
 
@@ -103,16 +106,22 @@ typedef struct dw_cuda_product_params {
     uint8_t activation;                     /* dw_cuda_activation */
 } dw_cuda_product_params;
 
-/* Whether there is a kernel for such a matrix on every CUDA device here. */
-bool dw_cuda_product_served(int type, uint32_t columns, uint32_t rows);
+/* Rows of x that products with such matrices may have on every CUDA device here; 0: none. */
+uint32_t dw_cuda_product_rows(int type, uint32_t columns);
 /* Bytes of such a matrix as the kernel reads it; 0: it reads it as it is. */
 size_t dw_cuda_repacked_bytes(int type, uint32_t columns, uint32_t rows);
 /* Whether kernels are launched so that they begin before those in front have ended. */
 bool dw_cuda_dependent_launch(void);
 /* Whether blocks may be clusters. */
 bool dw_cuda_cluster_launch(void);
-/* Test hook: they are not launched so, as on devices older than Hopper. */
-void dw_cuda_products_set_plain(bool plain);
+/* Test hook: as on devices that can less; NULL: what those here can. */
+typedef struct dw_cuda_product_limits {
+    size_t shared;        /* bytes of shared memory a block; 0: all there is */
+    bool plain;           /* no kernel begins before those in front have ended */
+    bool no_clusters;     /* older than Hopper */
+    uint32_t shares_from; /* rows of x from which on blocks share its columns; 0: as is best */
+} dw_cuda_product_limits;
+void dw_cuda_products_force(const dw_cuda_product_limits *limits);
 void dw_cuda_launch_product(const struct ggml_tensor *node, void *stream);
 /* The source, a matrix of dw_cuda_repacked_bytes, repacked into the result. */
 void dw_cuda_launch_repack(const struct ggml_tensor *node, void *stream);

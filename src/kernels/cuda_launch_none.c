@@ -19,10 +19,10 @@ NONE(dw_cuda_launch_top_k)
 NONE(dw_cuda_launch_product)
 NONE(dw_cuda_launch_repack)
 
-bool dw_cuda_product_served(int type, uint32_t columns, uint32_t rows)
+uint32_t dw_cuda_product_rows(int type, uint32_t columns)
 {
-    (void)type, (void)columns, (void)rows;
-    return false;
+    (void)type, (void)columns;
+    return 0;
 }
 
 size_t dw_cuda_repacked_bytes(int type, uint32_t columns, uint32_t rows)
@@ -41,7 +41,7 @@ bool dw_cuda_cluster_launch(void)
     return false;
 }
 
-void dw_cuda_products_set_plain(bool plain)
+void dw_cuda_products_force(const dw_cuda_product_limits *limits)
 {
-    (void)plain;
+    (void)limits;
 }

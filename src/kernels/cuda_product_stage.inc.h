@@ -10,19 +10,42 @@
 #include "kernels/cuda_product_form.inc.h"
 
 #define BLOCK 32 /* columns that a scale of x is for */
-/* A warp's ring, in bytes: of weights as in the file, of others, and what is filled of it before
- * the kernel in front has ended: more would stand in the way of x. */
-#define RING_FILE 10240
-#define RING_PACKED 9216
-#define FIRST_FILL 4608
 
+/* What a kernel is compiled for. A group is the eight columns of B that one multiplication takes:
+ * of four rows of x with their low parts (what rounding lost), or of eight without. */
+template <int TYPE, int GROUPS, bool LOW> struct work_of {
+    static constexpr int type = TYPE, groups = GROUPS;
+    static constexpr bool low = LOW;
+    static constexpr uint32_t row_columns = LOW ? 2 : 1; /* of B, of a row of x */
+    static constexpr uint32_t group_rows = 8 / row_columns;
+    static constexpr uint32_t lane_rows = 2 / row_columns; /* of a group, whose sums a lane has */
+    static constexpr uint32_t rows = GROUPS * group_rows;
+    static constexpr uint32_t lane_sums = GROUPS * 2 * lane_rows;
+    static constexpr uint32_t tile_sums = WARP * lane_sums;
+};
+
+/* Sizes of a warp's ring: by what a block has room for. */
+enum ring_size { RING_LARGE, RING_MIDDLE, RING_SMALL, RING_SIZES };
+
+#define FIRST_FILL 4608 /* bytes, filled before the kernel in front has ended: more hinders x */
+
+template <int TYPE> static constexpr __host__ __device__ int stages_in(int bytes)
+{
+    return bytes / form<TYPE>::bytes < 2 ? 2 : bytes / form<TYPE>::bytes;
+}
+
+/* Stages of each size, and of what is filled first. */
 template <int TYPE> struct ring_of {
-    static constexpr int fit = (form<TYPE>::in_file ? RING_FILE : RING_PACKED) / form<TYPE>::bytes;
-    static constexpr int stages = fit < 2 ? 2 : fit;
-    static constexpr uint32_t bytes = stages * form<TYPE>::bytes;
-    /* Filled before the kernel in front has ended: more would stand in the way of x. */
-    static constexpr int few = FIRST_FILL / form<TYPE>::bytes;
-    static constexpr int first = few < 1 ? 1 : few > stages ? stages : few;
+    static constexpr int large = stages_in<TYPE>(form<TYPE>::in_file ? 10240 : 9216);
+    static constexpr int middle = stages_in<TYPE>(8192);
+    static constexpr int small = stages_in<TYPE>(4096);
+    static constexpr int few = stages_in<TYPE>(FIRST_FILL);
+    static constexpr int first = few < small ? few : small;
+    static __host__ __device__ __forceinline__ uint32_t bytes(uint32_t size)
+    {
+        int stages = size == RING_LARGE ? large : size == RING_MIDDLE ? middle : small;
+        return (uint32_t)(stages * form<TYPE>::bytes);
+    }
 };
 
 /* ---- instructions ---- */
@@ -49,6 +72,19 @@ static __device__ __forceinline__ void end_copy()
 template <int PENDING> static __device__ __forceinline__ void wait_copies()
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+
+/* A ring's oldest stage is there. */
+template <int TYPE> static __device__ __forceinline__ void wait_stage(uint32_t size)
+{
+    typedef ring_of<TYPE> ring;
+    if (size == RING_LARGE) {
+        wait_copies<ring::large - 1>();
+    } else if (size == RING_MIDDLE) {
+        wait_copies<ring::middle - 1>();
+    } else {
+        wait_copies<ring::small - 1>();
+    }
 }
 
 /* c += a b: a 16 x 16 of weights, rows g's two pairs and rows g + 8's in turn, b 16 x 8 of x. */
@@ -166,11 +202,11 @@ static __device__ __forceinline__ float high_half(uint32_t pair)
 #define LOW_STEPS 256 /* of the rest, in one step of a byte */
 
 /* In shared memory, for the columns that the block has: for each 32 of them, for each row its
- * values and what rounding lost, for each of four lanes eight. Of 16 bits they are columns
- * [8 t, 8 t + 8), as many bytes of a row of the file as a lane reads at once; of eight bits
+ * values and, with low parts, what rounding lost, for each of four lanes eight. Of 16 bits they are
+ * columns [8 t, 8 t + 8), as many bytes of a row of the file as a lane reads at once; of eight bits
  * [4 t, 4 t + 4) and the same behind 16, since that is where they go in B. */
 struct packed {
-    unsigned char *values; /* [columns / 32][2 rows][4] of 16 bytes or 8 */
+    unsigned char *values; /* [columns / 32][rows][1 or 2][4] of 16 bytes or 8 */
     float *scales;         /* [columns / 32][rows]; with SCALED alone */
     float *sums;           /* the same, of the row's values; with HAS_MIN alone */
 };
@@ -212,75 +248,94 @@ static __device__ __forceinline__ void fetch(uint32_t to, const unsigned char *f
     }
 }
 
-/* What a lane has of x's rows: of 32 columns. */
-template <int TYPE, int GROUPS> struct columns_of {
-    typename lane_values<TYPE>::type values[GROUPS];
-    float scale[GROUPS];
-    float sum[GROUPS];
+/* What a lane has of x's rows: of 32 columns. Scales are its own sums' rows'. */
+template <typename WORK> struct columns_of {
+    typename lane_values<WORK::type>::type values[WORK::groups];
+    float scale[WORK::groups][WORK::lane_rows];
+    float sum[WORK::groups][WORK::lane_rows];
 };
 
-template <int TYPE, int GROUPS>
+template <typename WORK>
 static __device__ __forceinline__ void take(const packed &x, uint32_t rows, uint32_t block,
-                                            columns_of<TYPE, GROUPS> &out)
+                                            columns_of<WORK> &out)
 {
-    typedef typename lane_values<TYPE>::type values;
+    typedef typename lane_values<WORK::type>::type values;
+    typedef form<WORK::type> f;
     const uint32_t lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+    const uint32_t columns = WORK::row_columns * rows;
 #pragma unroll
-    for (uint32_t i = 0; i < GROUPS; i++) {
+    for (uint32_t i = 0; i < WORK::groups; i++) {
         /* Columns of B that no row is for: another's, since nothing reads what they give. */
-        uint32_t column = min(8 * i + g, 2 * rows - 1), row = min(4 * i + t, rows - 1);
-        out.values[i] = ((const values *)x.values)[(block * 2 * rows + column) * 4 + t];
-        if constexpr (form<TYPE>::scaled) {
-            out.scale[i] = x.scales[block * rows + row];
-        }
-        if constexpr (form<TYPE>::has_min) {
-            out.sum[i] = x.sums[block * rows + row];
+        uint32_t column = min(8 * i + g, columns - 1);
+        out.values[i] = ((const values *)x.values)[(block * columns + column) * 4 + t];
+#pragma unroll
+        for (uint32_t j = 0; j < WORK::lane_rows; j++) {
+            uint32_t row = min(WORK::group_rows * i + WORK::lane_rows * t + j, rows - 1);
+            if constexpr (f::scaled) {
+                out.scale[i][j] = x.scales[block * rows + row];
+            }
+            if constexpr (f::has_min) {
+                out.sum[i][j] = x.sums[block * rows + row];
+            }
         }
     }
 }
 
-/* Sums of a lane: of rows g and g + 8 of the tile, with row 4 i + t of x. */
-template <int GROUPS> struct sums_of {
-    float c[GROUPS][4]; /* of mma, of weights without scales of blocks */
-    float y[GROUPS][2];
+/* Sums of a lane: of rows g and g + 8 of the tile, with row 4 i + t of x, or with rows 8 i + 2 t
+ * and the next where they have no low parts. */
+template <typename WORK> struct sums_of {
+    float c[WORK::groups][4]; /* of mma, of weights without scales of blocks */
+    float y[WORK::groups][2][WORK::lane_rows];
 };
 
 /* 32 columns of halves: `a` row g's, `b` row g + 8's. */
-template <int TYPE, int GROUPS>
-static __device__ __forceinline__ void
-add_halves(sums_of<GROUPS> &s, const columns_of<TYPE, GROUPS> &x, const uint4 &a, const uint4 &b)
+template <typename WORK>
+static __device__ __forceinline__ void add_halves(sums_of<WORK> &s, const columns_of<WORK> &x,
+                                                  const uint4 &a, const uint4 &b)
 {
 #pragma unroll
-    for (int i = 0; i < GROUPS; i++) {
+    for (int i = 0; i < WORK::groups; i++) {
         const uint4 v = x.values[i];
         float c[4] = {0};
         multiply_32<false>(c, a, b, v);
-        s.y[i][0] += x.scale[i] * (c[0] + c[1]);
-        s.y[i][1] += x.scale[i] * (c[2] + c[3]);
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+#pragma unroll
+            for (uint32_t j = 0; j < WORK::lane_rows; j++) {
+                float whole = WORK::low ? c[2 * half] + c[2 * half + 1] : c[2 * half + j];
+                s.y[i][half][j] += x.scale[i][j] * whole;
+            }
+        }
     }
 }
 
-/* A row's sum: with x's values in steps of a byte, and with what that lost. */
-static __device__ __forceinline__ float joined(int high, int low)
+/* A row's sum of bytes: with low parts, x's values in steps of a byte and what that lost. */
+template <typename WORK>
+static __device__ __forceinline__ float whole_of(const int pair[2], uint32_t j)
 {
-    return (float)(high * LOW_STEPS + low);
+    return WORK::low ? (float)(pair[0] * LOW_STEPS + pair[1]) : (float)pair[j];
 }
 
 /* 32 columns of bytes: `a` as multiply_bytes takes them, `scale` and `min` of rows g and g + 8. */
-template <int TYPE, int GROUPS>
-static __device__ __forceinline__ void
-add_block(sums_of<GROUPS> &s, const columns_of<TYPE, GROUPS> &x, const uint32_t a[4],
-          const float scale[2], const float min[2])
+template <typename WORK>
+static __device__ __forceinline__ void add_block(sums_of<WORK> &s, const columns_of<WORK> &x,
+                                                 const uint32_t a[4], const float scale[2],
+                                                 const float min[2])
 {
 #pragma unroll
-    for (int i = 0; i < GROUPS; i++) {
+    for (int i = 0; i < WORK::groups; i++) {
         int c[4] = {0};
         multiply_bytes(c, a, x.values[i]);
-        s.y[i][0] += scale[0] * x.scale[i] * joined(c[0], c[1]);
-        s.y[i][1] += scale[1] * x.scale[i] * joined(c[2], c[3]);
-        if constexpr (form<TYPE>::has_min) {
-            s.y[i][0] += min[0] * x.sum[i];
-            s.y[i][1] += min[1] * x.sum[i];
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+#pragma unroll
+            for (uint32_t j = 0; j < WORK::lane_rows; j++) {
+                float &y = s.y[i][half][j];
+                y += scale[half] * x.scale[i][j] * whole_of<WORK>(c + 2 * half, j);
+                if constexpr (form<WORK::type>::has_min) {
+                    y += min[half] * x.sum[i][j];
+                }
+            }
         }
     }
 }
@@ -305,8 +360,8 @@ static __device__ __forceinline__ k_scales k_scales_of(const unsigned char *at)
     return s;
 }
 
-template <int TYPE, int GROUPS>
-static __device__ __forceinline__ void add_plain(sums_of<GROUPS> &s, const unsigned char *at,
+template <typename WORK>
+static __device__ __forceinline__ void add_plain(sums_of<WORK> &s, const unsigned char *at,
                                                  const packed &x, uint32_t rows, uint32_t block)
 {
     const uint32_t lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
@@ -314,24 +369,25 @@ static __device__ __forceinline__ void add_plain(sums_of<GROUPS> &s, const unsig
     for (uint32_t half = 0; half < 2; half++) {
         const unsigned char *row = at + g * 128 + ((half * 4 + t) ^ (g % 2 * 4)) * 16;
         uint4 a = *(const uint4 *)row, b = *(const uint4 *)(row + 8 * 128);
-        columns_of<TYPE, GROUPS> c;
-        take<TYPE>(x, rows, block + half, c);
-        if constexpr (form<TYPE>::scaled) {
-            add_halves<TYPE>(s, c, a, b);
+        columns_of<WORK> c;
+        take<WORK>(x, rows, block + half, c);
+        if constexpr (form<WORK::type>::scaled) {
+            add_halves<WORK>(s, c, a, b);
         } else {
 #pragma unroll
-            for (int i = 0; i < GROUPS; i++) {
+            for (int i = 0; i < WORK::groups; i++) {
                 multiply_32<true>(s.c[i], a, b, c.values[i]);
             }
         }
     }
 }
 
-template <int TYPE, int GROUPS>
-static __device__ __forceinline__ void add_blocks_of_32(sums_of<GROUPS> &s, const unsigned char *at,
+template <typename WORK>
+static __device__ __forceinline__ void add_blocks_of_32(sums_of<WORK> &s, const unsigned char *at,
                                                         const packed &x, uint32_t rows,
                                                         uint32_t block)
 {
+    constexpr int TYPE = WORK::type;
     const uint32_t lane = threadIdx.x % WARP, g = lane / 4;
     const uint32_t planes = TYPE == GGML_TYPE_Q8_0 ? 1024 : 512;
     uint32_t d[2], m[2] = {0};
@@ -365,9 +421,9 @@ static __device__ __forceinline__ void add_blocks_of_32(sums_of<GROUPS> &s, cons
             min[0] = i == 0 ? low_half(m[0]) : high_half(m[0]);
             min[1] = i == 0 ? low_half(m[1]) : high_half(m[1]);
         }
-        columns_of<TYPE, GROUPS> c;
-        take<TYPE>(x, rows, block + i, c);
-        add_block<TYPE>(s, c, a, scale, min);
+        columns_of<WORK> c;
+        take<WORK>(x, rows, block + i, c);
+        add_block<WORK>(s, c, a, scale, min);
     }
 }
 
@@ -376,15 +432,15 @@ static __device__ __forceinline__ uint32_t word_of(const uint4 &v, int i)
     return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
 }
 
-/* Q4_K and Q5_K: four planes of two blocks each; the fifth bits of two blocks are a word. */
 /* What a lane has of a stage beside the numbers' lower four bits. */
 struct k_stage {
     k_scales scales[2]; /* of rows g and g + 8 */
     uint4 fifth;        /* bits of Q5_K */
 };
 
-template <int TYPE, int GROUPS, int PLANE>
-static __device__ __forceinline__ void add_k_plane(sums_of<GROUPS> &s, const unsigned char *at,
+/* Q4_K and Q5_K: four planes of two blocks each; the fifth bits of two blocks are a word. */
+template <typename WORK, int PLANE>
+static __device__ __forceinline__ void add_k_plane(sums_of<WORK> &s, const unsigned char *at,
                                                    const k_stage &k, const packed &x, uint32_t rows,
                                                    uint32_t block)
 {
@@ -393,7 +449,7 @@ static __device__ __forceinline__ void add_k_plane(sums_of<GROUPS> &s, const uns
     for (int i = 0; i < 2; i++) {
         const uint32_t low = i == 0 ? w.x : w.z, high = i == 0 ? w.y : w.w;
         uint32_t a[4];
-        if constexpr (TYPE == GGML_TYPE_Q5_K) {
+        if constexpr (WORK::type == GGML_TYPE_Q5_K) {
             uint32_t bits = word_of(k.fifth, PLANE);
             if (i == 0) {
                 unpack_5<0>(low, bits, a[0], a[2]);
@@ -413,33 +469,55 @@ static __device__ __forceinline__ void add_k_plane(sums_of<GROUPS> &s, const uns
             scale[r] = k.scales[r].d * byte_of(k.scales[r].scale[index / 4], index % 4, 0);
             min[r] = k.scales[r].dmin * byte_of(k.scales[r].min[index / 4], index % 4, 0);
         }
-        columns_of<TYPE, GROUPS> c;
-        take<TYPE>(x, rows, block + index, c);
-        add_block<TYPE>(s, c, a, scale, min);
+        columns_of<WORK> c;
+        take<WORK>(x, rows, block + index, c);
+        add_block<WORK>(s, c, a, scale, min);
     }
 }
 
-template <int TYPE, int GROUPS>
-static __device__ __forceinline__ void add_k(sums_of<GROUPS> &s, const unsigned char *at,
+template <typename WORK>
+static __device__ __forceinline__ void add_k(sums_of<WORK> &s, const unsigned char *at,
                                              const packed &x, uint32_t rows, uint32_t block)
 {
     const uint32_t lane = threadIdx.x % WARP, g = lane / 4;
-    const uint32_t planes = TYPE == GGML_TYPE_Q5_K ? 2560 : 2048;
+    const uint32_t planes = WORK::type == GGML_TYPE_Q5_K ? 2560 : 2048;
     k_stage k = {{k_scales_of(at + planes + g * 16), k_scales_of(at + planes + (g + 8) * 16)},
                  make_uint4(0, 0, 0, 0)};
-    if constexpr (TYPE == GGML_TYPE_Q5_K) {
+    if constexpr (WORK::type == GGML_TYPE_Q5_K) {
         k.fifth = *(const uint4 *)(at + 2048 + lane * 16);
     }
-    add_k_plane<TYPE, GROUPS, 0>(s, at, k, x, rows, block);
-    add_k_plane<TYPE, GROUPS, 1>(s, at, k, x, rows, block);
-    add_k_plane<TYPE, GROUPS, 2>(s, at, k, x, rows, block);
-    add_k_plane<TYPE, GROUPS, 3>(s, at, k, x, rows, block);
+    add_k_plane<WORK, 0>(s, at, k, x, rows, block);
+    add_k_plane<WORK, 1>(s, at, k, x, rows, block);
+    add_k_plane<WORK, 2>(s, at, k, x, rows, block);
+    add_k_plane<WORK, 3>(s, at, k, x, rows, block);
+}
+
+/* A block of Q6_K, whose halves have scales [row of the tile][half] of their own. */
+template <typename WORK>
+static __device__ __forceinline__ void add_halved_block(sums_of<WORK> &s, const columns_of<WORK> &x,
+                                                        const uint32_t a[4],
+                                                        const float scale[2][2])
+{
+#pragma unroll
+    for (uint32_t i = 0; i < WORK::groups; i++) {
+        int p[4] = {0}, q[4] = {0};
+        multiply_half(p, a[0], a[1], x.values[i].x);
+        multiply_half(q, a[2], a[3], x.values[i].y);
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+#pragma unroll
+            for (uint32_t j = 0; j < WORK::lane_rows; j++) {
+                s.y[i][r][j] += x.scale[i][j] * (scale[r][0] * whole_of<WORK>(p + 2 * r, j) +
+                                                 scale[r][1] * whole_of<WORK>(q + 2 * r, j));
+            }
+        }
+    }
 }
 
 /* Q6_K: four planes of two blocks each, then two of their upper bits, a word a block; a scale for
  * each 16 columns, that is, for each of a block's two multiplications. */
-template <int GROUPS>
-static __device__ __forceinline__ void add_q6_k(sums_of<GROUPS> &s, const unsigned char *at,
+template <typename WORK>
+static __device__ __forceinline__ void add_q6_k(sums_of<WORK> &s, const unsigned char *at,
                                                 const packed &x, uint32_t rows, uint32_t block)
 {
     const uint32_t lane = threadIdx.x % WARP, g = lane / 4;
@@ -456,8 +534,8 @@ static __device__ __forceinline__ void add_q6_k(sums_of<GROUPS> &s, const unsign
         uint32_t a[4];
         unpack_6<0>(w.x, bits, a[0], a[2]);
         unpack_6<4>(w.y, bits, a[1], a[3]);
-        columns_of<GGML_TYPE_Q6_K, GROUPS> c;
-        take<GGML_TYPE_Q6_K>(x, rows, block + index, c);
+        columns_of<WORK> c;
+        take<WORK>(x, rows, block + index, c);
         float scale[2][2];
 #pragma unroll
         for (int r = 0; r < 2; r++) {
@@ -465,31 +543,49 @@ static __device__ __forceinline__ void add_q6_k(sums_of<GROUPS> &s, const unsign
             scale[r][0] = d[r] * byte_of(word, index % 2 * 2, 128.0f);
             scale[r][1] = d[r] * byte_of(word, index % 2 * 2 + 1, 128.0f);
         }
-#pragma unroll
-        for (int i = 0; i < GROUPS; i++) {
-            int p[4] = {0}, q[4] = {0};
-            multiply_half(p, a[0], a[1], c.values[i].x);
-            multiply_half(q, a[2], a[3], c.values[i].y);
-            s.y[i][0] +=
-                c.scale[i] * (scale[0][0] * joined(p[0], p[1]) + scale[0][1] * joined(q[0], q[1]));
-            s.y[i][1] +=
-                c.scale[i] * (scale[1][0] * joined(p[2], p[3]) + scale[1][1] * joined(q[2], q[3]));
-        }
+        add_halved_block<WORK>(s, c, a, scale);
     }
 }
 
-template <int TYPE, int GROUPS>
-static __device__ __forceinline__ void add_stage(sums_of<GROUPS> &s, const unsigned char *at,
+template <typename WORK>
+static __device__ __forceinline__ void add_stage(sums_of<WORK> &s, const unsigned char *at,
                                                  const packed &x, uint32_t rows, uint32_t block)
 {
-    if constexpr (form<TYPE>::in_file) {
-        add_plain<TYPE>(s, at, x, rows, block);
-    } else if constexpr (TYPE == GGML_TYPE_Q6_K) {
-        add_q6_k(s, at, x, rows, block);
-    } else if constexpr (form<TYPE>::columns == 256) {
-        add_k<TYPE>(s, at, x, rows, block);
+    if constexpr (form<WORK::type>::in_file) {
+        add_plain<WORK>(s, at, x, rows, block);
+    } else if constexpr (WORK::type == GGML_TYPE_Q6_K) {
+        add_q6_k<WORK>(s, at, x, rows, block);
+    } else if constexpr (form<WORK::type>::columns == 256) {
+        add_k<WORK>(s, at, x, rows, block);
     } else {
-        add_blocks_of_32<TYPE>(s, at, x, rows, block);
+        add_blocks_of_32<WORK>(s, at, x, rows, block);
+    }
+}
+
+/* ---- where a lane's sums are ---- */
+
+/* Of a tile's [lane_sums][WARP]. */
+template <typename WORK> struct sum_place {
+    uint32_t in_tile; /* the row of weights */
+    uint32_t row;     /* of x; there may be none */
+    __device__ __forceinline__ sum_place(uint32_t at)
+    {
+        const uint32_t lane = at % WARP, sum = at / WARP, j = sum % WORK::lane_rows;
+        in_tile = lane / 4 + 8 * (sum / WORK::lane_rows % 2);
+        row = WORK::group_rows * (sum / (2 * WORK::lane_rows)) + WORK::lane_rows * (lane % 4) + j;
+    }
+};
+
+/* Sum `at` of a lane. */
+template <typename WORK>
+static __device__ __forceinline__ float lane_sum(const sums_of<WORK> &s, uint32_t at)
+{
+    const uint32_t i = at / (2 * WORK::lane_rows), half = at / WORK::lane_rows % 2,
+                   j = at % WORK::lane_rows;
+    if constexpr (form<WORK::type>::scaled) {
+        return s.y[i][half][j];
+    } else {
+        return WORK::low ? s.c[i][2 * half] + s.c[i][2 * half + 1] : s.c[i][2 * half + j];
     }
 }
 

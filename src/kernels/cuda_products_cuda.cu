@@ -12,168 +12,17 @@
  * weights, which go in as the whole numbers that they are. Each of their blocks has its sums to
  * itself, which its scale is applied to. A row's sums are added in an order that does not depend on
  * how many rows there are, nor on the launch. */
-#include <ggml-backend.h>
+#include "kernels/cuda_product_block.inc.h"
 
-extern "C" {
-#include "kernels/cuda_launch.h"
-}
-#include "kernels/cuda_hopper.inc.h"
-#include "kernels/cuda_product_stage.inc.h"
-
-#define WARPS 8
-#define THREADS (WARP * WARPS)
-#define TABLES DW_CUDA_PRODUCT_TABLES
 #define CLUSTER_MAX 8u
-#define BLOCK_RESERVE 1024u                 /* of shared memory, the driver's */
-#define BLOCK_COLUMNS 4096u                 /* of a block of a cluster, at most */
-#define SUMS(groups) (ROWS * 4u * (groups)) /* of a tile with all rows of x that there may be */
+#define BLOCK_COLUMNS 4096u /* of a block of a cluster, at most */
+#define BLOCK_ROWS 8u       /* of x, at most */
+#define QUANTISED_ROWS 4u   /* with more, blocks that share x's columns are faster; 16 bits: all */
+#define LAUNCHES_MAX 2u     /* of a product: with more, ggml's are as fast */
 
 static_assert(sizeof(dw_cuda_product_params) <= DW_CUDA_PARAM_BYTES, "kept with the node");
 
-struct product_args {
-    const float *x;    /* [rows][columns] */
-    const float *norm; /* [columns]; NULL: x is not normed */
-    const unsigned char *weights[TABLES];
-    const float *bias[TABLES]; /* NULL: none */
-    const float *residual;     /* as y; NULL: none */
-    float *y;                  /* [rows][y_length] */
-    uint32_t tiles[TABLES];    /* of 16 rows */
-    uint32_t columns;
-    uint32_t y_length;
-    uint32_t rows; /* of x */
-    uint32_t tile_count;
-    uint32_t block_stages; /* of a tile's, that a block of its cluster takes */
-    float epsilon;
-    uint32_t activation; /* dw_cuda_activation */
-};
-
-/* ---- x, packed for B ---- */
-
-/* Two values as 16 bits each, and what that lost. */
-template <bool BF16>
-static __device__ __forceinline__ void split(float a, float b, uint32_t &high, uint32_t &low)
-{
-    if constexpr (BF16) {
-        __nv_bfloat162 h = __floats2bfloat162_rn(a, b);
-        __nv_bfloat162 l = __floats2bfloat162_rn(a - __low2float(h), b - __high2float(h));
-        memcpy(&high, &h, sizeof high);
-        memcpy(&low, &l, sizeof low);
-    } else {
-        __half2 h = __floats2half2_rn(a, b);
-        high = as_bits(h);
-        low = as_bits(__floats2half2_rn(a - __low2float(h), b - __high2float(h)));
-    }
-}
-
-/* The power of two that brings values of at most `largest` below 2^15, as a half may be 65,504. */
-static __device__ __forceinline__ float power_for(float largest, float &inverse)
-{
-    uint32_t exponent = __float_as_uint(largest) >> 23;
-    exponent = exponent < 64 ? 64 : exponent; /* NaN and infinity stay what they are */
-    inverse = __uint_as_float((254 - (exponent - 14)) << 23);
-    return __uint_as_float((exponent - 14) << 23);
-}
-
-/* Four values in steps of a byte, and what that lost in steps of 1 / LOW_STEPS. */
-static __device__ __forceinline__ void split_bytes(const float v[4], uint32_t &high, uint32_t &low)
-{
-    high = low = 0;
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        float whole = rintf(v[i]);
-        float rest = fminf(rintf((v[i] - whole) * LOW_STEPS), 127.0f);
-        high |= ((uint32_t)(int)whole & 0xffu) << (8 * i);
-        low |= ((uint32_t)(int)rest & 0xffu) << (8 * i);
-    }
-}
-
-template <int TYPE>
-static __device__ __forceinline__ uint32_t lane_column(uint32_t chunk, uint32_t half)
-{
-    uint32_t t = chunk % 4, first = chunk / 4 * BLOCK;
-    return form<TYPE>::in_file ? first + 8 * t + 4 * half : first + 4 * t + 16 * half;
-}
-
-/* The largest of a block's 32 values without their signs, and their sum. */
-static __device__ __forceinline__ float largest_of(const float v[8], float &sum)
-{
-    float largest = 0.0f;
-    sum = 0.0f;
-#pragma unroll
-    for (int i = 0; i < 8; i++) {
-        largest = fabsf(v[i]) > largest || v[i] != v[i] ? fabsf(v[i]) : largest;
-        sum += v[i];
-    }
-#pragma unroll
-    for (int d = 1; d < 4; d *= 2) {
-        float other = __shfl_xor_sync(0xffffffffu, largest, d);
-        largest = other > largest || other != other ? other : largest;
-        sum += __shfl_xor_sync(0xffffffffu, sum, d);
-    }
-    return largest;
-}
-
-/* Eight of a row's columns to their place; `v` are zero where there are none. */
-template <int TYPE>
-static __device__ __forceinline__ void pack_chunk(const product_args &a, const packed &to,
-                                                  uint32_t chunk, uint32_t row, float v[8],
-                                                  bool there)
-{
-    typedef form<TYPE> f;
-    typedef typename lane_values<TYPE>::type values;
-    float scale = 1.0f, inverse = 1.0f, sum = 0.0f;
-    if constexpr (f::scaled) {
-        float largest = largest_of(v, sum);
-        if constexpr (f::in_file) {
-            scale = power_for(largest, inverse);
-        } else {
-            scale = largest * (1.0f / (127.0f * LOW_STEPS)); /* a step of what is joined */
-            inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
-        }
-    }
-    if (!there) {
-        return;
-    }
-#pragma unroll
-    for (int i = 0; i < 8; i++) {
-        v[i] *= inverse;
-    }
-    values high, low;
-    if constexpr (f::in_file) {
-        split<TYPE == GGML_TYPE_BF16>(v[0], v[1], high.x, low.x);
-        split<TYPE == GGML_TYPE_BF16>(v[2], v[3], high.y, low.y);
-        split<TYPE == GGML_TYPE_BF16>(v[4], v[5], high.z, low.z);
-        split<TYPE == GGML_TYPE_BF16>(v[6], v[7], high.w, low.w);
-    } else {
-        split_bytes(v, high.x, low.x);
-        split_bytes(v + 4, high.y, low.y);
-    }
-    uint32_t block = chunk / 4;
-    values *place = (values *)to.values + (block * 2 * a.rows + 2 * row) * 4 + chunk % 4;
-    place[0] = high;
-    place[4] = low;
-    if (f::scaled && chunk % 4 == 0) {
-        to.scales[block * a.rows + row] = scale;
-        if (f::has_min) {
-            to.sums[block * a.rows + row] = sum;
-        }
-    }
-}
-
-static __device__ __forceinline__ float4 read_4(const float *from)
-{
-    return *(const float4 *)from;
-}
-
-/* A chunk's eight columns. */
-template <int TYPE>
-static __device__ __forceinline__ void read_chunk(const float *from, uint32_t chunk, float v[8])
-{
-    float4 p = read_4(from + lane_column<TYPE>(chunk, 0));
-    float4 q = read_4(from + lane_column<TYPE>(chunk, 1));
-    v[0] = p.x, v[1] = p.y, v[2] = p.z, v[3] = p.w;
-    v[4] = q.x, v[5] = q.y, v[6] = q.z, v[7] = q.w;
-}
+/* ---- x ---- */
 
 #define AHEAD 2 /* chunks that a thread reads before it packs the first */
 
@@ -185,6 +34,7 @@ struct chunks {
 /* Of a row of x, and of the weights that it is normed with. */
 struct read_ahead {
     chunks x, norm;
+    float square; /* this thread's part of the row's sum of squares */
 };
 
 template <int TYPE>
@@ -210,23 +60,12 @@ struct chunk_range {
     uint32_t own_first, own_end; /* packed */
 };
 
-static __device__ __forceinline__ float warp_sum(float value)
+/* Chunks from `at` on, times the norm's weights, to their place. */
+template <typename WORK>
+static __device__ __forceinline__ void pack_chunks(const product_args &a, const packed &to,
+                                                   const chunk_range &range, uint32_t at,
+                                                   uint32_t row, read_ahead &ahead)
 {
-#pragma unroll
-    for (int d = WARP / 2; d > 0; d /= 2) {
-        value += __shfl_xor_sync(0xffffffffu, value, d);
-    }
-    return value;
-}
-
-/* Chunks from `at` on, times the norm's weights, to their place. Returns this thread's part of the
- * row's sum of squares. */
-template <int TYPE>
-static __device__ __forceinline__ float pack_chunks(const product_args &a, const packed &to,
-                                                    const chunk_range &range, uint32_t at,
-                                                    uint32_t row, read_ahead &ahead)
-{
-    float square = 0.0f;
 #pragma unroll
     for (uint32_t i = 0; i < AHEAD; i++) {
         uint32_t chunk = at + i * THREADS + threadIdx.x;
@@ -236,41 +75,48 @@ static __device__ __forceinline__ float pack_chunks(const product_args &a, const
         if (a.norm != NULL) {
 #pragma unroll
             for (int j = 0; j < 8; j++) {
-                square += ahead.x.v[i][j] * ahead.x.v[i][j];
+                ahead.square += ahead.x.v[i][j] * ahead.x.v[i][j];
                 ahead.x.v[i][j] *= ahead.norm.v[i][j];
             }
         }
         bool own = chunk >= range.own_first && chunk < range.own_end;
-        pack_chunk<TYPE>(a, to, own ? chunk - range.own_first : 0, row, ahead.x.v[i], own);
+        pack_chunk<WORK>(to, own ? chunk - range.own_first : 0, row, a.rows, ahead.x.v[i], own);
     }
-    return square;
 }
 
-/* All rows; `ahead` holds the first chunks. `squares` [WARPS][rows] get each warp's part of
- * the whole rows' sums of squares. */
-template <int TYPE>
+/* All rows; `ahead` holds the first chunks. `squares` [SQUARES][rows] get the whole rows' sums of
+ * squares, in parts. */
+template <typename WORK>
 static __device__ __forceinline__ void pack(const product_args &a, const packed &to,
                                             const chunk_range &range, read_ahead &ahead,
                                             float *squares)
 {
+    constexpr int TYPE = WORK::type;
     const bool once = range.end - range.first <= AHEAD * THREADS;
 #pragma unroll 1
     for (uint32_t row = 0; row < a.rows; row++) {
-        float square = 0.0f;
+        const float *from = a.x + (size_t)row * a.columns;
+        ahead.square = 0.0f;
 #pragma unroll 1
         for (uint32_t at = range.first; at < range.end; at += AHEAD * THREADS) {
-            if (row > 0 || at > range.first) {
-                read_chunks<TYPE>(a.x + (size_t)row * a.columns, at, range.end, ahead.x);
-                if (a.norm != NULL && !once) {
-                    read_chunks<TYPE>(a.norm, at, range.end, ahead.norm);
-                }
+            const bool last = at + AHEAD * THREADS >= range.end;
+            chunks next = {};
+            if (!last) {
+                read_chunks<TYPE>(from, at + AHEAD * THREADS, range.end, next);
+            } else if (row + 1 < a.rows) {
+                read_chunks<TYPE>(from + a.columns, range.first, range.end, next);
             }
-            square += pack_chunks<TYPE>(a, to, range, at, row, ahead);
+            pack_chunks<WORK>(a, to, range, at, row, ahead);
+            ahead.x = next;
+            if (a.norm != NULL && !once) {
+                uint32_t then = last ? range.first : at + AHEAD * THREADS;
+                read_chunks<TYPE>(a.norm, then, range.end, ahead.norm);
+            }
         }
         if (a.norm != NULL) {
-            square = warp_sum(square);
-            if (threadIdx.x % WARP == 0) {
-                squares[threadIdx.x / WARP * a.rows + row] = square;
+            const float square = eighth_sum(ahead.square);
+            if (threadIdx.x % 8 == 0) {
+                squares[threadIdx.x / 8 * a.rows + row] = square;
             }
         }
     }
@@ -278,256 +124,120 @@ static __device__ __forceinline__ void pack(const product_args &a, const packed 
 
 /* ---- the way through ---- */
 
-/* What a warp goes through: stages of tiles, of one or both matrices of a gated product. */
-struct place {
-    const unsigned char *from; /* the lane's bytes of the next stage */
-    uint32_t tile;
-    uint32_t part; /* matrix of a gated product */
-    uint32_t left; /* stages of this tile and part */
-};
-
 /* What a block works with. */
 struct block_state {
     packed x;
-    unsigned char *ring;             /* the warp's */
-    float *sent;                     /* [turn][cluster - 1][part][row of the tile][row of x] */
-    float *squares;                  /* [warp][row of x] */
-    float *partial;                  /* [turn][part][warp][row of the tile][row of x] */
-    uint32_t parts;                  /* 2: gated */
+    weight_ring weights;             /* the warp's */
+    float *sent;                     /* [turn][cluster - 1][part][sums of a tile] */
+    float *squares;                  /* [SQUARES][row of x] */
+    float *partial;                  /* [turn][part][warp][sums of a tile] */
     uint32_t first_stage, end_stage; /* of the block */
-    uint32_t stages;                 /* of the warp, of each tile and part */
-    place ahead;                     /* the next stage to be fetched */
-    uint32_t filled, taken;          /* where the ring's next are, in bytes */
     float factor; /* that norms the row whose sums are this thread's in the end */
-    uint64_t policy;
+    float added;  /* to the tile's */
 };
-
-/* Which matrix a tile is of, and its number there. */
-static __device__ __forceinline__ uint32_t table_of(const product_args &a, uint32_t part,
-                                                    uint32_t &tile)
-{
-    if (a.activation != DW_CUDA_LINEAR) {
-        return part;
-    }
-    uint32_t table = 0;
-    if (tile >= a.tiles[0]) {
-        tile -= a.tiles[0];
-        table = 1;
-        if (tile >= a.tiles[1]) {
-            tile -= a.tiles[1];
-            table = 2;
-        }
-    }
-    return table;
-}
-
-/* The lane's first bytes of a tile and part. */
-template <int TYPE>
-static __device__ __forceinline__ void find_source(const product_args &a, block_state &b)
-{
-    typedef form<TYPE> f;
-    uint32_t tile = b.ahead.tile;
-    const uint32_t table = table_of(a, b.ahead.part, tile);
-    const unsigned char *weights = table == 0   ? a.weights[0]
-                                   : table == 1 ? a.weights[1]
-                                                : a.weights[2];
-    const uint32_t stage = b.first_stage + threadIdx.x / WARP, lane = threadIdx.x % WARP;
-    if constexpr (f::in_file) {
-        b.ahead.from = weights + (size_t)(tile * ROWS + lane / 8) * (a.columns * 2) + stage * 128 +
-                       lane % 8 * 16;
-    } else {
-        b.ahead.from = weights + (size_t)tile * (a.columns / f::columns * f::bytes) +
-                       stage * f::bytes + lane * 16;
-    }
-    b.ahead.left = b.stages;
-}
-
-template <int TYPE>
-static __device__ __forceinline__ void fetch_next(const product_args &a, block_state &b)
-{
-    typedef form<TYPE> f;
-    if (b.ahead.tile < a.tile_count) {
-        fetch<TYPE>(shared_address(b.ring) + b.filled, b.ahead.from, a.columns, b.policy);
-        b.filled = b.filled + f::bytes == ring_of<TYPE>::bytes ? 0 : b.filled + f::bytes;
-        b.ahead.from += WARPS * stride_of<TYPE>::bytes;
-        if (--b.ahead.left == 0) {
-            if (++b.ahead.part == b.parts) {
-                b.ahead.part = 0;
-                b.ahead.tile += gridDim.x;
-            }
-            find_source<TYPE>(a, b); /* behind the last it is not read from */
-        }
-    }
-    end_copy(); /* an empty group where nothing is left: groups are counted */
-}
-
-static __device__ __forceinline__ float activated(float gate, uint32_t activation)
-{
-    if (activation == DW_CUDA_SILU) {
-        return __fdividef(gate, 1.0f + __expf(-gate));
-    }
-    const float root = 0.79788456080286535587989211986876f; /* of 2 / pi */
-    return 0.5f * gate * (1.0f + tanhf(root * gate * (1.0f + 0.044715f * gate * gate)));
-}
-
-/* One row of a tile with one row of x: sums [part], over the whole row of weights. */
-static __device__ __forceinline__ void finish_row(const product_args &a, uint32_t tile_at,
-                                                  uint32_t in_tile, uint32_t x_row,
-                                                  const float sums[2], float factor)
-{
-    const uint32_t at = tile_at * ROWS + in_tile;
-    uint32_t tile = tile_at;
-    const uint32_t table = table_of(a, 0, tile);
-    const float *bias = table == 0 ? a.bias[0] : table == 1 ? a.bias[1] : a.bias[2];
-    float value = sums[0] * factor;
-    if (bias != NULL) {
-        value += bias[tile * ROWS + in_tile];
-    }
-    if (a.activation != DW_CUDA_LINEAR) {
-        float up = sums[1] * factor;
-        if (a.bias[1] != NULL) {
-            up += a.bias[1][at];
-        }
-        value = activated(value, a.activation) * up;
-    }
-    const size_t to = (size_t)x_row * a.y_length + at;
-    if (a.residual != NULL) {
-        value += a.residual[to];
-    }
-    a.y[to] = value;
-}
 
 /* Shared memory: what the cluster's other blocks send to the first, rings, x, its scales and sums,
  * sums of squares, sums of two tiles. */
 struct shared_sizes {
-    size_t sent, ring, values, scales, sums, squares, partial;
+    size_t sent, ring;
+    packed_sizes x;
+    size_t squares, partial;
 };
 
-static __host__ __device__ size_t rounded_16(size_t bytes)
-{
-    return (bytes + 15) / 16 * 16;
-}
+/* What a launch is like: how many blocks share a tile's columns, stages that each takes, rows of x,
+ * the rings' size. */
+struct launch_plan {
+    uint32_t cluster, stages, rows, ring;
+};
 
-/* `columns` are the most that a block of the cluster has. */
-template <int TYPE, int GROUPS>
-static __host__ __device__ __forceinline__ shared_sizes sizes_of(uint32_t columns, uint32_t rows,
-                                                                 uint32_t cluster)
+template <typename WORK>
+static __host__ __device__ __forceinline__ shared_sizes sizes_of(const launch_plan &plan)
 {
-    typedef form<TYPE> f;
-    const size_t blocks = columns / BLOCK;
+    typedef form<WORK::type> f;
     shared_sizes s;
-    s.sent = (size_t)2 * 2 * (cluster - 1) * SUMS(GROUPS) * 4;
-    s.ring = (size_t)WARPS * ring_of<TYPE>::bytes;
-    s.values = blocks * 2 * rows * (f::in_file ? 64 : 32);
-    s.scales = f::scaled ? rounded_16(blocks * rows * 4) : 0;
-    s.sums = f::has_min ? rounded_16(blocks * rows * 4) : 0;
-    s.squares = rounded_16(WARPS * rows * 4);
-    s.partial = (size_t)2 * 2 * WARPS * SUMS(GROUPS) * 4;
+    s.sent = (size_t)2 * 2 * (plan.cluster - 1) * WORK::tile_sums * 4;
+    s.ring = (size_t)WARPS * ring_of<WORK::type>::bytes(plan.ring);
+    s.x = packed_bytes<WORK>(plan.stages * f::columns, plan.rows);
+    s.squares = rounded_16(SQUARES * plan.rows * 4);
+    s.partial = (size_t)2 * 2 * WARPS * WORK::tile_sums * 4;
     return s;
 }
 
-static __host__ __device__ size_t total_of(const shared_sizes &s)
+static size_t total_of(const shared_sizes &s)
 {
-    return s.sent + s.ring + s.values + s.scales + s.sums + s.squares + s.partial;
+    return s.sent + s.ring + s.x.values + s.x.scales + s.x.sums + s.squares + s.partial;
 }
 
 /* ---- a kernel ---- */
 
-template <int TYPE, int GROUPS>
+template <typename WORK>
 static __device__ __forceinline__ void begin_block(const product_args &a, block_state &b,
                                                    unsigned char *shared)
 {
-    typedef form<TYPE> f;
+    typedef form<WORK::type> f;
     const uint32_t all = a.columns / f::columns, warp = threadIdx.x / WARP;
-    const shared_sizes sizes =
-        sizes_of<TYPE, GROUPS>(a.block_stages * f::columns, a.rows, gridDim.y);
-    b.parts = a.activation != DW_CUDA_LINEAR ? 2 : 1;
-    b.first_stage = blockIdx.y * a.block_stages;
-    b.end_stage = min(b.first_stage + a.block_stages, all);
-    b.stages = b.end_stage > b.first_stage + warp
-                   ? (b.end_stage - b.first_stage - warp + WARPS - 1) / WARPS
-                   : 0;
+    const launch_plan plan = {gridDim.y, a.piece_stages, a.rows, a.ring};
+    const shared_sizes sizes = sizes_of<WORK>(plan);
+    b.first_stage = blockIdx.y * a.piece_stages;
+    b.end_stage = min(b.first_stage + a.piece_stages, all);
     b.sent = (float *)shared;
     shared += sizes.sent;
-    b.ring = shared + warp * ring_of<TYPE>::bytes;
+    const unsigned char *ring = shared + warp * ring_of<WORK::type>::bytes(a.ring);
     shared += sizes.ring;
     b.x.values = shared;
-    b.x.scales = (float *)(shared + sizes.values);
-    b.x.sums = (float *)(shared + sizes.values + sizes.scales);
-    b.squares = (float *)(shared + sizes.values + sizes.scales + sizes.sums);
-    b.partial = b.squares + sizes.squares / sizeof(float);
-    b.filled = b.taken = 0;
-    b.policy = read_once_policy();
-    b.ahead.tile = b.stages > 0 ? blockIdx.x : a.tile_count;
-    b.ahead.part = 0;
-    find_source<TYPE>(a, b);
+    shared += sizes.x.values;
+    b.x.scales = (float *)shared;
+    shared += sizes.x.scales;
+    b.x.sums = (float *)shared;
+    shared += sizes.x.sums;
+    b.squares = (float *)shared;
+    b.partial = (float *)(shared + sizes.squares);
+    b.weights.first_stage = b.first_stage + warp;
+    b.weights.stages = b.end_stage > b.weights.first_stage
+                           ? (b.end_stage - b.weights.first_stage + WARPS - 1) / WARPS
+                           : 0;
+    b.weights.step = gridDim.x;
+    b.weights.rounds = a.tile_count; /* or fewer: up to the end */
+    b.weights.rest = b.weights.end = a.tile_count;
+    begin_ring<WORK::type>(a, b.weights, ring, blockIdx.x);
 }
 
-/* A warp's stages of one tile and part; its sums to `own` [row of the tile][row of x]. */
-template <int TYPE, int GROUPS>
-static __device__ __forceinline__ void add_stages(const product_args &a, block_state &b, float *own)
+/* A warp's stages of one tile and part; its sums to `own`. */
+template <typename WORK>
+static __device__ __forceinline__ void add_part(const product_args &a, block_state &b, float *own)
 {
-    typedef form<TYPE> f;
-    sums_of<GROUPS> s = {};
-    uint32_t block = threadIdx.x / WARP * (f::columns / BLOCK);
-#pragma unroll 1
-    for (uint32_t i = 0; i < b.stages; i++) {
-        wait_copies<ring_of<TYPE>::stages - 1>();
-        __syncwarp();
-        add_stage<TYPE>(s, b.ring + b.taken, b.x, a.rows, block);
-        __syncwarp(); /* all have read the slot, and used what they read */
-        fetch_next<TYPE>(a, b);
-        b.taken = b.taken + f::bytes == ring_of<TYPE>::bytes ? 0 : b.taken + f::bytes;
-        block += WARPS * (f::columns / BLOCK);
-    }
-    const uint32_t lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+    const uint32_t blocks = form<WORK::type>::columns / BLOCK, warp = threadIdx.x / WARP;
+    const stage_range range = {b.weights.stages, warp * blocks, WARPS * blocks};
+    sums_of<WORK> s = {};
+    add_stages<WORK>(a, b.weights, b.x, range, s);
 #pragma unroll
-    for (uint32_t i = 0; i < GROUPS; i++) {
-        if constexpr (!f::scaled) {
-            s.y[i][0] = s.c[i][0] + s.c[i][1];
-            s.y[i][1] = s.c[i][2] + s.c[i][3];
-        }
-        own[g * 4 * GROUPS + 4 * i + t] = s.y[i][0];
-        own[(g + 8) * 4 * GROUPS + 4 * i + t] = s.y[i][1];
+    for (uint32_t i = 0; i < WORK::lane_sums; i++) {
+        own[i * WARP + threadIdx.x % WARP] = lane_sum<WORK>(s, i);
     }
-}
-
-/* What x's row is multiplied with to be normed. */
-static __device__ __forceinline__ float factor_of(const product_args &a, const block_state &b,
-                                                  uint32_t row)
-{
-    if (a.norm == NULL || row >= a.rows) {
-        return 1.0f;
-    }
-    float square = 0.0f;
-#pragma unroll
-    for (uint32_t w = 0; w < WARPS; w++) {
-        square += b.squares[w * a.rows + row];
-    }
-    return rsqrtf(square / (float)a.columns + a.epsilon);
 }
 
 /* A tile's sums over the warps, then over the cluster's blocks, and what becomes of them. */
-template <int GROUPS>
+template <typename WORK>
 static __device__ __forceinline__ void finish_tile(const product_args &a, const block_state &b,
                                                    uint32_t tile, uint32_t turn)
 {
-    constexpr uint32_t count = SUMS(GROUPS); /* at most THREADS: a thread has one */
-    const uint32_t others = gridDim.y - 1, i = threadIdx.x, row = i % (4 * GROUPS);
+    constexpr uint32_t count = WORK::tile_sums; /* at most THREADS: a thread has one */
+    const uint32_t others = gridDim.y - 1, i = threadIdx.x;
+    const sum_place<WORK> place(i);
     const float *partial = b.partial + turn * (2 * WARPS * count) + i;
     float *sent = b.sent + turn * 2 * others * count + i;
-    const bool works = i < count && row < a.rows;
+    const bool works = i < count && place.row < a.rows;
     float sums[2] = {0.0f, 0.0f};
     if (works) {
 #pragma unroll
         for (uint32_t part = 0; part < 2; part++) {
-            if (part < b.parts) {
+            if (part < b.weights.parts) {
 #pragma unroll
                 for (uint32_t w = 0; w < WARPS; w++) {
                     sums[part] += partial[(part * WARPS + w) * count];
                 }
                 if (blockIdx.y > 0) {
-                    send_first(sent + ((blockIdx.y - 1) * 2 + part) * count, sums[part]);
+                    send(address_in(sent + ((blockIdx.y - 1) * 2 + part) * count, 0), sums[part]);
                 }
             }
         }
@@ -547,15 +257,16 @@ static __device__ __forceinline__ void finish_tile(const product_args &a, const 
 #pragma unroll 1
     for (uint32_t other = 0; other < others; other++) {
         sums[0] += sent[other * 2 * count];
-        sums[1] += b.parts > 1 ? sent[(other * 2 + 1) * count] : 0.0f;
+        sums[1] += b.weights.parts > 1 ? sent[(other * 2 + 1) * count] : 0.0f;
     }
-    finish_row(a, tile, i / (4 * GROUPS), row, sums, b.factor);
+    finish_row(a, {tile, place.in_tile, place.row}, sums, b.factor, b.added);
 }
 
 /* The ring's first, then x, then all of the ring: its copies would stand in x's way. */
-template <int TYPE>
+template <typename WORK>
 static __device__ __forceinline__ void begin_copies(const product_args &a, block_state &b)
 {
+    constexpr int TYPE = WORK::type;
     const uint32_t chunk = form<TYPE>::columns / 8;
     chunk_range range;
     range.own_first = b.first_stage * chunk;
@@ -566,59 +277,49 @@ static __device__ __forceinline__ void begin_copies(const product_args &a, block
     if (a.norm != NULL) {
         read_chunks<TYPE>(a.norm, range.first, range.end, ahead.norm);
     }
-#pragma unroll 1
-    for (int i = 0; i < ring_of<TYPE>::first; i++) {
-        fetch_next<TYPE>(a, b);
-    }
+    fetch_first<TYPE>(a, b.weights);
     wait_for_front();
     read_chunks<TYPE>(a.x, range.first, range.end, ahead.x);
-#pragma unroll 1
-    for (int i = ring_of<TYPE>::first; i < ring_of<TYPE>::stages; i++) {
-        fetch_next<TYPE>(a, b);
-    }
-    pack<TYPE>(a, b.x, range, ahead, b.squares);
+    fetch_rest<TYPE>(a, b.weights);
+    pack<WORK>(a, b.x, range, ahead, b.squares);
 }
 
 /* Blocks [x] share the tiles, [y] a tile's columns: those of one tile are a cluster. */
-template <int TYPE, int GROUPS>
+template <typename WORK>
 static __global__ void __launch_bounds__(THREADS, 2) product_kernel(const product_args a)
 {
     extern __shared__ __align__(128) unsigned char shared[];
     block_state b;
     let_next_begin();
-    begin_block<TYPE, GROUPS>(a, b, shared);
+    begin_block<WORK>(a, b, shared);
     if (gridDim.y > 1) {
         cluster_arrive_bare();
     }
-    begin_copies<TYPE>(a, b);
+    begin_copies<WORK>(a, b);
     __syncthreads();
-    b.factor = factor_of(a, b, threadIdx.x % (4 * GROUPS));
+    const sum_place<WORK> place(threadIdx.x);
+    b.factor = factor_of(a, b.squares, place.row);
     if (gridDim.y > 1) {
         cluster_wait(); /* the first block runs: its memory can be written */
     }
     uint32_t turn = 0;
 #pragma unroll 1
     for (uint32_t tile = blockIdx.x; tile < a.tile_count; tile += gridDim.x) {
-        float *own = b.partial + (turn * 2 * WARPS + threadIdx.x / WARP) * SUMS(GROUPS);
+        if (blockIdx.y == 0 && threadIdx.x < WORK::tile_sums && place.row < a.rows) {
+            b.added = read_added(a, {tile, place.in_tile, place.row});
+        }
+        float *own = b.partial + (turn * 2 * WARPS + threadIdx.x / WARP) * WORK::tile_sums;
 #pragma unroll 1
-        for (uint32_t part = 0; part < b.parts; part++) {
-            add_stages<TYPE, GROUPS>(a, b, own + part * WARPS * SUMS(GROUPS));
+        for (uint32_t part = 0; part < b.weights.parts; part++) {
+            add_part<WORK>(a, b, own + part * WARPS * WORK::tile_sums);
         }
         __syncthreads();
-        finish_tile<GROUPS>(a, b, tile, turn);
+        finish_tile<WORK>(a, b, tile, turn);
         turn ^= 1;
     }
 }
 
-/* ---- launches ---- */
-
-/* What the devices here have in common: the least of each. */
-struct device_summary {
-    int major;
-    int multiprocessors;
-    size_t shared; /* bytes that a block may have */
-    bool hopper;   /* this program has code for them that knows of clusters and early launches */
-};
+/* ---- devices ---- */
 
 /* Whether a device runs code that was compiled for its own generation, and that is Hopper or newer.
  * What a driver makes of code for an older one does not know what cuda_hopper.inc.h asks for. */
@@ -660,65 +361,91 @@ static device_summary find_devices(void)
     return found;
 }
 
-static const device_summary &devices_here(void)
+static dw_cuda_product_limits forced;
+
+device_summary dw_cuda_devices_here(void)
 {
     static const device_summary found = find_devices();
-    return found;
+    device_summary here = found;
+    here.shared = forced.shared > 0 ? forced.shared : here.shared;
+    here.hopper = here.hopper && !forced.no_clusters;
+    return here;
 }
 
-template <int TYPE, int GROUPS>
-static size_t shared_bytes(uint32_t columns, uint32_t rows, uint32_t cluster)
+extern "C" void dw_cuda_products_force(const dw_cuda_product_limits *limits)
 {
-    typedef form<TYPE> f;
-    uint32_t stages = (columns / f::columns + cluster - 1) / cluster;
-    return total_of(sizes_of<TYPE, GROUPS>(stages * f::columns, rows, cluster));
+    forced = limits != NULL ? *limits : dw_cuda_product_limits{};
 }
 
-/* Blocks that share a tile's columns: few enough columns each, and as many rows of x as may come
- * find room. The same for all numbers of rows, since a row's sums depend on it. 0: none will do. */
+extern "C" bool dw_cuda_dependent_launch(void)
+{
+    return dw_cuda_devices_here().hopper && !forced.plain;
+}
+
+extern "C" bool dw_cuda_cluster_launch(void)
+{
+    return dw_cuda_devices_here().hopper;
+}
+
+/* ---- launches ---- */
+
+template <int TYPE> static uint32_t piece_stages(uint32_t columns, uint32_t cluster)
+{
+    uint32_t stages = columns / form<TYPE>::columns;
+    uint32_t warps = (stages + cluster * WARPS - 1) / (cluster * WARPS);
+    return cluster > 1 ? warps * WARPS : stages;
+}
+
+template <int TYPE, uint32_t RING>
+static bool fits(uint32_t columns, uint32_t rows, uint32_t cluster)
+{
+    const launch_plan plan = {cluster, piece_stages<TYPE>(columns, cluster), rows, RING};
+    const bool few = rows <= work_of<TYPE, 1, true>::rows;
+    return total_of(few ? sizes_of<work_of<TYPE, 1, true>>(plan)
+                        : sizes_of<work_of<TYPE, 2, true>>(plan)) <= dw_cuda_devices_here().shared;
+}
+
+/* Blocks that share a tile's columns: few enough columns each, and room for a row of x at least.
+ * The same for all numbers of rows, since a row's sums depend on it. 0: none will do. */
 template <int TYPE> static uint32_t cluster_for(uint32_t columns)
 {
-    const uint32_t most = devices_here().hopper ? CLUSTER_MAX : 1;
+    const uint32_t most = dw_cuda_devices_here().hopper ? CLUSTER_MAX : 1;
     uint32_t cluster = 1;
     while (cluster < most && columns / cluster > BLOCK_COLUMNS) {
         cluster *= 2;
     }
-    while (cluster <= most && shared_bytes<TYPE, DW_CUDA_PRODUCT_ROWS / 4>(
-                                  columns, DW_CUDA_PRODUCT_ROWS, cluster) > devices_here().shared) {
+    while (cluster <= most && !fits<TYPE, RING_SMALL>(columns, 1, cluster)) {
         cluster *= 2;
     }
     return cluster <= most ? cluster : 0;
 }
 
-static bool launches_plain;
-
-extern "C" void dw_cuda_products_set_plain(bool plain)
+/* Rows of x that a launch may have, at most `rows`. */
+template <int TYPE> static uint32_t rows_for(uint32_t columns, uint32_t rows, uint32_t cluster)
 {
-    launches_plain = plain;
+    rows = rows < BLOCK_ROWS ? rows : BLOCK_ROWS;
+    while (rows > 0 && !fits<TYPE, RING_SMALL>(columns, rows, cluster)) {
+        rows--;
+    }
+    return rows;
 }
 
-extern "C" bool dw_cuda_dependent_launch(void)
+template <typename WORK>
+static void launch_plain(product_args a, uint32_t cluster, cudaStream_t stream)
 {
-    return devices_here().hopper && !launches_plain;
-}
-
-extern "C" bool dw_cuda_cluster_launch(void)
-{
-    return devices_here().hopper;
-}
-
-template <int TYPE, int GROUPS> static void launch(product_args a, cudaStream_t stream)
-{
-    auto kernel = product_kernel<TYPE, GROUPS>;
-    const uint32_t cluster = cluster_for<TYPE>(a.columns);
-    const size_t shared = shared_bytes<TYPE, GROUPS>(a.columns, a.rows, cluster);
+    auto kernel = product_kernel<WORK>;
+    const device_summary here = dw_cuda_devices_here();
+    launch_plan plan = {cluster, a.piece_stages, a.rows, RING_LARGE};
+    while (plan.ring < RING_SMALL && total_of(sizes_of<WORK>(plan)) > here.shared) {
+        plan.ring++;
+    }
+    a.ring = plan.ring;
     /* As many as run at once: the others would begin late, and those of the next kernel too. */
-    const uint32_t per_processor = 2 * (shared + BLOCK_RESERVE) <= devices_here().shared ? 2 : 1;
-    const uint32_t wanted = per_processor * (uint32_t)devices_here().multiprocessors / cluster;
-    a.block_stages = (a.columns / form<TYPE>::columns + cluster - 1) / cluster;
+    const size_t shared = total_of(sizes_of<WORK>(plan));
+    const uint32_t per_processor = 2 * (shared + BLOCK_RESERVE) <= here.shared ? 2 : 1;
+    const uint32_t wanted = per_processor * (uint32_t)here.multiprocessors / cluster;
     /* Always the same: it is the kernel's for all threads of the process that launch it. */
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                         (int)devices_here().shared);
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)here.shared);
     launch_shape shape = {};
     shape.grid = dim3(a.tile_count < wanted ? a.tile_count : wanted, cluster);
     shape.block = dim3(THREADS);
@@ -728,18 +455,79 @@ template <int TYPE, int GROUPS> static void launch(product_args a, cudaStream_t 
     launch_kernel(kernel, shape, stream, a);
 }
 
-extern "C" bool dw_cuda_product_served(int type, uint32_t columns, uint32_t rows)
+template <int TYPE> static void launch_few(const product_args &all, cudaStream_t stream)
 {
-    bool served = false;
-    if (devices_here().major < 8) {
-        return false;
+    product_args a = all;
+    const uint32_t cluster = cluster_for<TYPE>(a.columns);
+    if (a.rows <= work_of<TYPE, 1, true>::rows) {
+        launch_plain<work_of<TYPE, 1, true>>(a, cluster, stream);
+    } else {
+        launch_plain<work_of<TYPE, 2, true>>(a, cluster, stream);
+    }
+}
+
+/* The kernels' limits for rows of a launch: of a few, and where blocks share columns. */
+struct row_limits {
+    uint32_t few, shares;
+};
+
+template <int TYPE> static row_limits limits_of(const product_args &a, bool low)
+{
+    const uint32_t cluster = cluster_for<TYPE>(a.columns);
+    row_limits limits = {};
+    limits.few = low && cluster > 0 ? rows_for<TYPE>(a.columns, a.rows, cluster) : 0;
+    limits.shares = cluster > 0 ? dw_cuda_shares_rows(TYPE, a, low) : 0;
+    return limits;
+}
+
+/* All rows, in as many launches as they need: a row's sums are the same whatever is beside it. */
+template <int TYPE> static void launch_rows(product_args a, cudaStream_t stream)
+{
+    const uint32_t few = form<TYPE>::in_file ? BLOCK_ROWS : QUANTISED_ROWS;
+    const uint32_t from = forced.shares_from > 0 ? forced.shares_from : few + 1;
+    const bool low = a.rows <= DW_CUDA_PRODUCT_ROWS;
+    a.piece_stages = piece_stages<TYPE>(a.columns, cluster_for<TYPE>(a.columns));
+    for (uint32_t left = a.rows; left > 0; left -= a.rows) {
+        a.rows = left;
+        const row_limits limits = limits_of<TYPE>(a, low);
+        const bool shares = limits.few == 0 || (left >= from && limits.shares >= limits.few);
+        a.rows = shares ? limits.shares : limits.few;
+        if (shares) {
+            dw_cuda_shares_launch(TYPE, a, low, stream);
+        } else {
+            launch_few<TYPE>(a, stream);
+        }
+        a.x += (size_t)a.rows * a.columns;
+        a.y += (size_t)a.rows * a.y_length;
+        a.residual += a.residual != NULL ? (size_t)a.rows * a.y_length : 0;
+    }
+}
+
+extern "C" uint32_t dw_cuda_product_rows(int type, uint32_t columns)
+{
+    uint32_t rows = 0;
+    if (dw_cuda_devices_here().major < 8) {
+        return 0;
     }
     with_type(type, [&](auto constant) {
         constexpr int TYPE = decltype(constant)::value;
-        served = rows % ROWS == 0 && columns % form<TYPE>::columns == 0 &&
-                 cluster_for<TYPE>(columns) > 0;
+        if (columns == 0 || columns % form<TYPE>::columns != 0) {
+            return;
+        }
+        product_args a = {};
+        a.columns = columns;
+        a.rows = DW_CUDA_PRODUCT_ROWS;
+        const row_limits low = limits_of<TYPE>(a, true);
+        const uint32_t most = low.few > low.shares ? low.few : low.shares;
+        rows =
+            most * LAUNCHES_MAX < DW_CUDA_PRODUCT_ROWS ? most * LAUNCHES_MAX : DW_CUDA_PRODUCT_ROWS;
+        a.rows = DW_CUDA_PRODUCT_ROWS_MANY;
+        const uint32_t many = LAUNCHES_MAX * limits_of<TYPE>(a, false).shares;
+        rows = many < rows                        ? rows
+               : many < DW_CUDA_PRODUCT_ROWS_MANY ? many
+                                                  : DW_CUDA_PRODUCT_ROWS_MANY;
     });
-    return served;
+    return rows;
 }
 
 static const void *data_of(const struct ggml_tensor *tensor)
@@ -768,11 +556,6 @@ extern "C" void dw_cuda_launch_product(const struct ggml_tensor *node, void *str
     a.epsilon = p->epsilon;
     a.activation = p->activation;
     with_type(p->type, [&](auto constant) {
-        constexpr int TYPE = decltype(constant)::value;
-        if (a.rows <= 4) {
-            launch<TYPE, 1>(a, (cudaStream_t)stream);
-        } else {
-            launch<TYPE, 2>(a, (cudaStream_t)stream);
-        }
+        launch_rows<decltype(constant)::value>(a, (cudaStream_t)stream);
     });
 }

@@ -17,6 +17,7 @@
 typedef struct matrix {
     const struct ggml_tensor *weight;
     struct ggml_tensor *read; /* what the kernel reads: the weight, or its second form */
+    uint32_t rows;            /* of x, at most */
 } matrix;
 
 struct dw_cuda_products {
@@ -39,10 +40,11 @@ static void add(dw_cuda_products *products, struct ggml_tensor *weight)
     }
     products->candidates++;
     if (ggml_is_contiguous(weight) && weight->ne[2] == 1 && weight->ne[0] <= UINT32_MAX &&
-        weight->ne[1] <= UINT32_MAX &&
-        dw_cuda_product_served((int)weight->type, (uint32_t)weight->ne[0],
-                               (uint32_t)weight->ne[1])) {
-        products->matrices[products->count++] = (matrix){weight, weight};
+        weight->ne[1] <= UINT32_MAX && weight->ne[1] % DW_CUDA_TILE_ROWS == 0) {
+        const uint32_t rows = dw_cuda_product_rows((int)weight->type, (uint32_t)weight->ne[0]);
+        if (rows > 0) {
+            products->matrices[products->count++] = (matrix){weight, weight, rows};
+        }
     }
 }
 
@@ -70,7 +72,7 @@ static int by_address(const void *a, const void *b)
 
 static const matrix *find(const dw_cuda_products *products, const struct ggml_tensor *weight)
 {
-    const matrix key = {weight, NULL};
+    const matrix key = {.weight = weight};
     return products == NULL ? NULL
                             : bsearch(&key, products->matrices, products->count,
                                       sizeof *products->matrices, by_address);
@@ -239,14 +241,31 @@ static struct ggml_tensor *take_norm(struct ggml_tensor *x, struct ggml_tensor *
     return by->src[0];
 }
 
-/* Sources and parameters of matrices [count]; false: there is no kernel for them together. */
-static bool gather(const dw_cuda_products *products, const dw_linear *with, uint32_t count,
+/* What a product is of. */
+typedef struct factors {
+    const dw_linear *with; /* matrices [count] */
+    uint32_t count;
+    bool gated;
+    const struct ggml_tensor *x;
+} factors;
+
+/* Rows of x that are not ggml's. Of many it is faster with weights of 16 bits, by cuBLAS, but where
+ * several small matrices are one product. */
+static int64_t rows_max(const matrix *m, const factors *of)
+{
+    const bool many = ggml_is_quantized(m->weight->type) || (of->count > 1 && !of->gated);
+    return many || m->rows < DW_CUDA_PRODUCT_ROWS ? m->rows : DW_CUDA_PRODUCT_ROWS;
+}
+
+/* Sources and parameters; false: there is no kernel for them together. */
+static bool gather(const dw_cuda_products *products, const factors *of,
                    struct ggml_tensor **sources, dw_cuda_product_params *params)
 {
-    for (uint32_t i = 0; i < count; i++) {
+    const dw_linear *with = of->with;
+    for (uint32_t i = 0; i < of->count; i++) {
         const matrix *m = find(products, with[i].weight);
-        if (m == NULL || m->weight->type != with[0].weight->type ||
-            m->weight->ne[0] != with[0].weight->ne[0]) {
+        if (m == NULL || of->x->ne[1] > rows_max(m, of) ||
+            m->weight->type != with[0].weight->type || m->weight->ne[0] != with[0].weight->ne[0]) {
             return false;
         }
         sources[DW_CUDA_PRODUCT_WEIGHT + i] = m->read;
@@ -263,8 +282,9 @@ static struct ggml_tensor *make(const dw_cuda_products *products, struct ggml_co
 {
     struct ggml_tensor *sources[DW_CUDA_PRODUCT_SOURCES] = {NULL};
     dw_cuda_product_params params = {.activation = (uint8_t)activation};
-    if (count > DW_CUDA_PRODUCT_TABLES || x->ne[1] > DW_CUDA_PRODUCT_ROWS || x->ne[2] != 1 ||
-        !gather(products, with, count, sources, &params)) {
+    const factors of = {with, count, activation != DW_CUDA_LINEAR, x};
+    if (count > DW_CUDA_PRODUCT_TABLES || x->ne[2] != 1 ||
+        !gather(products, &of, sources, &params)) {
         return NULL;
     }
     sources[DW_CUDA_PRODUCT_X] = take_norm(x, &sources[DW_CUDA_PRODUCT_NORM], &params.epsilon);

@@ -22,8 +22,8 @@ dw_status dw_cuda_products_create(dw_cuda_products **out, dw_device *device,
 void dw_cuda_products_destroy(dw_cuda_products *products);
 
 /* For the graph's builder; `products` may be NULL. x [columns, n], F32, of at most
- * DW_CUDA_PRODUCT_ROWS rows; where it is normed by ggml's nodes with the root of the mean square,
- * the product does that. NULL: there is no kernel for it. */
+ * DW_CUDA_PRODUCT_ROWS_MANY rows; where it is normed by ggml's nodes with the root of the mean
+ * square, the product does that. NULL: there is no kernel for it. */
 
 /* x times `count` matrices, biases added -> [all their rows, n], in order. */
 struct ggml_tensor *dw_cuda_product_node(const dw_cuda_products *products,

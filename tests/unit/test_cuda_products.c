@@ -1,6 +1,7 @@
-/* Products of a few rows by kernels of our own (model/cuda_products.h), with DW_TEST_DEVICE=CUDA0:
- * each type and form against doubles; the same bits in every run, with kernels that begin early and
- * without, and for a row alone and among others. Elsewhere all are skipped. */
+/* Products of up to 64 rows by kernels of our own (model/cuda_products.h), with
+ * DW_TEST_DEVICE=CUDA0: each type and form against doubles; the same bits in every run, with
+ * kernels that begin early and without, by either kernel, and for a row alone and among others;
+ * the same again as on devices that can less. Elsewhere all are skipped. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 
 #define EPSILON 1e-5f
 #define RUNS 20
+#define POOL_ROWS 61        /* of weights, quantised once: rows are drawn from them */
+#define SMALL_SHARED 101376 /* bytes that a block has on devices of sm_86, sm_89, sm_120 */
 
 /* The caller's to free. Some are much larger than the others, as activations are. */
 static float *random_floats(size_t count, float largest)
@@ -68,14 +71,24 @@ static int64_t length_of_y(const product_case *of)
 static void fill_weight(bench *b, int i)
 {
     const product_case *of = b->of;
-    const size_t count = (size_t)(of->columns * of->rows[i]);
-    float *values = random_floats(count, 0.05f);
-    void *stored = malloc(ggml_nbytes(b->weight[i]));
-    assert_non_null(stored);
-    ggml_quantize_chunk(of->type, values, stored, 0, of->rows[i], of->columns, NULL);
-    ggml_get_type_traits(of->type)->to_float(stored, values, (int64_t)count);
+    const size_t columns = (size_t)of->columns;
+    const size_t row_bytes = ggml_row_size(of->type, of->columns);
+    float *pool = random_floats(POOL_ROWS * columns, 0.05f);
+    unsigned char *stored_pool = malloc(POOL_ROWS * row_bytes);
+    float *values = malloc((size_t)of->rows[i] * columns * sizeof *values);
+    unsigned char *stored = malloc(ggml_nbytes(b->weight[i]));
+    assert_true(stored_pool != NULL && values != NULL && stored != NULL);
+    ggml_quantize_chunk(of->type, pool, stored_pool, 0, POOL_ROWS, of->columns, NULL);
+    ggml_get_type_traits(of->type)->to_float(stored_pool, pool, (int64_t)(POOL_ROWS * columns));
+    for (int64_t row = 0; row < of->rows[i]; row++) {
+        const size_t from = (size_t)cuda_random(0, POOL_ROWS - 0.01f);
+        memcpy(values + (size_t)row * columns, pool + from * columns, columns * sizeof *values);
+        memcpy(stored + (size_t)row * row_bytes, stored_pool + from * row_bytes, row_bytes);
+    }
     cuda_set(b->weight[i], stored);
     free(stored);
+    free(stored_pool);
+    free(pool);
     b->weight_values[i] = values;
 }
 
@@ -184,28 +197,51 @@ typedef struct bounded {
     double bound;
 } bounded;
 
-/* x's values are rounded twice: to 16 bits each, of which nothing is left but 2^-16 of a value; or
- * to steps of 1 / (127 * 256) of the largest of 32. Sums are floats. */
+/* What a value of x may lose, of its own size and of the largest of 32: rounded twice, to 16 bits
+ * each, or to steps of 1 / (127 * 256) of the largest; of more rows once, to BF16, to halves, or to
+ * 1 / 127. */
+static bounded rounding(const product_case *of)
+{
+    const bool twice = of->n <= DW_CUDA_PRODUCT_ROWS;
+    if (ggml_is_quantized(of->type)) {
+        return (bounded){.value = 0, .bound = twice ? 1.0 / (127 * 256) : 0.5 / 127};
+    }
+    const double once = of->type == GGML_TYPE_BF16 ? 0x1p-9 : 0x1p-11;
+    return (bounded){.value = twice ? 0x1p-16 : once, .bound = 0x1p-30};
+}
+
+/* Whether numbers are multiplied as they are stored, without what is taken off them: then their
+ * sizes count, not those of the weights. */
+static bool has_minima(enum ggml_type type)
+{
+    return type == GGML_TYPE_Q4_0 || type == GGML_TYPE_Q4_1 || type == GGML_TYPE_Q4_K ||
+           type == GGML_TYPE_Q5_K;
+}
+
+/* Sums are floats. */
 static bounded dot(const bench *b, int matrix, int64_t row, int64_t at)
 {
     const product_case *of = b->of;
-    const bool in_bytes = ggml_is_quantized(of->type);
+    const bounded lost = rounding(of);
     const float *w = b->weight_values[matrix] + row * of->columns;
     const float *x = b->x_values + at * of->columns;
     bounded all = {0, 0};
     double square = 0;
     for (int64_t block = 0; block < of->columns; block += 32) {
         double largest = 0;
+        double heaviest = 0;
         double weights = 0;
         for (int64_t i = block; i < block + 32; i++) {
             double value = (double)x[i] * (of->norm ? b->norm_values[i] : 1.0f);
             all.value += w[i] * value;
-            all.bound += fabs(w[i] * value) * (in_bytes ? 1e-5 : 0x1p-16 + 1e-5);
+            all.bound += fabs(w[i] * value) * (lost.value + 1e-5);
             largest = fabs(value) > largest ? fabs(value) : largest;
             weights += fabs((double)w[i]);
+            heaviest = fabs((double)w[i]) > heaviest ? fabs((double)w[i]) : heaviest;
             square += (double)x[i] * x[i];
         }
-        all.bound += in_bytes ? weights * largest / (127 * 256) : 0;
+        weights += has_minima(of->type) ? 32 * 1.1 * heaviest : 0; /* at least a minimum's size */
+        all.bound += weights * largest * (lost.bound + 1e-6);
     }
     double factor = of->norm ? 1 / sqrt(square / (double)of->columns + EPSILON) : 1;
     all.value = all.value * factor + (of->bias ? b->bias_values[matrix][row] : 0.0f);
@@ -260,15 +296,37 @@ static void check_values(const bench *b, const float *y)
 
 /* ---- bits ---- */
 
-static void check_runs(bench *b, const float *y)
+/* Another name makes another graph for ggml, which repeats what it has recorded of the last. */
+static void check_same(bench *b, const float *y, const dw_cuda_product_limits *limits, int name)
 {
-    for (int i = 0; i < RUNS; i++) {
-        dw_cuda_products_set_plain(i % 2 == 0);
-        float *again = run(b);
-        assert_memory_equal(again, y, ggml_nbytes(b->y));
-        free(again);
+    dw_cuda_products_force(limits);
+    ggml_format_name(b->y, "%d", name);
+    float *again = run(b);
+    for (int64_t i = 0; i < ggml_nelements(b->y); i++) {
+        if (memcmp(again + i, y + i, sizeof *y) != 0) {
+            fail_msg("%s, %d columns: row %d of %d: %d is %.9g, then %.9g in run %d",
+                     ggml_type_name(b->of->type), (int)b->of->columns,
+                     (int)(i / length_of_y(b->of)), (int)b->of->n, (int)(i % length_of_y(b->of)),
+                     y[i], again[i], name);
+        }
     }
-    dw_cuda_products_set_plain(false);
+    free(again);
+}
+
+/* Early or one after the other, recorded or not, and where there is a choice by either kernel. */
+static void check_runs(bench *b, const float *y, const dw_cuda_product_limits *here)
+{
+    dw_cuda_product_limits limits = *here;
+    for (int i = 0; i < RUNS; i++) {
+        limits.plain = here->plain || i / 5 % 2 == 0;
+        check_same(b, y, &limits, i / 5);
+    }
+    for (int i = 0; i < 4 && b->of->n <= DW_CUDA_PRODUCT_ROWS; i++) {
+        limits.plain = here->plain || i % 2 == 0;
+        limits.shares_from = i < 2 ? 1 : DW_CUDA_PRODUCT_ROWS + 1;
+        check_same(b, y, &limits, RUNS + i);
+    }
+    dw_cuda_products_force(here);
 }
 
 /* Each row of x by itself, in the place of the first. */
@@ -302,16 +360,20 @@ static void check_alone(const bench *b, const float *y)
     ggml_free(alone.ggml);
 }
 
-static void check_case(const product_case *of)
+static void check_case(const product_case *of, const dw_cuda_product_limits *here)
 {
     bench b;
+    dw_cuda_products_force(here);
     bench_open(&b, of);
     float *y = run(&b);
     check_values(&b, y);
-    check_runs(&b, y);
-    check_alone(&b, y);
+    if (of->n <= DW_CUDA_PRODUCT_ROWS) {
+        check_alone(&b, y);
+    }
+    check_runs(&b, y, here);
     free(y);
     bench_close(&b);
+    dw_cuda_products_force(NULL);
 }
 
 static const enum ggml_type types[] = {GGML_TYPE_BF16, GGML_TYPE_F16,  GGML_TYPE_Q8_0,
@@ -324,8 +386,10 @@ static void test_cuda_products_of_each_type(void **state)
     if (cuda == NULL) {
         skip();
     }
+    static const dw_cuda_product_limits all = {.shared = 0};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         const int64_t narrow = ggml_blck_size(types[i]) == 256 ? 768 : 576;
+        const int64_t many = ggml_is_quantized(types[i]) ? 64 : 16; /* of a gated product */
         const product_case cases[] = {
             {types[i], narrow, {192, 64}, 1, true, false, false, DW_CUDA_LINEAR},
             {types[i], narrow, {192, 192}, 3, true, false, false, DW_CUDA_SILU},
@@ -343,9 +407,55 @@ static void test_cuda_products_of_each_type(void **state)
             {types[i], 5120, {2048, 512}, 1, true, false, true, DW_CUDA_LINEAR},
             {types[i], 8192, {1504, 1504}, 3, true, false, false, DW_CUDA_SILU},
             {types[i], 8192, {2064, 16}, 6, true, true, true, DW_CUDA_LINEAR},
+            /* More rows, in one launch and in two; fewer columns than a cluster's blocks have. */
+            {types[i], 256, {16, 32}, 9, true, false, true, DW_CUDA_LINEAR},
+            {types[i], narrow, {192, 64}, 16, true, false, false, DW_CUDA_LINEAR},
+            {types[i], 2048, {2560, 512}, 16, true, true, false, DW_CUDA_LINEAR},
+            {types[i], 2048, {4112, 4112}, 13, true, true, false, DW_CUDA_GELU},
+            {types[i], 11008 / 256 * 256, {512, 16}, 11, true, false, true, DW_CUDA_LINEAR},
+            {types[i], 8192, {2048, 64}, 16, false, false, true, DW_CUDA_LINEAR},
+            {types[i], 28672, {32, 16}, 16, false, false, true, DW_CUDA_LINEAR},
+            {types[i], narrow, {192, 192}, 17, true, false, true, DW_CUDA_LINEAR},
+            {types[i], 2048, {2560, 512}, 32, true, true, false, DW_CUDA_LINEAR},
+            {types[i], 8192, {2048, 64}, 32, true, false, true, DW_CUDA_LINEAR},
+            {types[i], 14336, {64, 16}, 27, false, false, true, DW_CUDA_LINEAR},
+            {types[i], 2048, {2560, 2560}, many, true, true, false, DW_CUDA_SILU},
+            {types[i], 2048, {2560, 512}, 64, true, true, true, DW_CUDA_LINEAR},
+            {types[i], 8192, {512, 16}, 61, true, false, true, DW_CUDA_LINEAR},
         };
         for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
-            check_case(&cases[c]);
+            check_case(&cases[c], &all);
+        }
+    }
+}
+
+/* As on devices without clusters, whose blocks have less shared memory. */
+static void test_cuda_products_of_small_devices(void **state)
+{
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    static const dw_cuda_product_limits devices[] = {
+        {.shared = SMALL_SHARED, .no_clusters = true, .plain = true},
+        {.shared = 166912, .no_clusters = true, .plain = true}, /* sm_80's */
+        {.shared = SMALL_SHARED},
+    };
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        for (size_t d = 0; d < sizeof devices / sizeof devices[0]; d++) {
+            dw_cuda_products_force(&devices[d]);
+            const int64_t wide = dw_cuda_product_rows((int)types[i], 8192);
+            const product_case cases[] = {
+                {types[i], 2048, {512, 128}, 1, true, true, false, DW_CUDA_LINEAR},
+                {types[i], 2048, {2048, 2048}, 3, true, false, true, DW_CUDA_SILU},
+                {types[i], 2048, {4096, 16}, 8, false, true, true, DW_CUDA_LINEAR},
+                {types[i], 8192, {2048, 16}, 1, true, false, true, DW_CUDA_LINEAR},
+                {types[i], 8192, {128, 16}, wide, false, false, true, DW_CUDA_LINEAR},
+                {types[i], 14336, {128, 16}, 1, false, false, true, DW_CUDA_LINEAR},
+            };
+            for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+                check_case(&cases[c], &devices[d]);
+            }
         }
     }
 }
@@ -357,8 +467,11 @@ static void test_cuda_products_of_odd_values(void **state)
     if (cuda == NULL) {
         skip();
     }
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        const product_case of = {types[i], 1024, {64, 64}, 3, false, false, false, DW_CUDA_LINEAR};
+    const size_t count = sizeof types / sizeof types[0];
+    for (size_t i = 0; i < 2 * count; i++) {
+        const product_case of = {
+            types[i % count], 1024, {64, 64}, i < count ? 3 : 20, false, false, false,
+            DW_CUDA_LINEAR};
         bench b;
         bench_open(&b, &of);
         b.x_values[100] = NAN;
@@ -383,19 +496,20 @@ static void test_cuda_products_refused(void **state)
     if (cuda == NULL) {
         skip();
     }
-    assert_true(dw_cuda_product_served(GGML_TYPE_BF16, 64, 16));
-    assert_false(dw_cuda_product_served(GGML_TYPE_BF16, 2048, 24));
-    assert_false(dw_cuda_product_served(GGML_TYPE_BF16, 96, 16));
-    assert_false(dw_cuda_product_served(GGML_TYPE_Q4_K, 576, 16));
-    assert_false(dw_cuda_product_served(GGML_TYPE_Q2_K, 2048, 16));
-    assert_false(dw_cuda_product_served(GGML_TYPE_F32, 2048, 16));
-    assert_false(dw_cuda_product_served(GGML_TYPE_BF16, 64 * 1024 * 1024, 16));
+    assert_int_equal(dw_cuda_product_rows(GGML_TYPE_BF16, 64), DW_CUDA_PRODUCT_ROWS_MANY);
+    assert_true(dw_cuda_product_rows(GGML_TYPE_BF16, 28672) >= DW_CUDA_PRODUCT_ROWS);
+    assert_int_equal(dw_cuda_product_rows(GGML_TYPE_BF16, 96), 0);
+    assert_int_equal(dw_cuda_product_rows(GGML_TYPE_Q4_K, 576), 0);
+    assert_int_equal(dw_cuda_product_rows(GGML_TYPE_Q2_K, 2048), 0);
+    assert_int_equal(dw_cuda_product_rows(GGML_TYPE_F32, 2048), 0);
+    assert_int_equal(dw_cuda_product_rows(GGML_TYPE_BF16, 64 * 1024 * 1024), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cuda_products_of_each_type),
+        cmocka_unit_test(test_cuda_products_of_small_devices),
         cmocka_unit_test(test_cuda_products_of_odd_values),
         cmocka_unit_test(test_cuda_products_refused),
     };
