@@ -306,6 +306,7 @@ int main(int argc, char **argv)
     run_crowd(&s, 32, 128);
     run_crowd(&s, 8, 1024);
     if (gpu) {
+        run_crowd(&s, 16, 128);
         run_crowd(&s, 64, 128);
         run_crowd(&s, 256, 128);
     }
