@@ -1,6 +1,7 @@
 /* Whose turn it is, counted in virtual time: no guest runs. */
 #include "base/alloc.h"
 #include "scheduler/lanes.h"
+#include "scheduler/scheduler.h"
 #include "support.h"
 
 #define MS UINT64_C(1000000)
@@ -20,13 +21,14 @@ static int open_fixture(void **state)
     f->scheduler->worker_count = 1;
     f->worker.scheduler = f->scheduler;
     *state = f;
-    return 0;
+    return pthread_mutex_init(&f->scheduler->lock, NULL);
 }
 
 static int close_fixture(void **state)
 {
     fixture *f = *state;
     dw__shares_free(f->scheduler);
+    (void)pthread_mutex_destroy(&f->scheduler->lock);
     dw_free(f->scheduler);
     dw_free(f);
     return 0;
@@ -78,6 +80,36 @@ static void test_lanes_time_by_weight(void **state)
     }
     assert_in_range(had[0], 18990 * MS, 19010 * MS); /* of 20,000: 95 % */
     assert_in_range(had[1], 990 * MS, 1010 * MS);
+}
+
+/* What is done for a tenant elsewhere counts as its guests' time, up to a second between turns. */
+static void test_lanes_time_elsewhere_counts(void **state)
+{
+    fixture *f = *state;
+    dw__task plain = make(f, 1, 100, 1);
+    dw__task helped = make(f, 2, 100, 1);
+    uint64_t had[2] = {0, 0};
+    dw_scheduler_charge(f->scheduler, 3, MS); /* nobody's: no guest of it was here */
+    dw__lane_put(&plain, DW__TURN_SHORT);
+    dw__lane_put(&helped, DW__TURN_SHORT);
+    while (f->now < 9000 * MS) {
+        const bool is_helped = turn(f, MS, true, DW__TURN_SHORT) == &helped;
+        had[is_helped] += MS;
+        if (is_helped) {
+            dw_scheduler_charge(f->scheduler, 2, MS);
+        }
+    }
+    assert_in_range(had[0], 5990 * MS, 6010 * MS);
+    assert_in_range(had[1], 2990 * MS, 3010 * MS);
+    for (int i = 0; i < 10; i++) {
+        dw_scheduler_charge(f->scheduler, 2, 900 * MS);
+    }
+    unsigned turns = 0; /* of the other, until it has paid for a second */
+    while (turn(f, MS, true, DW__TURN_SHORT) != &helped) {
+        assert_in_range(++turns, 0, 3);
+    }
+    for (turns = 0; turn(f, MS, true, DW__TURN_SHORT) != &helped; turns++) {}
+    assert_in_range(turns, 999, 1003);
 }
 
 /* One of less than its share waits for one turn at most, whatever its weight and the crowd. */
@@ -211,6 +243,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_lanes_time_by_weight, open_fixture, close_fixture),
+        cmocka_unit_test_setup_teardown(test_lanes_time_elsewhere_counts, open_fixture,
+                                        close_fixture),
         cmocka_unit_test_setup_teardown(test_lanes_who_wants_little_waits_for_one_turn,
                                         open_fixture, close_fixture),
         cmocka_unit_test_setup_teardown(test_lanes_nothing_is_saved_up, open_fixture,
