@@ -141,7 +141,7 @@ static json_t *content_json(const answer *a)
         const json_t *call = json_array_get(calls, i);
         const json_t *function = json_object_get(call, "function");
         const char *arguments = json_string_value(json_object_get(function, "arguments"));
-        json_t *input = json_loads(arguments != NULL ? arguments : "{}", 0, NULL);
+        json_t *input = dw_params_said(arguments, 0);
         (void)json_array_append_new(content, json_pack("{s:s, s:O?, s:O?, s:o}", "type", "tool_use",
                                                        "id", json_object_get(call, "id"), "name",
                                                        json_object_get(function, "name"), "input",

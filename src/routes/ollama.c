@@ -60,7 +60,7 @@ static json_t *calls_json(const json_t *calls)
         const json_t *call = json_array_get(calls, i);
         const json_t *function = json_object_get(call, "function");
         const char *said = json_string_value(json_object_get(function, "arguments"));
-        json_t *arguments = said != NULL ? json_loads(said, 0, NULL) : NULL;
+        json_t *arguments = dw_params_said(said, 0);
         (void)json_array_append_new(
             list, json_pack("{s:O?, s:{s:i, s:O?, s:o}}", "id", json_object_get(call, "id"),
                             "function", "index", (int)i, "name", json_object_get(function, "name"),

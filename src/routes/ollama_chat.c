@@ -23,7 +23,8 @@ static json_t *read_calls(const json_t *given, size_t *count, dw_fault *fault)
         const json_t *function = json_object_get(call, "function");
         json_t *given_arguments = json_object_get(function, "arguments");
         json_t *said = json_is_string(given_arguments) /* as OpenAI's clients have them */
-                           ? json_loads(json_string_value(given_arguments), 0, NULL)
+                           ? dw_params_nested(json_string_value(given_arguments), "messages",
+                                              "messages: function.arguments", fault)
                            : json_incref(given_arguments);
         char id[32];
         (void)snprintf(id, sizeof id, "call_%zu", (*count)++);

@@ -76,6 +76,31 @@ json_t *dw_params_body(const dw_exchange *exchange, dw_fault *fault)
     return body;
 }
 
+json_t *dw_params_said(const char *text, size_t flags)
+{
+    dw_json_excess excess;
+    return text != NULL && dw_json_within(text, strlen(text), &bounds, &excess)
+               ? json_loads(text, flags, NULL)
+               : NULL;
+}
+
+json_t *dw_params_nested(const char *text, const char *param, const char *name, dw_fault *fault)
+{
+    json_error_t problem;
+    dw_error error;
+    const size_t bytes = strlen(text);
+    if (dw_json_check(name, text, bytes, &bounds, &error) != DW_OK) {
+        dw_fault_set(fault, 400, param, "%s", error.message);
+        return NULL;
+    }
+    json_t *value = load(text, bytes, &problem);
+    if (value == NULL) {
+        dw_fault_set(fault, 400, param, "%s is not JSON: line %d, column %d: %s", name,
+                     problem.line, problem.column, problem.text);
+    }
+    return value;
+}
+
 /* ---- members -------------------------------------------------------------------------------- */
 
 bool dw_params_has(const json_t *body, const char *name)
@@ -394,7 +419,23 @@ static void take_adapters(const json_t *body, json_t *into, dw_fault *fault)
 
 /* ---- the form of an answer ------------------------------------------------------------------ */
 
-/* One of the texts, as GBNF, which has JSON's escapes. */
+/* A text of a grammar, which has JSON's escapes but for two. */
+static bool add_literal(dw_text *rule, const char *json)
+{
+    bool good = true;
+    for (const char *at = json; *at != '\0' && good; at++) {
+        const bool escapes = *at == '\\';
+        at += escapes;
+        if (escapes && (*at == 'b' || *at == 'f')) {
+            good = dw_text_add(rule, *at == 'b' ? "\\x08" : "\\x0c", 4);
+        } else {
+            good = dw_text_add(rule, at - escapes, 1 + (size_t)escapes);
+        }
+    }
+    return good;
+}
+
+/* One of the texts, as GBNF. */
 static json_t *grammar_of_choice(const json_t *choice, dw_fault *fault)
 {
     dw_text rule = {.bytes = NULL};
@@ -402,8 +443,7 @@ static json_t *grammar_of_choice(const json_t *choice, dw_fault *fault)
     for (size_t i = 0; i < json_array_size(choice) && good; i++) {
         const json_t *one = json_array_get(choice, i);
         char *text = json_is_string(one) ? json_dumps(one, JSON_ENCODE_ANY) : NULL;
-        good = text != NULL && (i == 0 || dw_text_add(&rule, " | ", 3)) &&
-               dw_text_add(&rule, text, strlen(text));
+        good = text != NULL && (i == 0 || dw_text_add(&rule, " | ", 3)) && add_literal(&rule, text);
         free(text);
     }
     json_t *grammar = good ? json_stringn(rule.bytes, rule.count) : NULL;
@@ -429,7 +469,8 @@ static void take_structured(const json_t *body, json_t *into, dw_fault *fault)
             continue;
         }
         json_t *schema = i == 0 && json_is_string(value)
-                             ? json_loads(json_string_value(value), 0, NULL)
+                             ? dw_params_nested(json_string_value(value), "structured_outputs",
+                                                "structured_outputs.json", fault)
                              : json_incref(value);
         if (i == 0 && json_is_object(schema)) {
             (void)json_object_set(into, "schema", schema);

@@ -26,6 +26,13 @@ static inline bool dw_fault_is_set(const dw_fault *fault)
 
 /* The request's body, an object; NULL: it is none, and `fault` says why. */
 json_t *dw_params_body(const dw_exchange *exchange, dw_fault *fault);
+/* JSON that stands in a text of a request, an object or a list; NULL: `fault` says why, of `param`,
+ * and `name` begins its message. A text is one value to the body's bounds, whatever is in it: it is
+ * counted again. */
+json_t *dw_params_nested(const char *text, const char *param, const char *name, dw_fault *fault);
+/* The same of what a model said, or is told that it did: of members of one name the last counts, as
+ * most clients have it. `flags`: jansson's. NULL: it is none, or too much. */
+json_t *dw_params_said(const char *text, size_t flags);
 
 /* Members; those that are missing or null give `otherwise`, NULL or false. */
 double dw_params_number(const json_t *body, const char *name, double lowest, double highest,

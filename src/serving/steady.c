@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "http/text.h"
+#include "serving/params.h"
 
 #define LINES_MAX 4096
 #define CHANGED_MAX 8 /* lines that may differ */
@@ -179,10 +180,11 @@ static void hash_message(dw_hash128 *hash, const json_t *message)
         const json_t *function = json_object_get(json_array_get(calls, i), "function");
         const char *name = json_string_value(json_object_get(function, "name"));
         const char *said = json_string_value(json_object_get(function, "arguments"));
-        json_t *arguments = said != NULL ? json_loads(said, JSON_DECODE_ANY, NULL) : NULL;
+        json_t *arguments = dw_params_said(said, JSON_DECODE_ANY);
         char *text = json_dumps(arguments, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
         dw_hash128_add(hash, name != NULL ? name : "", name != NULL ? strlen(name) + 1 : 1);
-        dw_hash128_add(hash, text != NULL ? text : "", text != NULL ? strlen(text) + 1 : 1);
+        said = text != NULL ? text : said; /* what cannot be read stands for itself */
+        dw_hash128_add(hash, said != NULL ? said : "", said != NULL ? strlen(said) + 1 : 1);
         free(text);
         json_decref(arguments);
     }

@@ -159,6 +159,14 @@ class Ollama(Case):
                      {"role": "tool", "tool_name": "get_weather", "content": "rain"},
                      {"role": "tool", "tool_name": "get_weather", "content": "sun"}]
         self.assertTrue(self.chat(messages, tools=[TOOL])["message"]["content"])
+        call["function"]["arguments"] = '{"city": "Paris"}'  # as OpenAI's clients have them
+        self.assertTrue(self.chat(messages, tools=[TOOL])["message"]["content"])
+        for text, words in (('{"city": ' + "[" * 300 + "]" * 300 + "}", "more than 256 levels"),
+                            ('{"city": 1, "city": 2}', "duplicate"), ("Paris", "function.arguments is not JSON")):
+            call["function"]["arguments"] = text
+            status, told = self.server.ask("/api/chat", {"model": "small", "messages": messages})
+            self.assertEqual(status, 400, told)
+            self.assertIn(words, told["error"])
 
     def test_generate(self):
         body = {"model": "small", "prompt": "Name three trees.", "stream": False,

@@ -132,7 +132,16 @@ class Chat(Case):
             self.assertEqual(list(told), ["city"], more)
         for more in ({"structured_outputs": {"choice": ["a \"b\"", "c"]}}, {"guided_choice": ["c", "a \"b\""]}):
             self.assertIn(text_of(self.chat(max_tokens=20, **more)), ("a \"b\"", "c"))
+        for told in ("a\nb\tc", "a\\b\\f/\\\\bc", '"\\"', "\b", "\f"):
+            self.assertEqual(text_of(self.chat(max_tokens=80, guided_choice=[told])), told)
+        codes = [chr(code) for code in (*range(1, 32), 127)]
+        self.assertIn(text_of(self.chat(max_tokens=4, guided_choice=[*codes, "yes"])), [*codes, "yes"])
         self.assertEqual(text_of(self.chat(guided_grammar='root ::= "yes"')), "yes")
+        for text, words in (("[" * 300 + "]" * 300, "structured_outputs.json: JSON of more than 256 levels"),
+                            ('{"enum": [' + "0," * (5 << 20) + "0]}", "more than 4194304 values"),
+                            ('{"type": "object", "type": "string"}', "duplicate"), ("{", "structured_outputs.json is not")):
+            for more in ({"guided_json": text}, {"structured_outputs": {"json": text}}):
+                self.refused(CHAT, self.body(**more), "structured_outputs", words)
         for more in ({"guided_regex": "a+"}, {"structured_outputs": {"regex": "a"}},
                      {"structured_outputs": {"choice": []}}, {"structured_outputs": {"json": 5}}):
             self.refused(CHAT, self.body(**more), "structured_outputs", "structured_outputs.")
