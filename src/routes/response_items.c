@@ -10,8 +10,6 @@
 #include "routes/routes.h"
 #include "serving/url.h"
 
-#define ITEMS_MAX 65536
-
 static const char *text_of(const json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));
@@ -83,17 +81,6 @@ static json_t *read_message(const json_t *given, const char *param, size_t index
     return item;
 }
 
-static json_t *find_item(const json_t *known, const char *id)
-{
-    for (size_t i = 0; i < json_array_size(known); i++) {
-        json_t *item = json_array_get(known, i);
-        if (is(text_of(item, "id"), id)) {
-            return json_incref(item);
-        }
-    }
-    return NULL;
-}
-
 /* The members that an item of the type needs, beside what it may have. */
 typedef struct item_kind {
     const char *type;
@@ -121,7 +108,7 @@ static json_t *read_item(const json_t *given, const char *param, size_t index, c
         return read_message(given, param, index, fault);
     }
     if (is(type, "item_reference")) {
-        json_t *found = find_item(known, text_of(given, "id"));
+        json_t *found = json_incref(json_object_get(known, text_of(given, "id")));
         if (found == NULL) {
             dw_fault_set(fault, 404, param, "Item with id '%.80s' not found", text_of(given, "id"));
         }
@@ -147,6 +134,28 @@ static json_t *read_item(const json_t *given, const char *param, size_t index, c
     return json_object();
 }
 
+json_t *dw__items_referred(const json_t *input, const char *param, dw_fault *fault)
+{
+    json_t *ids = json_object();
+    if (json_array_size(input) > DW__ITEMS_MAX) {
+        dw_fault_set(fault, 400, param, "%s: %zu items, limit %d", param, json_array_size(input),
+                     DW__ITEMS_MAX);
+    }
+    for (size_t i = 0; i < json_array_size(input) && !dw_fault_is_set(fault); i++) {
+        const json_t *item = json_array_get(input, i);
+        const char *id = text_of(item, "id");
+        if (!is(text_of(item, "type"), "item_reference") || id[0] == '\0') {
+            continue;
+        }
+        if (json_object_get(ids, id) != NULL) {
+            dw_fault_set(fault, 400, param, "%s[%zu]: item '%.80s' is referred to twice", param, i,
+                         id);
+        }
+        (void)json_object_set_new(ids, id, json_null());
+    }
+    return ids;
+}
+
 json_t *dw__items_read(const json_t *input, const char *param, const json_t *known, dw_fault *fault)
 {
     json_t *items = json_array();
@@ -154,14 +163,17 @@ json_t *dw__items_read(const json_t *input, const char *param, const json_t *kno
         json_t *message = json_pack("{s:s, s:O}", "role", "user", "content", input);
         (void)json_array_append_new(items, read_message(message, param, 0, fault));
         json_decref(message);
-    } else if (json_is_array(input) && json_array_size(input) <= ITEMS_MAX) {
+    } else if (json_array_size(input) > DW__ITEMS_MAX) {
+        dw_fault_set(fault, 400, param, "%s: %zu items, limit %d", param, json_array_size(input),
+                     DW__ITEMS_MAX);
+    } else if (json_is_array(input)) {
         for (size_t i = 0; i < json_array_size(input) && !dw_fault_is_set(fault); i++) {
             (void)json_array_append_new(
                 items, read_item(json_array_get(input, i), param, i, known, fault));
         }
     } else {
         dw_fault_set(fault, 400, param, "%s: a text, or a list of up to %d items, is wanted", param,
-                     ITEMS_MAX);
+                     DW__ITEMS_MAX);
     }
     if (dw_fault_is_set(fault)) {
         json_decref(items);

@@ -23,7 +23,8 @@ typedef struct response {
     json_t *request;          /* its body */
     json_t *head;             /* members of the response that are the request's */
     json_t *before;           /* items that it goes on from */
-    json_t *known;            /* these, and those that its input refers to by their ids */
+    json_t *referred;         /* ids that its input refers to: members, until found */
+    json_t *known;            /* what they name, by them */
     json_t *input;            /* items */
     json_t *output;           /* items that are whole */
     json_t *tools;            /* dw__response_tools */
@@ -56,6 +57,7 @@ static void release(dw_reply *reply)
     json_decref(r->head);
     json_decref(r->before);
     json_decref(r->known);
+    json_decref(r->referred);
     json_decref(r->input);
     json_decref(r->output);
     json_decref(r->tools);
@@ -273,8 +275,7 @@ static void put_call(response *r, const json_t *call)
     const json_t *tool = name != NULL ? json_object_get(r->tools, name) : NULL;
     bool is_custom = json_is_true(json_object_get(tool, "custom"));
     if (is_custom) {
-        json_t *object =
-            json_loads(json_string_length(said) > 0 ? json_string_value(said) : "{}", 0, NULL);
+        json_t *object = dw_params_said(json_string_value(said), 0);
         json_decref(said);
         said = json_incref(json_object_get(object, "input"));
         json_decref(object);
@@ -495,41 +496,24 @@ static void ask(dw_reply *reply)
     json_decref(message);
 }
 
-/* The ids of what the input refers to. */
-static json_t *referred_ids(const json_t *request)
-{
-    json_t *ids = json_array();
-    const json_t *input = json_object_get(request, "input");
-    for (size_t i = 0; i < json_array_size(input); i++) {
-        const json_t *item = json_array_get(input, i);
-        const char *type = json_string_value(json_object_get(item, "type"));
-        if (type != NULL && strcmp(type, "item_reference") == 0) {
-            (void)json_array_append(ids, json_object_get(item, "id"));
-        }
-    }
-    return ids;
-}
-
-static bool input_refers(const json_t *request)
-{
-    json_t *ids = referred_ids(request);
-    const bool any = json_array_size(ids) > 0;
-    json_decref(ids);
-    return any;
-}
-
-/* Clients that send all of a conversation refer to what was answered before. What is not there is
- * told when the input is read. */
+/* Clients that send all of a conversation refer to what was answered before: in what it goes on
+ * from, or anywhere. What is not there is told when the input is read. */
 static void load_referred(response *r)
 {
-    json_t *ids = referred_ids(r->request);
     const dw_reply *reply = &r->reply;
-    r->known = json_copy(r->before);
-    if (r->status == DW_OK && json_array_size(ids) > 0 && reply->server->archive != NULL) {
-        r->status =
-            dw_archive_find_items(reply->server->archive, reply->tenant, ids, r->known, &r->error);
+    r->known = json_object();
+    for (size_t i = 0; i < json_array_size(r->before); i++) {
+        json_t *item = json_array_get(r->before, i);
+        const char *id = json_string_value(json_object_get(item, "id"));
+        if (id != NULL && json_object_get(r->referred, id) != NULL) {
+            (void)json_object_set(r->known, id, item);
+            (void)json_object_del(r->referred, id);
+        }
     }
-    json_decref(ids);
+    if (r->status == DW_OK && json_object_size(r->referred) > 0 && reply->server->archive != NULL) {
+        r->status = dw_archive_find_items(reply->server->archive, reply->tenant, r->referred,
+                                          r->known, &r->error);
+    }
 }
 
 static void load(dw_reply *reply)
@@ -604,6 +588,7 @@ void dw_responses_create(dw_server *server, dw_exchange *exchange)
     r->request = dw_params_body(exchange, &fault);
     if (r->request != NULL) {
         read_request(r, &fault);
+        r->referred = dw__items_referred(json_object_get(r->request, "input"), "input", &fault);
         dw_reply_read_linger(reply, reply->id, &fault);
     }
     r->head = dw__response_head(r->request);
@@ -612,7 +597,7 @@ void dw_responses_create(dw_server *server, dw_exchange *exchange)
     if (dw_fault_is_set(&fault)) {
         refuse(r, &fault);
     } else if (r->previous != NULL || r->conversation != NULL || r->background ||
-               input_refers(r->request)) {
+               json_object_size(r->referred) > 0) {
         dw_reply_work(reply, load_or_keep, ask);
     } else {
         ask(reply);

@@ -9,8 +9,15 @@
 
 /* ---- response_items.c ---- */
 
+#define DW__ITEMS_MAX 65536 /* of one request */
+
+/* The ids that item_references of a list name, as members of an object; the caller's. An item may
+ * be referred to once: else a short request says the longest of them as often as it likes. `fault`
+ * says that, or that there are more than DW__ITEMS_MAX items. */
+json_t *dw__items_referred(const json_t *input, const char *param, dw_fault *fault);
 /* A request's `input`, or `items` of a conversation, as a list of items of which each has its id;
- * the caller's. `known`: items that item_reference may name, or NULL. NULL: `fault` says why. */
+ * the caller's. `known`: items that item_reference may name, by their
+ * ids, or NULL. NULL: `fault` says why. */
 json_t *dw__items_read(const json_t *input, const char *param, const json_t *known,
                        dw_fault *fault);
 /* The items as messages of a chat, appended to `messages`. */

@@ -20,6 +20,7 @@ enum {
     SQL_PUT_THREAD,
     SQL_THREAD_OF,
     SQL_GET_RESPONSE,
+    SQL_GET_BODY,
     SQL_DROP_RESPONSE,
     SQL_COUNT_RESPONSES,
     SQL_OLDEST_THREAD,
@@ -50,6 +51,7 @@ static const char *const statements[SQL_STATEMENTS] = {
     [SQL_PUT_THREAD] = "INSERT OR REPLACE INTO thread (id, used) VALUES (?, ?)",
     [SQL_THREAD_OF] = "SELECT thread FROM response WHERE id = ? AND tenant = ?",
     [SQL_GET_RESPONSE] = "SELECT previous, body, input FROM response WHERE id = ? AND tenant = ?",
+    [SQL_GET_BODY] = "SELECT body FROM response WHERE id = ? AND tenant = ?",
     [SQL_DROP_RESPONSE] = "DELETE FROM response WHERE id = ? AND tenant = ?",
     [SQL_COUNT_RESPONSES] = "SELECT count(*) FROM response",
     [SQL_OLDEST_THREAD] = "SELECT id FROM thread ORDER BY used LIMIT 1",
@@ -137,7 +139,7 @@ typedef struct subject {
     char *body;        /* JSON that is written, for free() */
     char *input;       /* likewise */
     json_t *list;      /* of items that are written, or read */
-    const json_t *ids; /* of items that are looked for */
+    const json_t *ids; /* of items that are looked for: members */
     json_t *first;
     json_t *second;
     uint64_t keep;
@@ -161,11 +163,16 @@ static dw_status not_found(const char *what, const char *id, dw_error *err)
     return dw_fail(err, DW_E_NOT_FOUND, "%s with id '%.80s' not found", what, id);
 }
 
+static dw_status too_much(dw_error *err)
+{
+    return dw_fail(err, DW_E_LIMIT, "items of more than %zu bytes", BYTES_MAX);
+}
+
 static dw_status take(subject *s, const char *text, json_t **out, dw_error *err)
 {
     s->bytes += strlen(text);
     if (s->bytes > BYTES_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "items of more than %zu bytes", BYTES_MAX);
+        return too_much(err);
     }
     *out = json_loads(text, 0, NULL);
     return *out != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for items");
@@ -301,67 +308,89 @@ dw_status dw_archive_get(dw_archive *archive, const char *tenant, const char *id
     return status;
 }
 
-static json_t *find_in(const json_t *items, const char *id)
+/* The responses with the items of `ids` -> `list`: members, of which each has those ids. */
+static dw_status find_places(void *user, dw_journal_tx *tx, dw_error *err)
 {
-    for (size_t i = 0; i < json_array_size(items); i++) {
-        json_t *item = json_array_get(items, i);
-        const char *one = json_string_value(json_object_get(item, "id"));
-        if (one != NULL && id != NULL && strcmp(one, id) == 0) {
-            return item;
+    subject *s = user;
+    dw_status status = DW_OK;
+    const char *item = NULL;
+    json_t *value = NULL;
+    (void)json_object_clear(s->list);
+    json_object_foreach((json_t *)(uintptr_t)s->ids, item, value)
+    {
+        bool found = false;
+        dw_query *query = dw_journal_query(tx, SQL_FIND_PLACE);
+        dw_query_text(query, item);
+        dw_query_text(query, s->tenant);
+        status = dw_query_next(query, &found, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        if (found) {
+            const char *response = dw_query_get_text(query, 0);
+            json_t *wanted = json_object_get(s->list, response);
+            if (wanted == NULL) {
+                wanted = json_object();
+                (void)json_object_set_new(s->list, response, wanted);
+            }
+            (void)json_object_set_new(wanted, item, json_null());
         }
     }
-    return NULL;
+    return status;
 }
 
-/* The response with the item, unless `at` [128] is it already; "" where there is none. */
-static dw_status find_place(dw_journal_tx *tx, subject *s, const char *item, char *at,
-                            dw_error *err)
+/* The body alone: a response's input is all of its conversation. None that has gone. */
+static dw_status get_body(void *user, dw_journal_tx *tx, dw_error *err)
 {
-    char id[128] = "";
-    char previous[128];
+    subject *s = user;
     bool found = false;
-    dw_query *query = dw_journal_query(tx, SQL_FIND_PLACE);
-    dw_query_text(query, item);
+    dw_query *query = dw_journal_query(tx, SQL_GET_BODY);
+    forget_read(s);
+    dw_query_text(query, s->id);
     dw_query_text(query, s->tenant);
     dw_status status = dw_query_next(query, &found, err);
     if (status == DW_OK && found) {
-        (void)snprintf(id, sizeof id, "%s", dw_query_get_text(query, 0));
-    }
-    if (status == DW_OK && strcmp(id, at) != 0) {
-        forget_read(s);
-        memcpy(at, id, sizeof id);
-        status = id[0] != '\0' ? read_response(tx, s, id, previous, err) : DW_OK;
+        s->first = json_loads(dw_query_get_text(query, 0), 0, NULL);
+        status = s->first != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for items");
     }
     return status;
 }
 
-/* Those of `ids` -> `list`, which is emptied first. */
-static dw_status find_items(void *user, dw_journal_tx *tx, dw_error *err)
+/* Those items of the response's answer that are `wanted` -> `items`, counted as they are kept. */
+static dw_status keep_wanted(subject *s, const json_t *wanted, json_t *items, dw_error *err)
 {
-    subject *s = user;
-    char at[128] = "";
-    dw_status status = DW_OK;
-    (void)json_array_clear(s->list);
-    forget_read(s);
-    s->bytes = 0;
-    for (size_t i = 0; i < json_array_size(s->ids) && status == DW_OK; i++) {
-        const char *id = json_string_value(json_array_get(s->ids, i));
-        status = id != NULL ? find_place(tx, s, id, at, err) : DW_OK;
-        json_t *item = find_in(json_object_get(s->first, "output"), id);
-        if (status == DW_OK && item != NULL) {
-            (void)json_array_append(s->list, item);
+    const json_t *output = json_object_get(s->first, "output");
+    for (size_t i = 0; i < json_array_size(output); i++) {
+        json_t *item = json_array_get(output, i);
+        const char *id = json_string_value(json_object_get(item, "id"));
+        if (id == NULL || json_object_get(wanted, id) == NULL) {
+            continue;
         }
+        s->bytes += json_dumpb(item, NULL, 0, JSON_COMPACT);
+        if (s->bytes > BYTES_MAX) {
+            return too_much(err);
+        }
+        (void)json_object_set(items, id, item);
     }
-    return status;
+    return DW_OK;
 }
 
 dw_status dw_archive_find_items(dw_archive *archive, const char *tenant, const json_t *ids,
                                 json_t *items, dw_error *err)
 {
-    subject s = {.tenant = tenant, .ids = ids, .list = json_array()};
-    dw_status status = dw_journal_read(archive->journal, find_items, &s, err);
-    if (status == DW_OK) {
-        (void)json_array_extend(items, s.list);
+    subject s = {.tenant = tenant, .ids = ids, .list = json_object()};
+    const char *response = NULL;
+    json_t *wanted = NULL;
+    dw_status status = dw_journal_read(archive->journal, find_places, &s, err);
+    json_object_foreach(s.list, response, wanted)
+    {
+        s.id = response;
+        if (status == DW_OK) { /* each read alone: others read between */
+            status = dw_journal_read(archive->journal, get_body, &s, err);
+        }
+        if (status == DW_OK) {
+            status = keep_wanted(&s, wanted, items, err);
+        }
     }
     forget_read(&s);
     json_decref(s.list);

@@ -37,8 +37,9 @@ dw_status dw_archive_get(dw_archive *archive, const char *tenant, const char *id
  * `items`. Errors: DW_E_NOT_FOUND (one of them is not there), DW_E_LIMIT, DW_E_IO, DW_E_MEMORY. */
 dw_status dw_archive_get_thread(dw_archive *archive, const char *tenant, const char *id,
                                 json_t *items, dw_error *err);
-/* The items of those ids, texts, of the answer of any response, appended to `items`; those that are
- * not there are left out. Errors: DW_E_LIMIT, DW_E_IO, DW_E_MEMORY. */
+/* The items whose ids are members of `ids`, of the answer of any response, as members of `items` by
+ * their ids; those that are not there are left out, and after an error some are there. Errors:
+ * DW_E_LIMIT, DW_E_IO, DW_E_MEMORY. */
 dw_status dw_archive_find_items(dw_archive *archive, const char *tenant, const json_t *ids,
                                 json_t *items, dw_error *err);
 /* Errors: DW_E_NOT_FOUND, DW_E_IO. */

@@ -3,9 +3,11 @@
 
 Called by ctest with the source and the build folder.
 """
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import sys
 import tempfile
 import time
@@ -96,6 +98,24 @@ class Responses(Asking):
         self.refused({"input": [refer, user("x")]}, 404, "input", said["id"])
         unkept = self.ask({"input": "Name a sea.", "store": False})["output"][0]["id"]
         self.refused({"input": [{**refer, "id": unkept}, user("x")]}, 404, "input", unkept)
+
+    def test_references_without_measure(self):
+        """An item is referred to once, and items are counted before any is looked up."""
+        said = self.ask({"input": "Name three trees."})["output"][0]
+        refer = {"type": "item_reference", "id": said["id"]}
+        self.refused({"input": [refer, user("x"), refer]}, 400, "input", "input[2]: item '" + said["id"])
+        many = [{**refer, "id": f"msg_{i}"} for i in range(65537)]
+        for more in ({}, {"background": True}):
+            self.refused({"input": many, **more}, 400, "input", "65537 items, limit 65536")
+        self.refused({"input": many[1:]}, 404, "input", "msg_1'")
+        self.refused({"input": [{"role": "user", "content": "x"}] * 65537}, 400, "input", "65537 items, limit 65536")
+
+    def test_references_to_what_it_goes_on_from(self):
+        first = self.ask({"input": "Name three trees."})
+        refer = {"type": "item_reference", "id": first["output"][0]["id"]}
+        both = {"previous_response_id": first["id"]}
+        self.assertEqual(text_of(self.ask({"input": [refer, user("Why?")], **both})),
+                         text_of(self.ask({"input": [first["output"][0], user("Why?")], **both})))
 
     def test_count(self):
         body = {"input": "Name three trees.", "instructions": "Be brief."}
@@ -316,9 +336,17 @@ class Restart(Asking):
                                "tool_choice": "required", "max_output_tokens": 128,
                                "parallel_tool_calls": False})
             under_way = self.ask({"input": STORY, "background": True, "max_output_tokens": 4000})
+            refer = {"type": "item_reference", "id": self.ask({"input": "Hi"})["output"][0]["id"]}
+            referring = self.ask({"input": [refer, user("Why?")]})
             self.server.end(signal.SIGKILL)
+            # What a response was asked, all of a conversation, is not read for an item of its answer.
+            with contextlib.closing(sqlite3.connect(os.path.join(place, "state", "responses.db"))) as kept, kept:
+                changed = kept.execute("UPDATE response SET input = 'none' WHERE id = ("
+                                       "SELECT response FROM place WHERE item = ?)", (refer["id"],))
+                self.assertEqual(changed.rowcount, 1)
             self.server = Server(state=os.path.join(place, "state"))
             self.addCleanup(self.server.end)
+            self.assertEqual(text_of(self.ask({"input": [refer, user("Why?")]})), text_of(referring))
             told = self.server.ask("/v1/responses/" + first["id"])[1]
             self.assertEqual(told, first)
             second = self.ask({"input": "And then?", "previous_response_id": first["id"]})
