@@ -61,7 +61,7 @@ static void add_pairs(struct ggml_context *ggml, struct gguf_context *to, const 
 }
 
 /* path: a name for mkstemp. */
-static void write_adapter(char *path, const char *model, uint64_t seed)
+static void write_adapter(const char *path, const char *model, uint64_t seed)
 {
     const struct ggml_init_params params = {.mem_size = (size_t)512 << 20};
     struct ggml_context *ggml = ggml_init(params);
@@ -69,12 +69,10 @@ static void write_adapter(char *path, const char *model, uint64_t seed)
     dw_gguf *of = NULL;
     dw_gguf_string architecture;
     char text[64];
-    const int fd = mkstemp(path);
-    if (ggml == NULL || fd < 0 || dw_gguf_open(&of, model, NULL) != DW_OK ||
+    if (ggml == NULL || dw_gguf_open(&of, model, NULL) != DW_OK ||
         dw_gguf_text(of, "general.architecture", &architecture, NULL) != DW_OK) {
         bench_die("cannot make an adapter");
     }
-    (void)close(fd);
     (void)snprintf(text, sizeof text, "%.*s", (int)architecture.bytes, architecture.text);
     gguf_set_val_str(gguf, "general.type", "adapter");
     gguf_set_val_str(gguf, "adapter.type", "lora");
@@ -91,11 +89,12 @@ static void write_adapter(char *path, const char *model, uint64_t seed)
 
 static void give_adapter(crowd *c, uint32_t index)
 {
-    char path[] = "/tmp/dw-bench-adapter-XXXXXX";
+    char path[BENCH_PATH_BYTES];
     char name[16];
     dw_error err = {0};
     const dw_adapter_choice choice = {index, 1.0F};
     const dw_context_options options = {.tokens_max = DEPTH + TOKENS};
+    bench_temporary(path, "adapter");
     write_adapter(path, c->s.options->model, 1000 + index);
     (void)snprintf(name, sizeof name, "a%u", index);
     const dw_adapter_options adapter = {

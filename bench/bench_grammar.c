@@ -407,12 +407,8 @@ int main(int argc, char **argv)
     bench_options options = {.rounds = 3};
     bench_read_options(&options, argc, argv,
                        "Masks of grammars against libllama's grammar sampler, us a token.");
-    char path[] = "/tmp/bench-vocab-XXXXXX";
-    int fd = mkstemp(path);
-    if (fd < 0) {
-        bench_die("no place for the large vocabulary");
-    }
-    (void)close(fd);
+    char path[BENCH_PATH_BYTES];
+    bench_temporary(path, "vocab");
     bench_header();
     measure_all(options.model, "own", &options);
     write_large(options.model, path);

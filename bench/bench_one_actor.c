@@ -95,18 +95,18 @@ static uint64_t read_tokens(const char *path)
 
 static double run_program(const settings *s)
 {
-    char stats[] = "/tmp/dw-bench-stats-XXXXXX";
+    char stats[BENCH_PATH_BYTES];
     char command[8192];
     char bytes[4096];
     answer a = {.tokens = 0};
-    int fd = mkstemp(stats);
+    bench_temporary(stats, "stats");
     (void)snprintf(command, sizeof command,
                    "'%s' run --stats --temp 0 --model '%s' --device '%s' --threads %d "
-                   "--max-tokens %u --context %u --prompt '%s' --env DRIFTWOOD_PAST_END=1 2>%s",
+                   "--max-tokens %u --context %u --prompt '%s' --env DRIFTWOOD_PAST_END=1 2>'%s'",
                    s->program, s->model, s->device, s->threads, s->tokens, s->tokens + 256, PROMPT,
                    stats);
     FILE *pipe = popen(command, "r");
-    if (fd < 0 || pipe == NULL) {
+    if (pipe == NULL) {
         bench_die("no pipe");
     }
     for (ssize_t count; (count = read(fileno(pipe), bytes, sizeof bytes)) > 0;) {
@@ -118,7 +118,6 @@ static double run_program(const settings *s)
         bench_die("driftwood run failed");
     }
     a.tokens = read_tokens(stats);
-    (void)close(fd);
     (void)unlink(stats);
     return rate_of(&a);
 }

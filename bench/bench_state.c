@@ -13,13 +13,12 @@
 
 #define ROOM 64u /* tokens that contexts have room for behind the depth */
 #define FORKS 64 /* at a time, for what one takes of memory */
-#define NAME_BYTES 4096
 
 typedef struct bench {
     sides s;
     uint32_t depth;
-    char our_path[NAME_BYTES];
-    char their_path[NAME_BYTES];
+    char our_path[BENCH_PATH_BYTES];
+    char their_path[BENCH_PATH_BYTES];
     unsigned char *their_state; /* [their_bytes], of llama_state_seq_get_data */
     size_t their_bytes;
     float *logits; /* [vocab_count], ours of the token behind, computed without thawing */
@@ -306,18 +305,6 @@ static void prefill(bench *b)
     }
 }
 
-static void name_file(char *path, const char *what)
-{
-    const char *folder = getenv("TMPDIR");
-    (void)snprintf(path, NAME_BYTES, "%s/dw-bench-state-%s-XXXXXX",
-                   folder != NULL ? folder : "/tmp", what);
-    int fd = mkstemp(path);
-    if (fd < 0) {
-        bench_die("cannot make a temporary file");
-    }
-    dw_os_close(fd);
-}
-
 static void open_bench(bench *b, const bench_options *options)
 {
     sides_open(&b->s, options, two_sequences);
@@ -334,8 +321,8 @@ static void open_bench(bench *b, const bench_options *options)
     sides_both[0].step(&b->s, b->depth, 1);
     memcpy(b->logits, b->s.logits, logits_bytes);
     sides_both[0].trim(&b->s, b->depth);
-    name_file(b->our_path, "ours");
-    name_file(b->their_path, "theirs");
+    bench_temporary(b->our_path, "state-ours");
+    bench_temporary(b->their_path, "state-theirs");
     (void)freeze_ours(b);
     (void)freeze_theirs(b);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/os.h"
 #include "kernels/attention_kernel.h"
@@ -15,6 +16,18 @@ void bench_die(const char *what)
 {
     (void)fprintf(stderr, "bench: %s\n", what);
     exit(1);
+}
+
+void bench_temporary(char path[BENCH_PATH_BYTES], const char *what)
+{
+    const char *folder = getenv("TMPDIR");
+    int length = snprintf(path, BENCH_PATH_BYTES, "%s/dw-bench-%s-XXXXXX",
+                          folder != NULL ? folder : "/tmp", what);
+    int fd = length > 0 && length < BENCH_PATH_BYTES ? mkstemp(path) : -1;
+    if (fd < 0) {
+        bench_die("cannot make a file in $TMPDIR");
+    }
+    (void)close(fd);
 }
 
 /* ---- options ---- */

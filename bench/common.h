@@ -8,6 +8,8 @@
 
 struct ggml_threadpool;
 
+enum { BENCH_PATH_BYTES = 4096 };
+
 /* Which of ggml's buffer types with kernels of their own libllama may copy weights into. */
 typedef enum bench_extra {
     BENCH_EXTRA_NONE,   /* the mapped file as it is, as for us */
@@ -42,6 +44,10 @@ bool bench_wants(const bench_options *options, const char *row);
 
 /* Print why and end the program. */
 void bench_die(const char *what);
+
+/* A new, empty file in $TMPDIR, or /tmp, whose name has `what` in it: its path into `path`. The
+ * caller removes it. Ends the program where there is no place. */
+void bench_temporary(char path[BENCH_PATH_BYTES], const char *what);
 
 /* One row of results: both values in `unit`, and what ours is by theirs. */
 void bench_row(const char *row, const char *unit, double ours, double theirs);
