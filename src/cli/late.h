@@ -10,9 +10,10 @@ typedef struct dw_cli_late_function {
     void *function; /* the address of a pointer to such a function */
 } dw_cli_late_function;
 
-/* Load `library`, and find the functions [count] in it; it stays. `use` is what needs it, in words.
- * Thread: any. Errors: DW_E_UNSUPPORTED, which says what is missing: none of the pointers may be
- * used. */
+/* Load `library`, a name or a path, and find the functions [count] in it; it stays. `use` is what
+ * needs it, in words.
+ * Thread: any. Errors: DW_E_UNSUPPORTED, which says what is missing: all the pointers are NULL
+ * then. */
 dw_status dw_cli_late_find(const char *library, const char *use,
                            const dw_cli_late_function *functions, size_t count, dw_error *err);
 
