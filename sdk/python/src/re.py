@@ -1,6 +1,6 @@
 """Regular expressions, as in Python's module `re`: literals, classes, groups (named and not), alternatives,
 greedy and lazy repetition, anchors, \\b, \\d \\w \\s, lookahead, backreferences and the flags I, M, S and X.
-A pattern is a tree of tuples; matching tries its ways one after the other."""
+A pattern is a tree of tuples, and a program of it; matching tries its ways one after the other."""
 
 I = IGNORECASE = 2
 M = MULTILINE = 8
@@ -268,15 +268,117 @@ class _Parser:
         return "\b" if c == "b" else self.plain_escape(c)
 
 
+def _least_width(node):
+    """Of the characters that a match of the node takes, the fewest; 0 also where that is not known."""
+    kind = node[0]
+    if kind == "char" or kind == "any" or kind == "set":
+        return 1
+    if kind == "seq":
+        return sum([_least_width(one) for one in node[1]])
+    if kind == "alt":
+        return min([_least_width(one) for one in node[1]])
+    if kind == "repeat":
+        return node[2] * _least_width(node[1])
+    if kind == "group":
+        return _least_width(node[2])
+    return 0
+
+
+# Steps, by their first member. What can go on two ways takes the first, and puts the second on a stack.
+#   ("one", node)  ("run", node, least, most, greedy)     nodes of one character
+#   ("at", kind)  ("back", number)  ("look", wanted, next)  ("end",)
+#   ("open", slot)  ("close", slot)                       slot: begin and end in `slots`, and where it opened
+#   ("jump", to)  ("split", first, second)
+#   ("enter", slot)  ("loop", slot, least, most, greedy, next)  ("again", slot)
+#                                                         slot: iterations, and where the last one began
+
+class _Program:
+    """A pattern's tree as steps, so that no match is deeper than its pattern."""
+
+    def __init__(self, node, groups):
+        self.steps = []
+        self.slots = 3 * (groups + 1)
+        self.add(node)
+        self.steps.append(("end",))
+
+    def add(self, node):
+        kind = node[0]
+        steps = self.steps
+        if kind == "char" or kind == "any" or kind == "set":
+            steps.append(("one", node))
+        elif kind == "seq":
+            for one in node[1]:
+                self.add(one)
+        elif kind == "alt":
+            self.alternatives(node[1])
+        elif kind == "repeat":
+            self.repeat(node[1], node[2], node[3], node[4])
+        elif kind == "group":
+            steps.append(("open", 3 * node[1]))
+            self.add(node[2])
+            steps.append(("close", 3 * node[1]))
+        elif kind == "look":
+            place = len(steps)
+            steps.append(None)
+            self.add(node[2])
+            steps.append(("end",))
+            steps[place] = ("look", node[1], len(steps))
+        else:
+            steps.append(node)
+
+    def alternatives(self, ways):
+        steps = self.steps
+        jumps = []
+        for way in ways[:-1]:
+            place = len(steps)
+            steps.append(None)
+            self.add(way)
+            jumps.append(len(steps))
+            steps.append(None)
+            steps[place] = ("split", place + 1, len(steps))
+        self.add(ways[-1])
+        for jump in jumps:
+            steps[jump] = ("jump", len(steps))
+
+    def repeat(self, inner, least, most, greedy):
+        steps = self.steps
+        if inner[0] == "seq" and len(inner[1]) == 1:
+            inner = inner[1][0]  # of (?:x)*
+        if inner[0] == "char" or inner[0] == "any" or inner[0] == "set":
+            steps.append(("run", inner, least, most, greedy))
+            return
+        place = len(steps)
+        if least == 0 and most < 0 and _least_width(inner) > 0:  # nothing is to be counted
+            steps.append(None)
+            self.add(inner)
+            steps.append(("jump", place))
+            behind = len(steps)
+            steps[place] = ("split", place + 1, behind) if greedy else ("split", behind, place + 1)
+            return
+        slot = self.slots
+        self.slots += 2
+        steps.append(("enter", slot))
+        steps.append(None)
+        steps.append(("again", slot))
+        self.add(inner)
+        steps.append(("jump", place + 1))
+        steps[place + 1] = ("loop", slot, least, most, greedy, len(steps))
+
+
 class _Run:
     """A match under way: the text as a list of characters, and where groups began and ended."""
 
-    def __init__(self, chars, folded, end, flags, groups):
+    def __init__(self, program, chars, folded, end, flags):
+        self.steps = program.steps
+        self.slots = [-1] * program.slots
         self.chars = chars
         self.folded = folded
         self.end = end
         self.flags = flags
-        self.spans = [None] * (groups + 1)
+        # What is gone back to, as three numbers: -1, a place in the text, a step; for a "run", whose step
+        # it is, the last place that it may be shortened or lengthened to, where it stands, the step; and of
+        # a slot that was changed since, its value, its number, -1.
+        self.stack = []
 
     def one(self, node, at):
         """Whether a node of one character takes the one at `at`."""
@@ -317,120 +419,166 @@ class _Run:
         behind = at < self.end and _is_word(self.chars[at])
         return (before != behind) == (kind == "b")
 
-    def go(self, node, at, rest):
-        """The end of a match of node and then `rest`, which is (node, rest), a function or None; -1: none."""
-        kind = node[0]
-        if kind == "char" or kind == "any" or kind == "set":
-            return self.then(rest, at + 1) if self.one(node, at) else -1
-        if kind == "seq":
-            nodes = node[1]
-            for i in range(len(nodes) - 1, -1, -1):
-                rest = (nodes[i], rest)
-            return self.then(rest, at)
-        if kind == "alt":
-            for way in node[1]:
-                end = self.go(way, at, rest)
-                if end >= 0:
-                    return end
-            return -1
-        if kind == "repeat":
-            return self.repeat(node, at, rest)
-        if kind == "group":
-            return self.group(node, at, rest)
-        if kind == "at":
-            return self.then(rest, at) if self.stands(node[1], at) else -1
-        if kind == "back":
-            return self.back(node, at, rest)
-        kept = list(self.spans)
-        found = self.go(node[2], at, None) >= 0
-        if not (found and node[1]):
-            self.spans = kept
-        return self.then(rest, at) if found == node[1] else -1
+    def put(self, slot, value):
+        stack = self.stack
+        stack.append(self.slots[slot])
+        stack.append(slot)
+        stack.append(-1)
+        self.slots[slot] = value
 
-    def then(self, rest, at):
-        """Nodes of one character are taken in a loop, so that depth is that of what can go two ways."""
-        while rest is not None:
-            if callable(rest):
-                return rest(at)
-            node, rest = rest
+    def mark(self, extra, at, step):
+        stack = self.stack
+        stack.append(extra)
+        stack.append(at)
+        stack.append(step)
+
+    def go(self, step, at, whole):
+        """The end of a match from a step on; -1: none, and slots are as they were. whole: at the end alone."""
+        base = len(self.stack)
+        steps = self.steps
+        while True:
+            node = steps[step]
             kind = node[0]
-            if kind == "char" or kind == "any" or kind == "set":
-                if not self.one(node, at):
-                    return -1
-                at += 1
+            step += 1
+            if kind == "one":
+                at = at + 1 if self.one(node[1], at) else -1
+            elif kind == "run":
+                at = self.take(node, step - 1, at)
+            elif kind == "split":
+                self.mark(-1, at, node[2])
+                step = node[1]
+            elif kind == "jump":
+                step = node[1]
+            elif kind == "open":
+                self.put(node[1] + 2, at)
+            elif kind == "close":
+                self.put(node[1], self.slots[node[1] + 2])
+                self.put(node[1] + 1, at)
+            elif kind == "end":
+                if not whole or at == self.end:
+                    return at
+                at = -1
+            elif kind == "enter":
+                self.put(node[1], 0)
+                self.put(node[1] + 1, -1)
+            elif kind == "again":
+                self.put(node[1], self.slots[node[1]] + 1)
+                self.put(node[1] + 1, at)
+            elif kind == "loop":
+                step = self.loop(node, step, at)
+                if step < 0:
+                    at = -1
             elif kind == "at":
                 if not self.stands(node[1], at):
-                    return -1
+                    at = -1
+            elif kind == "back":
+                at = self.back(node[1], at)
             else:
-                return self.go(node, at, rest)
+                if self.look(step, at) == node[1]:
+                    step = node[2]
+                else:
+                    at = -1
+            if at < 0:
+                if not self.return_to(base):
+                    return -1
+                step = self.step
+                at = self.at
+
+    def return_to(self, base):
+        """Takes the last way that was left aside, as self.step and self.at."""
+        stack = self.stack
+        while len(stack) > base:
+            step = stack.pop()
+            at = stack.pop()
+            extra = stack.pop()
+            if step < 0:
+                self.slots[at] = extra
+                continue
+            if extra < 0:
+                self.step = step
+                self.at = at
+                return True
+            node = self.steps[step]
+            if node[4]:
+                at -= 1
+                if at > extra:
+                    self.mark(extra, at, step)
+            else:
+                if not self.one(node[1], at):
+                    continue
+                at += 1
+                if at < extra:
+                    self.mark(extra, at, step)
+            self.step = step + 1
+            self.at = at
+            return True
+        return False
+
+    def take(self, node, step, at):
+        """As many characters as a "run" takes first: the place behind them; -1: too few."""
+        inner, least, most, greedy = node[1], node[2], node[3], node[4]
+        low = at + least
+        high = self.end if most < 0 else min(at + most, self.end)
+        if low > self.end:
+            return -1
+        to = high if greedy else low
+        while at < to and self.one(inner, at):
+            at += 1
+        if at < low:
+            return -1
+        if greedy and at > low:
+            self.mark(low, at, step)
+        elif not greedy and at < high:
+            self.mark(high, at, step)
         return at
 
-    def group(self, node, at, rest):
-        number = node[1]
-        before = self.spans[number]
+    def loop(self, node, step, at):
+        """The step after a "loop", which stands before `step`; -1: none."""
+        slot, least, most, greedy = node[1], node[2], node[3], node[4]
+        count = self.slots[slot]
+        if count != most and (count < least or at != self.slots[slot + 1]):
+            if count < least:
+                return step
+            if greedy:
+                self.mark(-1, at, node[5])
+                return step
+            self.mark(-1, at, step)
+            return node[5]
+        return node[5] if count >= least else -1
 
-        def close(end):
-            inner = self.spans[number]
-            self.spans[number] = (at, end)
-            result = self.then(rest, end)
-            if result < 0:
-                self.spans[number] = inner
-            return result
-        end = self.go(node[2], at, close)
-        if end < 0:
-            self.spans[number] = before
-        return end
-
-    def back(self, node, at, rest):
-        span = self.spans[node[1]]
-        if span is None:
+    def back(self, number, at):
+        begin = self.slots[3 * number]
+        end = self.slots[3 * number + 1]
+        if begin < 0 or at + end - begin > self.end:
             return -1
-        for i in range(span[0], span[1]):
-            if at >= self.end or self.chars[i] != self.chars[at]:
+        chars = self.chars if self.folded is None else self.folded
+        for i in range(begin, end):
+            if chars[i] != chars[at]:
                 return -1
             at += 1
-        return self.then(rest, at)
+        return at
 
-    def repeat(self, node, at, rest):
-        inner, least, most, greedy = node[1], node[2], node[3], node[4]
-        kind = inner[0]
-        if kind != "char" and kind != "any" and kind != "set":
-            return self.many(inner, least, most, greedy, at, rest, 0, -1)
-        count = 0
-        if greedy:
-            while count != most and self.one(inner, at + count):
-                count += 1
-            while count >= least:
-                end = self.then(rest, at + count)
-                if end >= 0:
-                    return end
-                count -= 1
-            return -1
-        while count < least:
-            if not self.one(inner, at + count):
-                return -1
-            count += 1
-        while True:
-            end = self.then(rest, at + count)
-            if end >= 0:
-                return end
-            if count == most or not self.one(inner, at + count):
-                return -1
-            count += 1
+    def look(self, step, at):
+        """Whether what is looked for is ahead. Groups of it stay, until the match goes back behind it."""
+        base = len(self.stack)
+        before = list(self.slots)
+        if self.go(step, at, False) < 0:
+            return False
+        self.stack = self.stack[:base]
+        after = self.slots
+        self.slots = before
+        if self.steps[step - 1][1]:
+            for i in range(len(before)):
+                if after[i] != before[i]:
+                    self.put(i, after[i])
+        return True
 
-    def many(self, inner, least, most, greedy, at, rest, count, last):
-        if count >= least and not greedy:
-            end = self.then(rest, at)
-            if end >= 0:
-                return end
-        if count != most and (at != last or count < least):
-            end = self.go(inner, at, lambda to: self.many(
-                inner, least, most, greedy, to, rest, count + 1, at))
-            if end >= 0:
-                return end
-        if count >= least and greedy:
-            return self.then(rest, at)
-        return -1
+    def spans(self, groups, at, end):
+        out = [(at, end)]
+        for i in range(1, groups + 1):
+            begin = self.slots[3 * i]
+            out.append((begin, self.slots[3 * i + 1]) if begin >= 0 else None)
+        return out
 
 
 class Match:
@@ -534,9 +682,10 @@ def _expand(template, match):
 class Pattern:
     def __init__(self, pattern, flags):
         parser = _Parser(pattern, flags)
-        self._node = parser.alternatives()
+        node = parser.alternatives()
         if parser.at < len(pattern):
             parser.fail("unbalanced parenthesis")
+        self._program = _Program(node, parser.groups)
         self.pattern = pattern
         self.flags = parser.flags
         self.groups = parser.groups
@@ -545,13 +694,11 @@ class Pattern:
     def _find(self, string, chars, folded, start, pos, endpos, where):
         """The first match from start on; where: "search", "match", "fullmatch"."""
         at = start
+        run = _Run(self._program, chars, folded, endpos, self.flags)
         while at <= endpos:
-            run = _Run(chars, folded, endpos, self.flags, self.groups)
-            rest = (lambda end: end if end == endpos else -1) if where == "fullmatch" else None
-            end = run.go(self._node, at, rest)
+            end = run.go(0, at, where == "fullmatch")
             if end >= 0:
-                run.spans[0] = (at, end)
-                return Match(self, string, run.spans, pos, endpos)
+                return Match(self, string, run.spans(self.groups, at, end), pos, endpos)
             if where != "search":
                 return None
             at += 1

@@ -16,6 +16,9 @@ cases = [
     (r"(?x) a \s b # c", "a b"), (r"(a)|(b)", "ba"),
     (r"\$(\d+(?:\.\d\d)?)", "cost $12.50 and $3"), (r"(?:a|b)+?c", "abac"), (r"\Aab\Z", "ab"),
     (r".*", "line1\nline2"),
+    (r"(?i)(a\w)-\1", "Ab-aB"), (r"(?i)(?P<q>x)(?P=q)", "xX yx"), (r"\w+", "naïve — café €5"), (r"(?:(a)|b)*", "aab"),
+    (r"(?:ab){2,3}?(a)?", "abababab"), (r"(?:a|ab)(?:c|bcd)*$", "abcd"), (r"((?:ab|a)+?)(b?)$", "aabab"),
+    (r"(?=(\w+))a\1", "aab"), (r"(?:(?=(a))a|b)+", "bab"), (r"(a(b)?)+", "aba"), (r"(?:\s*(\d+),?)*", "1, 22,3"),
 ]
 for p, t in cases:
     m = re.search(p, t)
@@ -31,4 +34,11 @@ print(re.sub(r"(\w+) (\w+)", r"\2 \1", "hello world x y"),
       re.sub("a", lambda m: m.group().upper(), "banana", count=2), re.subn("a", "b", "aaa"),
       re.split("(,)", "a,b,c", maxsplit=1), re.escape("a.b*c d-e_f/é"))
 print([m.start() for m in re.finditer("a", "banana")], re.compile("a").pattern, re.search("b", "abc", re.I).group(0))
+# Long texts: no repeat is deeper than its pattern.
+string = r'"(?:[^"\\]|\\.)*"'
+for p, t in [(string, '"' + 'a\\"' * 2000 + '" "b"'), (r"(?:a|b)*c", "ab" * 2000 + "c"), (r"(?:ab?)+?c", "aba" * 900 + "c"),
+             (r"(?:(\w+)\s*,\s*)*end", "word , " * 600 + "end"), (r"(?:ab){3,}", "ab" * 1500), (r"(a|b)*?$", "ab" * 1000),
+             (r"(?:[^*]|\*(?!/))*", "x*y" * 600 + "*/"), (r"(?s)/\*(?:.|\n)*?\*/", "/*" + "l\n" * 900 + "*/ */")]:
+    m = re.search(p, t)
+    print(p, m and (m.span(), [m.span(i + 1) for i in range(len(m.groups()))]))
 print(len(re.findall(r"\w+", "word " * 500)), re.search(r"(?:\w+\s*)*x", "word " * 30 + "x") is not None)
