@@ -11,9 +11,9 @@ file(MAKE_DIRECTORY "${work}")
 set(compile ${DRIFTWOOD_WASI_CC} --target=wasm32-wasi --sysroot=${DRIFTWOOD_WASI_SYSROOT} -std=gnu17 -O2
     -DNDEBUG -D_GNU_SOURCE -DPK_ENABLE_OS=0 -DPK_ENABLE_THREADS=0 -I${source})
 add_custom_command(OUTPUT "${work}/interpreter.o"
-    COMMAND ${compile} -w -I${DRIFTWOOD_POCKETPY} -c "${source}/interpreter.c" -o "${work}/interpreter.o"
+    COMMAND ${compile} -w -I${DRIFTWOOD_POCKETPY} -I${CMAKE_SOURCE_DIR}/src -c "${source}/interpreter.c" -o "${work}/interpreter.o"
     DEPENDS "${source}/interpreter.c" "${source}/python.h" "${DRIFTWOOD_POCKETPY}/pocketpy.c"
-        "${DRIFTWOOD_POCKETPY}/pocketpy.h"
+        "${DRIFTWOOD_POCKETPY}/pocketpy.h" "${CMAKE_SOURCE_DIR}/src/values/unicode_data.h"
     COMMENT "Guest python: interpreter.c" VERBATIM)
 set(texts "driftwood=${source}/driftwood.py|raw=${source}/driftwood_raw.py")
 string(APPEND texts "|prelude=${source}/prelude.py|re=${source}/re.py")

@@ -3,23 +3,23 @@
 #ifndef DW_VALUES_UNICODE_DATA_H
 #define DW_VALUES_UNICODE_DATA_H
 
-#include <cstdint>
+#include <stdint.h>
 
-struct code_range {
+typedef struct code_range {
     uint32_t first, last;
-};
+} code_range;
 
 /* Every `stride`th character from `first` to `last` becomes the one `delta` away. */
-struct case_run {
+typedef struct case_run {
     uint32_t first, last;
     int32_t delta;
     uint32_t stride;
-};
+} case_run;
 
-struct special_case {
+typedef struct special_case {
     uint32_t code;
     uint32_t becomes[3];
-};
+} special_case;
 
 static const code_range alphabetic[] = {
     {0x41, 0x5a}, {0x61, 0x7a}, {0xaa, 0xaa}, {0xb5, 0xb5}, {0xba, 0xba}, {0xc0, 0xd6},

@@ -27,6 +27,7 @@ static volatile const struct {
 } packed = {"driftwood-files", packed_files, FILES_BYTES_MAX, 0, 0};
 
 static enum { BEFORE, FAILED, READY } state;
+static int exit_status = 1; /* of a program that failed */
 
 /* ---- files ---------------------------------------------------------------------------------- */
 
@@ -130,11 +131,40 @@ static void flush_text(void)
 
 /* ---- running -------------------------------------------------------------------------------- */
 
-/* The exception on standard error; a DriftwoodError's code, else DW_E_ARG. */
+/* What SystemExit says: nothing or a number is main's status, anything else is told, as Python has it. */
+static int status_of_exit(py_Ref code)
+{
+    if (py_isnone(code)) {
+        return 0;
+    }
+    if (py_isint(code)) {
+        return (int)(py_toint(code) & 0xff);
+    }
+    if (py_isbool(code)) {
+        return py_tobool(code);
+    }
+    if (py_str(code)) {
+        int bytes;
+        const char *text = py_tostrn(py_retval(), &bytes);
+        fprintf(stderr, "%.*s\n", bytes, text);
+    }
+    return 1;
+}
+
+/* The exception on standard error; a DriftwoodError's code, else DW_E_ARG. 0: the program left with
+ * SystemExit, and well. */
 static int32_t tell(py_StackRef before)
 {
     int32_t status = DW_E_ARG;
     fflush(stdout);
+    if (py_matchexc(tp_SystemExit)) {
+        py_push(py_retval());
+        py_clearexc(NULL);
+        exit_status = py_getattr(py_peek(-1), py_name("code")) ? status_of_exit(py_retval()) : 1;
+        py_clearexc(before);
+        return exit_status == 0 ? 0 : DW_E_ARG;
+    }
+    exit_status = 1;
     char *text = py_formatexc();
     fprintf(stderr, "%s\n", text != NULL ? text : "an exception");
     free(text);
@@ -174,6 +204,9 @@ static int32_t prelude(void)
         py_applydict(py_getdict(module, py_name("Bytes")), add_method, py_tpobject(tp_bytes));
         py_applydict(py_getdict(module, py_name("Dict")), add_method, py_tpobject(tp_dict));
         py_applydict(py_getdict(module, py_name("Builtins")), add_method, py_getmodule("builtins"));
+        py_setdict(py_getmodule("sys"), py_name("exit"),
+                   py_getdict(module, py_name("leave")));
+        py_setdict(py_getmodule("builtins"), py_name("exit"), py_getdict(module, py_name("leave")));
         py_setdict(py_getmodule("builtins"), py_name("frozenset"),
                    py_getdict(module, py_name("frozenset")));
     }
@@ -225,7 +258,7 @@ static int32_t start(const char *path)
 
 int main(int count, char **words)
 {
-    return start(count > 1 ? words[1] : NULL) != 0;
+    return start(count > 1 ? words[1] : NULL) == 0 ? 0 : exit_status;
 }
 
 /* ---- actors --------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* pocketpy, and what is amended in it: exceptions that carry attributes and are classes to derive
- * from, text that is UTF-8, formats, waiting that does not spin.
+ * from, text that is UTF-8, letters, formats, waiting that does not spin.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include "pocketpy.c"
 
 #include "python.h"
+#include "values/unicode_data.h"
 
 /* ---- text ----------------------------------------------------------------------------------- */
 
@@ -518,6 +519,19 @@ static bool exception_args(int argc, py_Ref argv)
     return true;
 }
 
+/* What SystemExit was made with. */
+static bool exit_code(int argc, py_Ref argv)
+{
+    PY_CHECK_ARGC(1);
+    BaseException *own = py_touserdata(argv);
+    if (py_isnil(&own->args)) {
+        py_newnone(py_retval());
+    } else {
+        py_assign(py_retval(), &own->args);
+    }
+    return true;
+}
+
 /* ---- time ----------------------------------------------------------------------------------- */
 
 /* WASI has no clock of processor time. */
@@ -543,10 +557,55 @@ static bool sleep_quietly(int argc, py_Ref argv)
     return true;
 }
 
+/* ---- letters -------------------------------------------------------------------------------- */
+
+static bool is_letter(uint32_t point)
+{
+    size_t low = 0;
+    size_t high = sizeof alphabetic / sizeof alphabetic[0];
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (alphabetic[middle].last < point) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < sizeof alphabetic / sizeof alphabetic[0] && alphabetic[low].first <= point;
+}
+
+/* Whether a text is letters alone, or letters and digits, which are those of ASCII as for isdigit. */
+static bool text_is(int argc, py_Ref argv, bool digits)
+{
+    PY_CHECK_ARGC(1);
+    int bytes;
+    const char *text = py_tostrn(argv, &bytes);
+    bool fine = bytes > 0;
+    for (int at = 0, length; fine && at < bytes; at += length) {
+        length = (int)dw_python_character((const unsigned char *)text + at, (size_t)(bytes - at));
+        uint32_t point = length > 0 ? (uint32_t)c11__u8_value(length, text + at) : 0;
+        fine = is_letter(point) || (digits && point >= '0' && point <= '9');
+    }
+    py_newbool(py_retval(), fine);
+    return true;
+}
+
+static bool text_isalpha(int argc, py_Ref argv)
+{
+    return text_is(argc, argv, false);
+}
+
+static bool text_isalnum(int argc, py_Ref argv)
+{
+    return text_is(argc, argv, true);
+}
+
 void dw_python_amend(void)
 {
     py_bindmethod(tp_str, "encode", text_encode);
     py_bindmethod(tp_bytes, "decode", bytes_decode_text);
+    py_bindmethod(tp_str, "isalpha", text_isalpha);
+    py_bindmethod(tp_str, "isalnum", text_isalnum);
     py_bindmagic(tp_bytes, __repr__, bytes_repr);
     py_bindmagic(tp_bytes, __mul__, bytes_mul);
     py_bindmethod(tp_bytes, "join", bytes_join);
@@ -555,6 +614,7 @@ void dw_python_amend(void)
     py_bindmagic(tp_BaseException, __new__, exception_new);
     py_bindmagic(tp_BaseException, __init__, exception_init);
     py_bindproperty(tp_BaseException, "args", exception_args, NULL);
+    py_bindproperty(tp_SystemExit, "code", exit_code, NULL);
     for (int type = tp_SystemExit; type <= tp_KeyError; type++) {
         pk_typeinfo((py_Type)type)->is_final = false; /* programs have errors of their own */
     }

@@ -2,6 +2,7 @@
  * reads as Python: what a model or a stranger wrote is no program.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,10 +179,11 @@ static bool read_number(reader *from, py_OutRef out)
             }
         }
     }
-    size_t length = from->at - start;
-    if (whole && length <= 18) { /* 64 bits; longer ones are floats */
-        py_newint(out, strtoll((const char *)from->text + start, NULL, 10));
-    } else {
+    errno = 0;
+    long long value = whole ? strtoll((const char *)from->text + start, NULL, 10) : 0;
+    if (whole && errno == 0) {
+        py_newint(out, value);
+    } else { /* more than 64 bits as well */
         py_newfloat(out, strtod((const char *)from->text + start, NULL));
     }
     return true;

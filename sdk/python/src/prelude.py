@@ -100,18 +100,6 @@ class Text:
     def isnumeric(self):
         return self.isdigit()
 
-    def isalpha(self):
-        for c in self:
-            if not (c.lower() != c.upper() or ord(c) > 0xff):
-                return False
-        return len(self) > 0
-
-    def isalnum(self):
-        for c in self:
-            if not (c.isalpha() or c.isdigit()):
-                return False
-        return len(self) > 0
-
     def isidentifier(self):
         return len(self) > 0 and not self[0].isdigit() and self.replace("_", "a").isalnum()
 
@@ -340,6 +328,11 @@ class Builtins:
                 except StopIteration:
                     return
             yield tuple(values)
+
+
+def leave(code=None):
+    """exit and sys.exit."""
+    raise SystemExit(code)
 
 
 class frozenset(set):

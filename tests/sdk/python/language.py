@@ -9,6 +9,10 @@ print("text", 1 + 2, [1, 2, {"a": (1,)}], "é" * 2, b"\x00a'\xff", repr("a'b"))
 print(json.dumps({"a": [1, 2.5, None, True, "é\n\x01😀"], "b": {}, "c": [], "d": 1e22, "e": 0.1}))
 print(json.dumps({"a": [1, {"x": "é"}], 5: "n", None: 1, True: []}, indent=2, ensure_ascii=False))
 print(json.loads('{"a": [1, -2.5e3, null, true, "\\u00e9\\ud83d\\ude00\\n", {}], "b": ""}'), json.loads(b' [0] '))
+print(json.loads("[1234567890123456789, 9223372036854775807, -9223372036854775808, 999999999999999999]"),
+      json.dumps(json.loads("[1234567890123456789, -1, 0, 12e0]")), json.loads("1" * 25) > 1e24)
+print([c.isalpha() for c in "aZ_0é—€😀ßжñ漢ªק×÷·「"], [c.isalnum() for c in "aZ_09é—€漢 "], "".isalpha(), "naïve".isalpha(),
+      "a b".isalpha(), "x1ü".isalnum(), "größe".isidentifier(), "a—b".isidentifier(), "x_1".isidentifier())
 for bad in ['', '[1,]', '{"a" 1}', '01', 'nul', '"a', '[1', '1 2', '-', '__import__("os")', '"\t"', '"\\x"', "{'a': 1}",
             '["é", x]', '\n[1\n2]']:
     try:
