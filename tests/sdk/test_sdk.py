@@ -172,13 +172,37 @@ class Sdk(unittest.TestCase):
             for text in ("try:\n    pass\nfinally:\n    pass", "def f():\n    nonlocal a",
                          "async def f():\n    pass", "if (a := 1):\n    pass", "class A:\n    class B:\n        pass",
                          "class A(int, str):\n    pass", "def f():\n    x = yield 1",
-                         "1 / 0", "import nothing", "raise SystemExit(3)"):
+                         "1 / 0", "import nothing"):
                 (pathlib.Path(folder) / "main.py").write_text("\n" + text + "\n")
                 done = subprocess.run([DRIFTWOOD, "run", "python", "--dir", ".", "--", "main.py"],
                                       cwd=folder, capture_output=True, text=True, timeout=60,
                                       check=False, stdin=subprocess.DEVNULL)
                 self.assertEqual((done.returncode, done.stdout), (1, ""), text)
                 self.assertRegex(done.stderr, r'File "main.py", line [2-4]', text)
+
+    @unittest.skipUnless(LANGUAGE == "python", "a program in Python")
+    def test_python_exits(self):
+        """SystemExit is the exit status; what is no number is told."""
+        with tempfile.TemporaryDirectory(prefix="dw-sdk-") as folder:
+            for text in ("raise SystemExit(0)", "raise SystemExit(3)", "raise SystemExit", "exit()", "exit(4)",
+                         "raise SystemExit('it is \\xe9nough')", "import sys\nsys.exit(5)", "exit(True)",
+                         "import sys\nsys.exit([1, 2])", "raise SystemExit(-1)",
+                         "try:\n    exit(6)\nexcept Exception:\n    print('no')",
+                         "try:\n    exit(7)\nexcept SystemExit as e:\n    print(e.code)"):
+                (pathlib.Path(folder) / "main.py").write_text(f"print('said')\n{text}\n", "utf-8")
+                own, wanted = (subprocess.run(
+                    [*command, "main.py"], cwd=folder, capture_output=True, text=True, timeout=60,
+                    check=False, stdin=subprocess.DEVNULL, env=dict(os.environ, PYTHONUTF8="1"))
+                    for command in ([DRIFTWOOD, "run", "python", "--dir", ".", "--"], [sys.executable]))
+                self.assertEqual((own.returncode, own.stdout, own.stderr),
+                                 (wanted.returncode, wanted.stdout, wanted.stderr), text)
+
+    @unittest.skipUnless(LANGUAGE == "python", "a program in Python")
+    def test_python_forgotten(self):
+        """What the host goes on writing to is nobody else's memory, however it was forgotten."""
+        said = run(DRIFTWOOD, "run", "python", "--dir", ".", *WITH_MODEL, "--", "forgotten.py",
+                   cwd=SOURCE / "tests/sdk/python")
+        self.assertEqual(said, "8 chosen, 0 changed\nended 0\nclosed 0\n")
 
     @unittest.skipUnless(LANGUAGE == "go", "a program in Go")
     def test_chance(self):

@@ -431,8 +431,15 @@ class Context(Handle):
         self.generation = None  # under way, or forgotten under way
 
     def _close(self, handle):
-        self.generation = None
+        if self.generation is not None:  # under which it is not closed
+            raw.generate_end(handle)
+            self._leave(handle)
         return raw.context_close(handle)
+
+    def _leave(self, handle):
+        """No generation is under way any more."""
+        self.generation = None
+        _under_way.pop(handle, None)
 
     def _own(self):
         """The handle, free: a generation whose loop was left ends here."""
@@ -556,6 +563,11 @@ class Context(Handle):
                           flags, wake_tokens)
 
 
+# Generations under way by their contexts' handles: the host writes to their memory, whoever has
+# forgotten them and their contexts.
+_under_way = {}
+
+
 class Generation:
     def __init__(self, context, sampler, prompt, tokens_max, stop_tokens, stop_strings, flags,
                  wake_tokens):
@@ -577,14 +589,18 @@ class Generation:
             "stop_string_count": len(texts)})
         self.request.held.append(texts)
         _check(raw.generate_begin(own, sampler.handle, self.request.buffer))
-        context.generation = self  # the host writes to its memory, whoever has forgotten it
+        context.generation = self
+        _under_way[own] = self
+
+    def _left(self):
+        if self.context.generation is self:
+            self.context._leave(self.context.handle)
 
     @property
     def ended(self):
         if self.request.get("end") == C.GENERATE_GOES_ON:
             return False
-        if self.context.generation is self:
-            self.context.generation = None
+        self._left()
         return True
 
     @property
@@ -603,8 +619,8 @@ class Generation:
 
     def wait(self):
         result = raw.generate_wait(self.context.handle)
-        if result < 0 and self.context.generation is self:
-            self.context.generation = None
+        if result < 0:
+            self._left()
         self.ended
         return _check(result)
 
@@ -612,7 +628,7 @@ class Generation:
         if self.ended:
             return self.request.get("token_count")
         result = raw.generate_end(self.context.handle)
-        self.context.generation = None
+        self._left()
         return _check(result)
 
     def __iter__(self):
@@ -626,8 +642,7 @@ class Generation:
         if token >= 0:
             self.taken += 1
             return token
-        if self.context.generation is self:
-            self.context.generation = None
+        self._left()
         if token != C.E_END:
             _check(token)
         raise StopIteration
