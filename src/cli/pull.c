@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/fetch.h"
+#include "cli/project.h"
 
 #define LIST_BYTES_MAX ((size_t)64 << 20)
 #define PAGES_MAX 64
@@ -453,6 +454,20 @@ static dw_status find_url(wanted *to, const char *url, dw_error *err)
     return DW_OK;
 }
 
+/* The folder and those above it: in a fresh home there is no ~/.cache. */
+static dw_status make_cache(char *folder, dw_error *err)
+{
+    bool made = mkdir(folder, 0755) == 0 || errno == EEXIST;
+    if (!made && errno == ENOENT) {
+        dw_status status = dw_cli_make_parents(folder, 0, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        made = mkdir(folder, 0755) == 0 || errno == EEXIST;
+    }
+    return made ? DW_OK : dw_fail(err, DW_E_IO, "%.150s: %s", folder, strerror(errno));
+}
+
 dw_status dw_cli_pull_model(const char *name, char *path, size_t capacity, dw_error *err)
 {
     wanted *to = dw_cli_alloc(1, sizeof *to);
@@ -464,8 +479,8 @@ dw_status dw_cli_pull_model(const char *name, char *path, size_t capacity, dw_er
         status =
             strncmp(name, "hf:", 3) == 0 ? find_files(to, name + 3, err) : find_url(to, name, err);
     }
-    if (status == DW_OK && mkdir(to->folder, 0755) != 0 && errno != EEXIST) {
-        status = dw_fail(err, DW_E_IO, "%.150s: %s", to->folder, strerror(errno));
+    if (status == DW_OK) {
+        status = make_cache(to->folder, err);
     }
     for (size_t i = 0; i < to->count && status == DW_OK; i++) {
         status = pull_file(to, &to->files[i], err);

@@ -121,7 +121,8 @@ class Pull(unittest.TestCase):
 
     def setUp(self):
         self.place = tempfile.TemporaryDirectory(prefix="dw-pull-")
-        self.folder = os.path.join(self.place.name, "driftwood")
+        self.cache = os.path.join(self.place.name, "no", "cache")  # as in a fresh home
+        self.folder = os.path.join(self.cache, "driftwood")
         Hub.asked, Hub.breaks, Hub.lies, Hub.private, Hub.ranges = [], 0, False, False, True
 
     def tearDown(self):
@@ -129,7 +130,7 @@ class Pull(unittest.TestCase):
 
     def run_raw(self, *args, **env):
         return subprocess.run([PROGRAM, *args], check=False, capture_output=True, text=True,
-                              timeout=120, env=dict(os.environ, XDG_CACHE_HOME=self.place.name,
+                              timeout=120, env=dict(os.environ, XDG_CACHE_HOME=self.cache,
                                                     HF_ENDPOINT=self.hub.base, **env))
 
     def good(self, name, **env):
@@ -242,7 +243,7 @@ class Pull(unittest.TestCase):
         self.assertEqual(self.run_raw("pull").returncode, 2)
 
     def test_another_file_of_that_name(self):
-        os.mkdir(self.folder)
+        os.makedirs(self.folder)
         path = os.path.join(self.folder, "model-F16.gguf")
         with open(path, "wb") as file:
             file.write(b"mine")
