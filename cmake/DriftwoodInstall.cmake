@@ -2,8 +2,10 @@
 # pages, and what pkg-config and find_package need.
 if(TARGET driftwood)
     install(TARGETS driftwood RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    driftwood_rpath_install(driftwood "${CMAKE_INSTALL_BINDIR}")
 endif()
 install(TARGETS driftwood_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+driftwood_rpath_install(driftwood_shared "${CMAKE_INSTALL_LIBDIR}")
 install(FILES include/driftwood.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES guest/driftwood_guest.h guest/driftwood_abi.h guest/driftwood_helpers.h
     DESTINATION ${CMAKE_INSTALL_DATADIR}/driftwood/include)

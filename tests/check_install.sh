@@ -14,6 +14,18 @@ fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/driftwood-install.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cmake --install "$build" --prefix "$work/prefix" >"$work/install.log" || fail "install failed"
+if [ "$(uname -s)" = Linux ]; then
+    # An empty entry would be the current folder.
+    for file in "$build/driftwood" "$build/libdriftwood.so" "$work/prefix/bin/driftwood" \
+        "$(find "$work/prefix" -name libdriftwood.so)"; do
+        entries=$(readelf -d "$file" | sed -n 's/.*R.*PATH.*\[\(.*\)\]/\1/p')
+        [ -n "$entries" ] || fail "$file has no entries where to look for libraries"
+        case ":$entries:" in *::*) fail "$file looks for libraries in the current folder: $entries" ;; esac
+        [ "${file#"$build"}" != "$file" ] || case $entries in *"$build"*)
+            fail "$file looks for libraries where it was built: $entries" ;;
+        esac
+    done
+fi
 # Moved once more: nothing may depend on where it was installed first.
 mv "$work/prefix" "$work/moved"
 prefix=$work/moved
