@@ -283,7 +283,7 @@ static settings read_settings(int argc, char **argv)
 {
     settings s = {.good = 16,
                   .hostile = 2000,
-                  .weight = 2000,
+                  .weight = 3000,
                   .working = 256,
                   .slice_ms = 500,
                   .rounds = 24,
