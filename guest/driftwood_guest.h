@@ -304,10 +304,11 @@ int32_t dw_forward_sample(int32_t context, const int32_t *tokens, uint32_t count
 /* dw_forward_sample again and again, without this guest: appends and computes the prompt, chooses a
  * token, appends and computes that, and so on, until one of the request's reasons to stop. The
  * device goes on by itself: each token is written to request->tokens when it is chosen, and
- * token_count then counts it. They are the tokens that a loop of dw_forward_sample gives, and are
- * recorded by the sampler; all but the last are appended to the context. Until
- * dw_generate_wait has told of the end, context and sampler are taken: other functions refuse them
- * with DW_E_STATE. What has not ended when this guest's call returns ends there. */
+ * token_count then counts it; one that ends a text is counted when the end is told. They are the
+ * tokens that a loop of dw_forward_sample gives, and are recorded by the sampler; all but the last
+ * are appended to the context. Until dw_generate_wait has told of the end, context and sampler are
+ * taken: other functions refuse them with DW_E_STATE. What has not ended when this guest's call
+ * returns ends there. */
 DW_IMPORT("generate_begin")
 int32_t dw_generate_begin(int32_t context, int32_t sampler, dw_generate_request *request);
 /* Waits until there are wake_tokens more tokens than it told of before, or until the end. Returns

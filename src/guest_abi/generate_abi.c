@@ -194,9 +194,7 @@ static dw_generation *generation_on(dw_instance *instance, int32_t handle)
 /* How many tokens there are; where it has ended, its objects are free. */
 static int32_t tell(dw_instance *instance, dw_generation *generation)
 {
-    uint32_t count = generation->token_count; /* it may go on meanwhile */
-    int32_t result = (int32_t)count;
-    generation->told = count;
+    int32_t result = (int32_t)dw_generation_tell(generation); /* it may go on meanwhile */
     if (generation->end < 0) {
         *dw_instance_error(instance) = generation->error;
         result = generation->end;

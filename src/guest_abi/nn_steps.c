@@ -292,8 +292,7 @@ static dw_status take_new(dw_instance *instance, dw_nn_execution *execution,
                           dw_error *err)
 {
     dw_status status = DW_OK;
-    uint32_t count = generation->token_count;
-    generation->told = count;
+    uint32_t count = dw_generation_tell(generation);
     while (*taken < count && status == DW_OK) {
         status =
             take_token(instance, execution, results->tokens[(*taken)++], results->streams, err);

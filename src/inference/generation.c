@@ -226,13 +226,22 @@ static void set_step(dw_generation *generation, int32_t *tokens, uint32_t count)
 }
 
 /* Who reads of a token, or of the end, finds written what it speaks of. */
-static void publish_tokens(const dw_generation *generation)
+static void publish_tokens(dw_generation *generation)
 {
-    __atomic_store_n(generation->place.token_count, atomic_load(&generation->token_count),
-                     __ATOMIC_RELEASE);
+    uint32_t count = atomic_load(&generation->token_count);
+    __atomic_store_n(generation->place.token_count, count, __ATOMIC_RELEASE);
+    atomic_store(&generation->shown_count, count);
 }
 
-void dw_generation_tell_end(const dw_generation *generation)
+uint32_t dw_generation_tell(dw_generation *generation)
+{
+    bool goes_on = generation->end == DW_GENERATE_GOES_ON;
+    uint32_t count = goes_on ? generation->shown_count : generation->token_count;
+    generation->told = count;
+    return count;
+}
+
+void dw_generation_tell_end(dw_generation *generation)
 {
     const dw_generation_place *place = &generation->place;
     publish_tokens(generation);
@@ -410,7 +419,7 @@ void dw_generation_run(dw_generation *generation)
 
 bool dw_generation_has_come(const dw_generation *generation)
 {
-    uint32_t fresh = generation->token_count - generation->told;
+    uint32_t fresh = generation->shown_count - generation->told;
     uint32_t wanted = generation->wake_tokens;
     return wanted > 0 && fresh >= wanted;
 }

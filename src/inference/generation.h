@@ -67,7 +67,9 @@ typedef struct dw_generation {
     int32_t stop_index; /* with it */
     dw_error error;
     _Atomic uint32_t token_count;
-    _Atomic uint32_t told; /* of token_count, by the last wait */
+    _Atomic uint32_t
+        shown_count;       /* of them in the guest's memory: one that ends it comes with that */
+    _Atomic uint32_t told; /* of those shown, by the last dw_generation_tell */
 
     uint32_t tokens_max;
     _Atomic uint32_t wake_tokens;
@@ -107,7 +109,10 @@ void dw_generation_end(dw_generation *generation);
 /* Write to the guest's memory that it has, and why: a guest that is told so by nothing else finds
  * it going on until it asks. A token that ends it is counted with that, so that who reads ahead of
  * the end takes it for none of the text. */
-void dw_generation_tell_end(const dw_generation *generation);
+void dw_generation_tell_end(dw_generation *generation);
+/* How many tokens there are, from now on told: until it has ended, of those that the guest's memory
+ * counts. Thread: the guest's. */
+uint32_t dw_generation_tell(dw_generation *generation);
 /* Run steps on the caller's thread until who waits is to be woken. */
 void dw_generation_run(dw_generation *generation);
 /* It has ended, or has as many new tokens as were asked for. */

@@ -13,8 +13,8 @@
 #define DW__SLICE_TOKENS_MAX_CUDA 2048u
 
 /* Prompts are cut where our attention's tiles end (src/model/attention.c), and no rest is left that
- * it would take in its form for few rows: so a prompt's results do not depend, to the bit, on where
- * it is cut. */
+ * it would take in its form for few rows, wherever there is room: beside few that decode slices are
+ * shorter, and their bits are the same where docs/numerics.md says so. */
 #define DW__CUT_TOKENS 64u
 #define DW__REST_TOKENS_MIN 8u
 
@@ -33,8 +33,8 @@ bool dw__step_prefers_alone(dw_model *model, const dw_step_slice *slice);
 
 /* A run of slices of different contexts of one model, each one's tokens as those that follow its
  * log's length, which stays as it is. All logs hold the same type, and use the same rope factors.
- * In a batch numbers may not depend on who else is in the run (on GPUs a prompt's do, to the last
- * bits): also where there is one slice now, and only for slices that dw__step_takes_in_batch; else
+ * In a batch numbers may not depend on who else is in the run (but as docs/numerics.md says of
+ * GPUs): also where there is one slice now, and only for slices that dw__step_takes_in_batch; else
  * there is one.
  * `slices[i].nan` tells of NaN in a slice's results.
  *

@@ -527,10 +527,11 @@ static __device__ __forceinline__ uint32_t part_records(uint32_t records, uint32
     if (blocks > 1 && records <= blocks * CLUSTER_PART_RECORDS) {
         return max((records + blocks - 1) / blocks, FEW_RECORDS);
     }
-    return max((records + parts_max - 1) / parts_max, blocks > 1 ? CLUSTER_PART_RECORDS
-                                                      : gridDim.y * gridDim.z < ROWS_MANY
-                                                          ? PART_RECORDS
-                                                          : ROW_RECORDS);
+    return max((records + parts_max - 1) / parts_max,
+               blocks > 1 ? CLUSTER_PART_RECORDS
+               : gridDim.z <= DW_CUDA_PRODUCT_ROWS || gridDim.y * gridDim.z < ROWS_MANY
+                   ? PART_RECORDS
+                   : ROW_RECORDS);
 }
 
 template <int GROUP>

@@ -238,14 +238,14 @@ dw_status dw_scheduler_submit(dw_scheduler *scheduler, void (*on_turn)(void *use
     return post_copy(scheduler, &task, NULL, err);
 }
 
-void dw_scheduler_charge(dw_scheduler *scheduler, uint32_t tenant, uint64_t took_ns)
+void dw_scheduler_charge(dw_scheduler *scheduler, uint32_t tenant, uint64_t cost_ns)
 {
     (void)pthread_mutex_lock(&scheduler->lock);
     dw__share *share = scheduler->shares[tenant];
     if (share != NULL) { /* else no guest of it has had a turn, whose time this would count as */
         uint64_t before = atomic_load_explicit(&share->outside_ns, memory_order_relaxed);
         uint64_t most = DW_SCHEDULER_CHARGE_MAX_NS - before;
-        atomic_fetch_add(&share->outside_ns, took_ns < most ? took_ns : most);
+        atomic_fetch_add(&share->outside_ns, cost_ns < most ? cost_ns : most);
     }
     (void)pthread_mutex_unlock(&scheduler->lock);
 }

@@ -29,11 +29,11 @@ dw_status dw_scheduler_receive_on(dw_scheduler *scheduler, dw_actor *actor,
                                   const dw_call_terms *terms, const dw_call_hooks *hooks,
                                   dw_error *err);
 
-/* Work was done for the tenant on another thread, which had the processor for so long: it counts as
- * its guests' time, so that who has much done that way has fewer turns. More than
+/* Work was done for the tenant on another thread, which cost the others so much processor time: it
+ * counts as its guests' time, so that who has much done that way has fewer turns. More than
  * DW_SCHEDULER_CHARGE_MAX_NS since its guests' last turn are forgotten. Thread: any. */
 #define DW_SCHEDULER_CHARGE_MAX_NS UINT64_C(1000000000)
-void dw_scheduler_charge(dw_scheduler *scheduler, uint32_t tenant, uint64_t took_ns);
+void dw_scheduler_charge(dw_scheduler *scheduler, uint32_t tenant, uint64_t cost_ns);
 
 /* dw_scheduler_create for guests of `host`, whose device is `device`; both outlive it. */
 dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_device *device,

@@ -324,7 +324,12 @@ static void test_ahead_counts_what_ends_it_with_the_end(void **state)
     assert_false(dw_generation_take(t.generation));
     assert_int_equal(t.count, 0);
     assert_int_equal(t.end, DW_GENERATE_GOES_ON);
+    assert_false(
+        dw_generation_has_come(t.generation)); /* who asks now is told of none, and waits */
+    assert_int_equal(dw_generation_tell(t.generation), 0);
     dw_generation_end(t.generation);
+    assert_true(dw_generation_wakes(t.generation));
+    assert_int_equal(dw_generation_tell(t.generation), 1);
     dw_generation_tell_end(t.generation);
     assert_int_equal(t.count, 1);
     assert_int_equal(t.tokens[0], end_token);

@@ -575,9 +575,7 @@ static bool native_next_token(int argc, py_StackRef argv)
     if (request->token_count > taken) {
         result = request->tokens[taken];
         if ((request->flags & DW_GENERATE_PAST_END) == 0 && dw_token_is_end(model, result) == 1) {
-            /* The token is seen before the end is told. */
             result = DW_E_END;
-            while (request->end == DW_GENERATE_GOES_ON && dw_generate_wait(context) >= 0) {}
         }
     } else if (result >= 0) {
         result = request->end < 0 ? request->end : DW_E_END;
