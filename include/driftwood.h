@@ -2361,8 +2361,8 @@ typedef struct dw_runtime_actor_info {
     uint64_t groups;            /* that it is in */
     bool pinned;
     uint64_t idle_ns;          /* it could leave memory, and has had nothing to do for so long */
-    uint64_t snapshot_count;   /* files that its state on the disk consists of; 0: none, or they do
-                                  not belong together */
+    uint64_t snapshot_count;   /* snapshots that its state on the disk consists of; 0: none, or they
+                                  do not belong together */
     uint64_t snapshot_bytes;   /* of them */
     uint64_t snapshot_done;    /* messages in that state */
 } dw_runtime_actor_info;

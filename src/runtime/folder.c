@@ -146,13 +146,13 @@ static dw_status list_paths(void *user, const char *id, void (*take)(void *to, c
                             void *to, dw_error *err)
 {
     dw_snapshot_chain chain = {.count = 0};
-    dw_status status =
-        dw_actor_folder_read_chain(((struct dw__folder *)user)->folder, id, &chain, err);
+    dw_actor_folder *folder = ((struct dw__folder *)user)->folder;
+    dw_status status = dw_actor_folder_read_chain(folder, id, &chain, err);
     for (size_t i = 0; i < chain.count && status == DW_OK; i++) {
         if (chain.rows[i].covers == 0) {
             take(to, chain.list[i]);
         } else {
-            dw__series_list(&chain, i, take, to);
+            dw__series_list(folder, id, &chain.rows[i], take, to);
         }
     }
     dw_snapshot_chain_release(&chain);

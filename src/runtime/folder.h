@@ -24,8 +24,8 @@ void dw__series_note(const dw_actor_folder *folder, dw__turn *turn, dw_actor *ac
  * written. Failures leave all as it is. */
 void dw__series_cover(dw_actor_folder *folder, dw__turn *turn, dw_actor *actor,
                       dw_freeze_stats *stats);
-/* Paths of the snapshots that the row `at` covers. */
-void dw__series_list(const dw_snapshot_chain *chain, size_t at,
+/* Paths of the snapshots that the actor's row covers. */
+void dw__series_list(const dw_actor_folder *folder, const char *id, const dw_snapshot_row *row,
                      void (*take)(void *to, const char *path), void *to);
 /* Whether the row is of a file that holds something of the dw_actor `user`. */
 bool dw__is_file_of(void *user, const dw_snapshot_row *row);

@@ -1,8 +1,5 @@
 /* Where an actor's deltas go: behind one another in series; and series that are known by an index,
  * in the place of the snapshots in them. */
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "actor/actor.h"
 #include "runtime/folder.h"
 #include "runtime/runtime_internal.h"
@@ -123,16 +120,16 @@ void dw__series_cover(dw_actor_folder *folder, dw__turn *turn, dw_actor *actor,
 }
 
 /* Each of the snapshots of a series that have one row. */
-void dw__series_list(const dw_snapshot_chain *chain, size_t at,
+void dw__series_list(const dw_actor_folder *folder, const char *id, const dw_snapshot_row *row,
                      void (*take)(void *to, const char *path), void *to)
 {
     char path[DW_FOLDER_PATH_MAX];
-    dw_snapshot_place own = {.path_bytes = 0};
-    const dw_series_contents *series = dw_series_index_contents(chain->rows[at].index);
-    (void)dw_snapshot_place_read(chain->list[at], &own);
+    dw_snapshot_row one = *row;
+    const dw_series_contents *series = dw_series_index_contents(row->index);
     for (size_t i = 0; i < series->place_count; i++) {
-        (void)snprintf(path, sizeof path, "%.*s/%" PRIu64 "+%" PRIu64, (int)own.path_bytes,
-                       chain->list[at], series->places[i].begin, series->places[i].bytes);
+        one.begin = series->places[i].begin;
+        one.length = series->places[i].bytes;
+        dw_actor_folder_snapshot_path(folder, id, &one, path);
         take(to, path);
     }
 }

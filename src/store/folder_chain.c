@@ -88,16 +88,6 @@ static void forget_paths(dw_snapshot_chain *chain)
     chain->path_count = 0;
 }
 
-/* All rows. */
-static void clear(dw_snapshot_chain *chain)
-{
-    forget_paths(chain);
-    for (size_t i = 0; i < chain->count; i++) {
-        dw_series_index_unref(chain->rows[i].index);
-    }
-    chain->count = 0;
-}
-
 /* Those from `count` on. */
 static void cut_rows(dw_snapshot_chain *chain, size_t count)
 {
@@ -105,6 +95,13 @@ static void cut_rows(dw_snapshot_chain *chain, size_t count)
         dw_series_index_unref(chain->rows[i].index);
     }
     chain->count = count;
+}
+
+/* All rows. */
+static void clear(dw_snapshot_chain *chain)
+{
+    forget_paths(chain);
+    cut_rows(chain, 0);
 }
 
 void dw_snapshot_chain_release(dw_snapshot_chain *chain)
