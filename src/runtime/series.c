@@ -84,7 +84,7 @@ static dw_status cover(dw_actor_folder *folder, dw__turn *turn, dw_actor *actor,
         plain = plain && chain.rows[i].covers == 0;
     }
     if (status == DW_OK && plain) {
-        status = dw_series_index_create(&index, chain.list, chain.count - 1, err);
+        status = dw_series_index_create(&index, chain.list, chain.identities, chain.count - 1, err);
     }
     if (status == DW_OK && plain) {
         dw_snapshot_row *row = &turn->folder.covered;

@@ -172,7 +172,8 @@ typedef struct log_search {
 } log_search;
 
 typedef struct making {
-    const char *const *paths; /* [count] */
+    const char *const *paths;      /* [count] */
+    const char *const *identities; /* [count] */
     size_t count;
     dw_series_contents *contents;
     block *blocks; /* [block_count] */
@@ -305,6 +306,9 @@ static dw_status read_snapshots(making *m, dw_error *err)
         const dw_snapshot_known known = {.beside = before};
         status = dw_snapshot_file_open_known(&file, m->paths[i - 1], 0, &known, err);
         if (status == DW_OK) {
+            status = dw_snapshot_file_check_identity(file, m->identities[i - 1], err);
+        }
+        if (status == DW_OK) {
             status = add_snapshot(m, i - 1, file, err);
         }
         dw_snapshot_file_close(before);
@@ -412,8 +416,8 @@ static dw_status make_contents(making *m, dw_error *err)
     return status == DW_OK ? make_logs(m, err) : status;
 }
 
-dw_status dw_series_index_create(dw_series_index **out, const char *const *paths, size_t count,
-                                 dw_error *err)
+dw_status dw_series_index_create(dw_series_index **out, const char *const *paths,
+                                 const char *const *identities, size_t count, dw_error *err)
 {
     text bytes = {.count = 0};
     *out = NULL;
@@ -421,7 +425,8 @@ dw_status dw_series_index_create(dw_series_index **out, const char *const *paths
     if (index == NULL) {
         return no_memory(err);
     }
-    making m = {.paths = paths, .count = count, .contents = &index->contents};
+    making m = {
+        .paths = paths, .identities = identities, .count = count, .contents = &index->contents};
     index->users = 1;
     dw_status status = make_contents(&m, err);
     if (status == DW_OK && !write_contents(&bytes, &index->contents)) {

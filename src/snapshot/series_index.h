@@ -3,7 +3,7 @@
  * has it need not read the headers of these snapshots. docs/snapshot.md has its bytes.
  *
  * What an index says is checked against itself when it is read, and against the file when that is
- * opened (snapshot_open.c).
+ * opened (snapshot_series.c).
  * Thread: one that is made never changes, and may be shared. */
 #ifndef DW_SNAPSHOT_SERIES_INDEX_H
 #define DW_SNAPSHOT_SERIES_INDEX_H
@@ -50,10 +50,12 @@ typedef struct dw_series_contents {
     size_t log_count;
 } dw_series_contents;
 
-/* Of the snapshots at `paths` [count], deltas of one series, the first first.
- * Errors: DW_E_IO, DW_E_FORMAT (also: snapshots of other versions or modules), DW_E_MEMORY. */
-dw_status dw_series_index_create(dw_series_index **out, const char *const *paths, size_t count,
-                                 dw_error *err);
+/* Of the snapshots at `paths` [count], deltas of one series, the first first; each is the one of
+ * `identities` [count].
+ * Errors: DW_E_IO, DW_E_FORMAT (also: another snapshot, of another version or module),
+ * DW_E_MEMORY. */
+dw_status dw_series_index_create(dw_series_index **out, const char *const *paths,
+                                 const char *const *identities, size_t count, dw_error *err);
 /* Of `bytes` [count], copied. Errors: DW_E_FORMAT (damaged), DW_E_MEMORY. */
 dw_status dw_series_index_read(dw_series_index **out, const void *bytes, size_t count,
                                dw_error *err);

@@ -163,7 +163,8 @@ typedef struct dw_snapshot_known {
     struct dw_kept_heads *heads;    /* kept_heads.h: of files that are trusted */
     const char *identity;           /* the one that is meant; "": it is not known */
     const dw_series_index *index;   /* of the series that the path is in: the file is all of the
-                                         snapshots that this is of, its offsets count from the
+                                         snapshots that this is of, the last of which is at the
+                                         path, and gives its identity; its offsets count from the
                                          series' start, and its blocks are in
                                          dw_snapshot_file_series; outlasts it */
 } dw_snapshot_known;
@@ -174,6 +175,9 @@ dw_status dw_snapshot_file_open_known(dw_snapshot_file **out, const char *path, 
 uint64_t dw_snapshot_file_bytes(const dw_snapshot_file *file);
 /* What it was opened with; NULL: it is one snapshot. */
 const dw_series_contents *dw_snapshot_file_series(const dw_snapshot_file *file);
+/* Errors: DW_E_FORMAT (it is another than `wanted`). */
+dw_status dw_snapshot_file_check_identity(const dw_snapshot_file *file, const char *wanted,
+                                          dw_error *err);
 /* Whether it is of the version of deltas, in which only what changed of the settings is told. */
 bool dw_snapshot_file_closely(const dw_snapshot_file *file);
 

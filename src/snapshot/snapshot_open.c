@@ -255,11 +255,11 @@ static dw_status load(dw_snapshot_file *file, unsigned flags, const dw_snapshot_
                       dw_error *err)
 {
     dw_status status = open_file(file, known->beside, err);
-    if (status == DW_OK && known->index != NULL) {
-        return dw__snapshot_take_series(file, known, err);
-    }
     if (status == DW_OK) {
         status = find_header(file, flags, known, err);
+    }
+    if (status == DW_OK && known->index != NULL) {
+        return dw__snapshot_take_series(file, known->index, err);
     }
     return status == DW_OK && (flags & DW_SNAPSHOT_VERIFY) != 0 ? verify_all(file, err) : status;
 }
@@ -304,6 +304,16 @@ void dw_snapshot_file_close(dw_snapshot_file *file)
     dw_free(file->path);
     dw_free(file->header);
     dw_free(file);
+}
+
+dw_status dw_snapshot_file_check_identity(const dw_snapshot_file *file, const char *wanted,
+                                          dw_error *err)
+{
+    const char *own = dw_snapshot_file_identity(file);
+    return strcmp(own, wanted) == 0
+               ? DW_OK
+               : dw_fail(err, DW_E_FORMAT, "%.100s: it is snapshot %s, not %.40s", shown(file), own,
+                         wanted);
 }
 
 dw_status dw_snapshot_file_verify_tensor(const dw_snapshot_file *file,

@@ -57,9 +57,10 @@ void dw__snapshot_head_unref(dw__snapshot_head *head);
 /* Fill in file->head, which has the header's length, from file->header: check the format, the seal
  * and every tensor's place. Errors: DW_E_FORMAT, DW_E_UNSUPPORTED, DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw__snapshot_read_header(dw_snapshot_file *file, dw_error *err);
-/* snapshot_series.c: the open file is all of known->index. Errors: DW_E_FORMAT (it is shorter),
- * DW_E_LIMIT, DW_E_MEMORY. */
-dw_status dw__snapshot_take_series(dw_snapshot_file *file, const dw_snapshot_known *known,
+/* snapshot_series.c: the open file, of the index's last snapshot, whose header was read, is all
+ * that this is of. Errors: DW_E_FORMAT (it is shorter, or another than the last), DW_E_LIMIT,
+ * DW_E_MEMORY. */
+dw_status dw__snapshot_take_series(dw_snapshot_file *file, const dw_series_index *index,
                                    dw_error *err);
 /* Fill in head->by_name [entry_count]. */
 void dw__snapshot_sort_names(dw__snapshot_head *head);

@@ -1,5 +1,6 @@
 /* A series opened as one: what snapshots in it hold, by their index, in the place of their headers.
- */
+ * The last one's is read all the same: its identity stands for those before it, since each delta
+ * names its base, and tells this file from another in its place. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,22 +96,49 @@ static dw_status add_meta(dw_snapshot_file *file, dw_error *err)
                : no_memory(err);
 }
 
-dw_status dw__snapshot_take_series(dw_snapshot_file *file, const dw_snapshot_known *known,
+/* That the file was opened at the last of them. */
+static dw_status check_last(const dw_snapshot_file *file, const dw_series_contents *series,
+                            dw_error *err)
+{
+    const dw_series_place *last =
+        series->place_count > 0 ? &series->places[series->place_count - 1] : NULL;
+    return last != NULL && last->begin == file->begin && last->bytes == file->bytes
+               ? DW_OK
+               : dw_fail(err, DW_E_FORMAT,
+                         "its index is of %zu snapshots, of which the last is not at byte %" PRIu64
+                         " with %" PRIu64 " bytes",
+                         series->place_count, file->begin, file->bytes);
+}
+
+/* In the place of the last one's head, which other files may share. */
+static dw_status new_head(dw_snapshot_file *file, dw_error *err)
+{
+    dw__snapshot_head *last = file->head;
+    file->head = dw_alloc(1, sizeof *file->head);
+    if (file->head != NULL) {
+        file->head->users = 1;
+        file->head->bytes = file->bytes;
+        file->head->close = true;
+        memcpy(file->head->identity, last->identity, sizeof last->identity);
+    }
+    dw__snapshot_head_unref(last);
+    return file->head != NULL ? DW_OK : no_memory(err);
+}
+
+dw_status dw__snapshot_take_series(dw_snapshot_file *file, const dw_series_index *index,
                                    dw_error *err)
 {
-    file->series = dw_series_index_contents(known->index);
+    file->series = dw_series_index_contents(index);
+    dw_status status = check_last(file, file->series, err);
+    if (status != DW_OK) {
+        return status;
+    }
     file->begin = 0;
     file->bytes = file->shared->bytes;
-    file->head = dw_alloc(1, sizeof *file->head);
-    if (file->head == NULL) {
-        return no_memory(err);
+    status = new_head(file, err);
+    if (status == DW_OK) {
+        status = add_meta(file, err);
     }
-    file->head->users = 1;
-    file->head->bytes = file->bytes;
-    file->head->close = true;
-    (void)snprintf(file->head->identity, sizeof file->head->identity, "%s",
-                   known->identity != NULL ? known->identity : "");
-    dw_status status = add_meta(file, err);
     if (status == DW_OK) {
         status = check_blocks(file, err);
     }

@@ -24,10 +24,9 @@ static const char *identity_of(const dw__thaw *t, size_t index)
 /* That it is the one that is meant; then what it builds upon need not be among the files. */
 static dw_status check_identity(const dw__thaw *t, size_t index, const char *wanted, dw_error *err)
 {
-    const char *own = dw_snapshot_file_identity(t->files[index]);
-    if (strcmp(own, wanted) != 0) {
-        return dw_fail(err, DW_E_FORMAT, "%.100s: it is snapshot %s, not %.40s",
-                       t->options->paths[index], own, wanted);
+    dw_status status = dw_snapshot_file_check_identity(t->files[index], wanted, err);
+    if (status != DW_OK) {
+        return status;
     }
     return index == 0 || dw__thaw_is_delta(t->files[index])
                ? DW_OK

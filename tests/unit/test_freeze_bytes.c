@@ -417,6 +417,71 @@ static void test_freeze_bytes_names_what_is_missing(void **state)
     dw_module_unref(sparse);
 }
 
+/* Of an actor whose series has an index: which file it is, and how much of it the index is of. */
+typedef struct indexed {
+    char file[64];
+    size_t count;
+} indexed;
+
+static void take_first_series(void *user, const char *path)
+{
+    indexed *found = user;
+    const char *end = strstr(path, ".series/");
+    if (end != NULL) {
+        char name[64];
+        const char *slash = end;
+        while (slash[-1] != '/') {
+            slash--;
+        }
+        (void)snprintf(name, sizeof name, "%.*s.series", (int)(end - slash), slash);
+        if (found->count == 0) {
+            memcpy(found->file, name, sizeof name);
+        }
+        found->count += strcmp(found->file, name) == 0;
+    }
+}
+
+/* Another actor's series in the place of one that has an index, and no row of its own any more:
+ * what it holds is not taken for the actor's, although all of it is where it was. */
+static void test_freeze_bytes_knows_indexed_series(void **state)
+{
+    enum { SERIES = 8 };
+    runtime_fixture *f = *state;
+    dw_error error = {.message = ""};
+    char from[512];
+    char path[512];
+    char command[1100];
+    indexed found = {.count = 0};
+    const uint32_t usual = dw__series_snapshots;
+    dw_module *sparse = actor_module_of_text(f->actors, "actor_sparse.wat");
+    dw__series_snapshots = SERIES;
+    open_folder(f);
+    memory m = spawn_memory(f, sparse, 64, 32);
+    memory other = spawn_memory(f, sparse, 64, 32);
+    for (uint32_t i = 0; i < 4 * SERIES; i++) { /* the first series' last ones hold nothing now */
+        const uint32_t first = i < SERIES ? 32 + i : i == 2 * SERIES ? 32 + SERIES / 2 : 8;
+        change(f, &m, i == SERIES / 2 + 1 ? 8 : first, 1, 100 + i);
+        change(f, &other, i == SERIES / 2 + 1 ? 8 : first, 1, 200 - i);
+    }
+    assert_int_equal(
+        dw_runtime_list_paths(f->runtime, m.id.text, take_first_series, &found, &error), DW_OK);
+    assert_in_range(found.count, SERIES / 2, SERIES - 1); /* without its last */
+    runtime_close(f);
+    path_of(path, &m.id, found.file);
+    path_of(from, &other.id, found.file);
+    (void)snprintf(command, sizeof command, "cp '%s' '%s'", from, path);
+    assert_int_equal(system(command), 0);
+    open_folder(f);
+    refused(f, &m.id, "it is snapshot");
+    refused(f, &m.id, found.file);
+    assert_held(f, &other);
+    dw__series_snapshots = usual;
+    dw_free(m.held);
+    dw_free(other.held);
+    close_folder(f);
+    dw_module_unref(sparse);
+}
+
 /* ---- contexts ---- */
 
 /* Prefixes that are shared are files that are open as well. */
@@ -722,6 +787,7 @@ int main(void)
         runtime_test(test_freeze_bytes_keep_contexts),
         runtime_test(test_freeze_bytes_of_pages_of_a_large_memory),
         runtime_test(test_freeze_bytes_names_what_is_missing),
+        runtime_test(test_freeze_bytes_knows_indexed_series),
         runtime_test(test_freeze_bytes_of_a_chat),
         runtime_test(test_freeze_bytes_beyond_the_bound),
         runtime_test(test_freeze_bytes_in_few_snapshots),

@@ -17,11 +17,13 @@
 #define TOKENS 300u
 #define SNAPSHOTS_MAX 24u
 #define HANDLE 65537
+#define BASE "00112233445566778899aabbccddeeff"
 #define MODULE "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
 static char folder[] = "/tmp/dw-index-XXXXXX";
 static char series[64];
 static uint64_t seed;
+static const char *base = BASE; /* of each snapshot */
 
 /* What is in the series, as it would be read. */
 typedef struct oracle {
@@ -32,6 +34,8 @@ typedef struct oracle {
     size_t count;
     char paths[SNAPSHOTS_MAX][96];
     const char *list[SNAPSHOTS_MAX];
+    char identities[SNAPSHOTS_MAX][DW_SNAPSHOT_IDENTITY];
+    const char *known[SNAPSHOTS_MAX];
 } oracle;
 
 static uint32_t chance(uint32_t below)
@@ -114,7 +118,7 @@ static void write_snapshot(oracle *o, uint64_t *end)
     dw_error err = {.message = ""};
     must(dw_snapshot_writer_create(&writer, &err), &err);
     must(dw_snapshot_writer_meta(writer, "kind", "delta", &err), &err);
-    must(dw_snapshot_writer_meta(writer, "base", "00112233445566778899aabbccddeeff", &err), &err);
+    must(dw_snapshot_writer_meta(writer, "base", base, &err), &err);
     must(dw_snapshot_writer_meta(writer, "module", MODULE, &err), &err);
     if (chance(4) == 0) {
         (void)snprintf(text, sizeof text, "{\"a\":%d}", value);
@@ -129,7 +133,9 @@ static void write_snapshot(oracle *o, uint64_t *end)
         add_part(writer, o->tokens, TOKENS, true, value);
     }
     (void)snprintf(path, sizeof path, "%s/%llu+0", series, (unsigned long long)*end);
-    must(dw_snapshot_writer_write_part(writer, path, NULL, NULL, &err), &err);
+    char *identity = o->identities[o->count];
+    must(dw_snapshot_writer_write_part(writer, path, NULL, identity, &err), &err);
+    o->known[o->count] = identity;
     const uint64_t bytes = dw_snapshot_writer_bytes(writer);
     (void)snprintf(o->paths[o->count], sizeof path, "%s/%llu+%llu", series,
                    (unsigned long long)*end, (unsigned long long)bytes);
@@ -210,10 +216,10 @@ static void check_index(const oracle *o, const dw_series_index *index)
     dw_error err = {.message = ""};
     dw_snapshot_file *file = NULL;
     const dw_series_contents *contents = dw_series_index_contents(index);
-    const dw_snapshot_known known = {.index = index, .identity = "abc"};
+    const dw_snapshot_known known = {.index = index};
     assert_int_equal(contents->place_count, o->count);
     must(dw_snapshot_file_open_known(&file, o->list[o->count - 1], 0, &known, &err), &err);
-    assert_string_equal(dw_snapshot_file_identity(file), "abc");
+    assert_string_equal(dw_snapshot_file_identity(file), o->known[o->count - 1]);
     assert_string_equal(dw_snapshot_file_meta(file, "module"), MODULE);
     (void)snprintf(text, sizeof text, "{\"a\":%d}", o->settings);
     if (o->settings < 0) {
@@ -236,7 +242,7 @@ static void test_series_index_holds_the_newest(void **state)
         size_t count = 0;
         dw_error err = {.message = ""};
         write_series(&o, 1 + chance(SNAPSHOTS_MAX));
-        must(dw_series_index_create(&index, o.list, o.count, &err), &err);
+        must(dw_series_index_create(&index, o.list, o.known, o.count, &err), &err);
         check_index(&o, index);
         const void *bytes = dw_series_index_bytes(index, &count);
         must(dw_series_index_read(&again, bytes, count, &err), &err);
@@ -257,7 +263,7 @@ static void test_series_index_damaged(void **state)
     dw_error err = {.message = ""};
     (void)state;
     write_series(&o, 6);
-    must(dw_series_index_create(&index, o.list, o.count, &err), &err);
+    must(dw_series_index_create(&index, o.list, o.known, o.count, &err), &err);
     const void *bytes = dw_series_index_bytes(index, &count);
     unsigned char *copy = dw_alloc(count, 1);
     for (int i = 0; i < 4000; i++) {
@@ -277,7 +283,7 @@ static void test_series_index_damaged(void **state)
         }
         if (dw_series_index_read(&read, copy, length, &err) == DW_OK) {
             const dw_snapshot_known known = {.index = read};
-            const dw_status status = dw_snapshot_file_open_known(&file, o.list[0], 0, &known, &err);
+            const dw_status status = dw_snapshot_file_open_known(&file, o.list[5], 0, &known, &err);
             assert_true(status == DW_OK || status == DW_E_FORMAT || status == DW_E_LIMIT);
             refused += status != DW_OK;
         } else {
@@ -300,16 +306,53 @@ static void test_series_index_refuses(void **state)
     dw_error err = {.message = ""};
     (void)state;
     write_series(&o, 5);
-    must(dw_series_index_create(&index, o.list, o.count, &err), &err);
+    must(dw_series_index_create(&index, o.list, o.known, o.count, &err), &err);
     const dw_series_contents *contents = dw_series_index_contents(index);
-    assert_int_equal(truncate(series, (off_t)contents->places[2].begin), 0);
     const dw_snapshot_known known = {.index = index};
-    assert_int_equal(dw_snapshot_file_open_known(&file, o.list[0], 0, &known, &err), DW_E_FORMAT);
-    assert_non_null(strstr(err.message, "index"));
+    assert_int_equal(dw_snapshot_file_open_known(&file, o.list[3], 0, &known, &err), DW_E_FORMAT);
+    assert_non_null(strstr(err.message, "the last is not at"));
+    assert_int_equal(truncate(series, (off_t)contents->places[2].begin), 0);
+    assert_int_equal(dw_snapshot_file_open_known(&file, o.list[4], 0, &known, &err), DW_E_FORMAT);
+    assert_non_null(strstr(err.message, "00002.series"));
     dw_series_index_unref(index);
-    assert_int_equal(dw_series_index_create(&index, o.list, o.count, &err), DW_E_FORMAT);
+    assert_int_equal(dw_series_index_create(&index, o.list, o.known, o.count, &err), DW_E_FORMAT);
     o.list[0] = "/nowhere/1.series/0+100";
-    assert_int_equal(dw_series_index_create(&index, o.list, 1, &err), DW_E_NOT_FOUND);
+    assert_int_equal(dw_series_index_create(&index, o.list, o.known, 1, &err), DW_E_NOT_FOUND);
+}
+
+/* Another file in the series' place, as long as it: of one like it no index is made, and with that
+ * of the series it is opened as what it is. */
+static void test_series_index_knows_its_series(void **state)
+{
+    static oracle o;
+    static oracle other;
+    dw_series_index *index = NULL;
+    dw_snapshot_file *file = NULL;
+    dw_error err = {.message = ""};
+    (void)state;
+    const uint64_t before = seed;
+    write_series(&o, 6);
+    must(dw_series_index_create(&index, o.list, o.known, o.count, &err), &err);
+    seed = before; /* so that all is where it was */
+    base = "ffeeddccbbaa99887766554433221100";
+    write_series(&other, 6);
+    base = BASE;
+    assert_string_equal(other.list[5], o.list[5]);
+    const dw_snapshot_known known = {.index = index};
+    must(dw_snapshot_file_open_known(&file, o.list[5], 0, &known, &err), &err);
+    assert_int_equal(dw_snapshot_file_check_identity(file, other.known[5], &err), DW_OK);
+    assert_int_equal(dw_snapshot_file_check_identity(file, o.known[5], &err), DW_E_FORMAT);
+    assert_non_null(strstr(err.message, o.known[5]));
+    assert_non_null(strstr(err.message, other.known[5]));
+    dw_snapshot_file_close(file);
+    dw_series_index_unref(index);
+    for (size_t i = 0; i < 6; i++) { /* wherever it differs */
+        other.known[i] = o.known[i];
+        assert_int_equal(dw_series_index_create(&index, other.list, other.known, other.count, &err),
+                         DW_E_FORMAT);
+        assert_non_null(strstr(err.message, "it is snapshot"));
+        other.known[i] = other.identities[i];
+    }
 }
 
 static int open_folder(void **state)
@@ -338,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_series_index_holds_the_newest),
         cmocka_unit_test(test_series_index_damaged),
         cmocka_unit_test(test_series_index_refuses),
+        cmocka_unit_test(test_series_index_knows_its_series),
     };
     return cmocka_run_group_tests_name("indexes of series", tests, open_folder, close_folder);
 }
