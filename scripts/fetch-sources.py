@@ -4,7 +4,7 @@ deps/requirements.txt, names, into FOLDER and prints its path. `pip download` wo
 metadata: run its code, and install what that asks for, which nothing pins. Nothing of the archive runs here.
 
 Where packages come from is what pip was told (its settings: index, certificates, proxy, find-links), so pip's
-own modules do the asking. They are not a public interface: these have been the same from pip 20 to 25.
+own modules do the asking. They are not a public interface: these have been the same from pip 20.3 to 26.3.
 """
 import hashlib
 import logging
