@@ -353,6 +353,12 @@ static bool is_known(const dw_runtime *runtime, uint64_t id, dw__record **record
     return found != NULL;
 }
 
+/* Whether one that leaves memory, as it could not be read or written say, stays in its folder. */
+static bool stays(const dw__record *leaving)
+{
+    return leaving != NULL && leaving->in_folder && !leaving->removes && !leaving->ends_in_folder;
+}
+
 dw_status dw__look(dw_runtime *runtime, const char *text, dw__record **record, dw_actor_row *row,
                    dw_error *err)
 {
@@ -388,7 +394,9 @@ dw_status dw__look(dw_runtime *runtime, const char *text, dw__record **record, d
         }
     }
     if (*record == NULL) {
-        return dw_fail(err, DW_E_NOT_FOUND, "no actor '%s'", text);
+        return stays(dw__find_any(runtime, id))
+                   ? dw_fail(err, DW_E_BUSY, "actor '%s' is being let go of: ask again", text)
+                   : dw_fail(err, DW_E_NOT_FOUND, "no actor '%s'", text);
     }
     row_of(*record, row);
     return DW_OK;

@@ -809,7 +809,7 @@ bool dw__is_transient(dw_status status);
  * in a state that was not written. Afterwards it rests. */
 void dw__load(dw_runtime *runtime, dw__record *record);
 /* dw__find_text, where the actor is in the folder alone it is brought in: the lock is given back
- * meanwhile. */
+ * meanwhile. Errors: also DW_E_BUSY (it has just failed, and leaves memory). */
 dw_status dw__reach(dw_runtime *runtime, const char *text, dw__record **record, dw_error *err);
 /* The same without bringing it in: `*record` is NULL where `row` has it. */
 dw_status dw__look(dw_runtime *runtime, const char *text, dw__record **record, dw_actor_row *row,
