@@ -26,7 +26,8 @@ add_custom_command(OUTPUT "${DRIFTWOOD_GUESTS_DIR}/javascript.wasm"
     COMMAND ${compile} -Wall -Wextra -I${CMAKE_SOURCE_DIR}/guest -I${work} -isystem ${DRIFTWOOD_QUICKJS}
         "${source}/guest.c" ${objects} -o "${DRIFTWOOD_GUESTS_DIR}/javascript.wasm"
         -Wl,--stack-first -Wl,-z,stack-size=1048576 -Wl,--strip-debug
-    DEPENDS "${source}/guest.c" "${source}/glue.inc.h" "${work}/embedded.inc.h" ${objects}
+    DEPENDS "${source}/guest.c" "${source}/glue.inc.h" "${CMAKE_SOURCE_DIR}/sdk/packed_files.inc.h"
+        "${work}/embedded.inc.h" ${objects}
         ${guest_headers}
     COMMENT "Guest javascript.wasm" VERBATIM)
 list(APPEND guest_outputs "${DRIFTWOOD_GUESTS_DIR}/javascript.wasm")

@@ -28,6 +28,7 @@ add_custom_command(OUTPUT "${DRIFTWOOD_GUESTS_DIR}/python.wasm"
         -o "${DRIFTWOOD_GUESTS_DIR}/python.wasm"
         -Wl,--stack-first -Wl,-z,stack-size=4194304 -Wl,--strip-debug
     DEPENDS "${source}/guest.c" "${source}/native.c" "${source}/json.c" "${source}/python.h"
+        "${CMAKE_SOURCE_DIR}/sdk/packed_files.inc.h"
         "${source}/glue.inc.h" "${work}/embedded.inc.h" "${work}/interpreter.o" ${guest_headers}
     COMMENT "Guest python.wasm" VERBATIM)
 list(APPEND guest_outputs "${DRIFTWOOD_GUESTS_DIR}/python.wasm")

@@ -145,6 +145,29 @@ bool dw__wasm_skip_import(dw__wasm_reader *r, uint32_t *kind);
 bool dw__wasm_read_type(dw__wasm_reader *r, uint32_t *values);
 /* How many types the entries [count] of the type section are, of which some are several. */
 bool dw__wasm_count_types(dw__wasm_reader *r, uint32_t count, uint32_t *types);
+/* A section to which a rewritten module adds entries. */
+typedef struct dw__wasm_section {
+    size_t at; /* its first byte; 0: there is none */
+    size_t entries_at;
+    size_t end;
+    uint32_t count;
+} dw__wasm_section;
+
+/* Those that functions are added to. */
+typedef struct dw__wasm_functions {
+    dw__wasm_section types;
+    dw__wasm_section functions;
+    dw__wasm_section bodies;
+    uint32_t type_count; /* in rows of several counted one by one */
+} dw__wasm_functions;
+
+/* What else is read of a section: `inside` begins at a body's or function's first entry, else at
+ * the section's first byte. false: it is none. */
+typedef bool (*dw__wasm_look)(void *user, uint32_t kind, dw__wasm_reader *inside);
+
+/* Where a module [byte_count] has its functions. false: it is none, or has none of its own. */
+bool dw__wasm_find_functions(const unsigned char *bytes, size_t byte_count, dw__wasm_functions *out,
+                             dw__wasm_look look, void *user);
 /* Whether a custom section is one of debug information, which names places in the code. */
 bool dw__wasm_is_debug(const dw__wasm_reader *inside);
 bool dw__wasm_name_is(const dw__wasm_name *which, const char *text);

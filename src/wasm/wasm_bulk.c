@@ -28,14 +28,6 @@
 #define BULK_COPY 10
 #define BULK_FILL 11
 
-/* A section that gets more entries. */
-typedef struct section {
-    size_t at; /* its first byte; 0: there is none */
-    size_t entries_at;
-    size_t end;
-    uint32_t count;
-} section;
-
 /* An operation that has a function added for it. */
 typedef struct added {
     bool copies;
@@ -54,10 +46,7 @@ typedef struct rewriter {
     const unsigned char *bytes; /* [byte_count] */
     size_t byte_count;
     dw__wasm_code code;
-    section types;
-    section functions;
-    section bodies;
-    uint32_t type_count; /* in rows of several counted one by one */
+    dw__wasm_functions own;
     uint32_t import_count;
     uint16_t fills[MEMORIES_MAX]; /* 1 + one of `added`; 0: none */
     uint16_t copies[MEMORIES_MAX][MEMORIES_MAX];
@@ -167,7 +156,7 @@ static bool find_operations(rewriter *w, dw__wasm_reader body)
 
 static bool read_bodies(rewriter *w, dw__wasm_reader *r)
 {
-    for (uint32_t i = 0; i < w->bodies.count; i++) {
+    for (uint32_t i = 0; i < w->own.bodies.count; i++) {
         dw__wasm_reader body;
         if (!dw__wasm_next_bytes(r, &body) || !find_operations(w, body)) {
             return false;
@@ -188,41 +177,12 @@ static bool count_imports(rewriter *w, dw__wasm_reader *r)
     return good;
 }
 
-static bool read_section(rewriter *w, uint32_t kind, size_t at, dw__wasm_reader *r)
+static bool look_in(void *user, uint32_t kind, dw__wasm_reader *inside)
 {
-    section *s = kind == DW__SECTION_TYPE       ? &w->types
-                 : kind == DW__SECTION_FUNCTION ? &w->functions
-                 : kind == DW__SECTION_CODE     ? &w->bodies
-                                                : NULL;
-    if (kind == DW__SECTION_IMPORT) {
-        return count_imports(w, r);
-    }
-    if (s == NULL || s->at > 0) {
-        return s == NULL; /* twice: that is no module */
-    }
-    s->at = at;
-    s->end = r->end;
-    if (!dw__wasm_u32(r, &s->count)) {
-        return false;
-    }
-    s->entries_at = r->at;
-    return kind == DW__SECTION_TYPE   ? dw__wasm_count_types(r, s->count, &w->type_count)
-           : kind == DW__SECTION_CODE ? read_bodies(w, r)
+    rewriter *w = user;
+    return kind == DW__SECTION_IMPORT ? count_imports(w, inside)
+           : kind == DW__SECTION_CODE ? read_bodies(w, inside)
                                       : true;
-}
-
-static bool read_module(rewriter *w)
-{
-    dw__wasm_reader r = {.bytes = w->bytes, .at = DW__WASM_HEADER_BYTES, .end = w->byte_count};
-    while (r.at < r.end) {
-        size_t at = r.at;
-        uint32_t kind;
-        dw__wasm_reader inside;
-        if (!dw__wasm_next_part(&r, &kind, &inside) || !read_section(w, kind, at, &inside)) {
-            return false;
-        }
-    }
-    return w->types.at > 0 && w->functions.at > 0 && w->bodies.at > 0;
 }
 
 /* ---- the functions ------------------------------------------------------------------------- */
@@ -320,7 +280,7 @@ static size_t write_body(rewriter *w, dw__wasm_writer *to, size_t at, size_t end
 {
     while (first < w->operation_count && w->operations[first].at < end) {
         const operation *o = &w->operations[first++];
-        uint32_t function = w->import_count + w->functions.count + o->added;
+        uint32_t function = w->import_count + w->own.functions.count + o->added;
         dw__wasm_write_bytes(to, w->bytes + at, o->at - at);
         write_call(w, to, function, o->end - o->at);
         at = o->end;
@@ -332,9 +292,10 @@ static size_t write_body(rewriter *w, dw__wasm_writer *to, size_t at, size_t end
 /* A head keeps its length where the body does. */
 static void write_bodies(rewriter *w, dw__wasm_writer *to)
 {
-    dw__wasm_reader r = {.bytes = w->bytes, .at = w->bodies.entries_at, .end = w->bodies.end};
+    dw__wasm_reader r = {
+        .bytes = w->bytes, .at = w->own.bodies.entries_at, .end = w->own.bodies.end};
     size_t first = 0;
-    for (uint32_t i = 0; i < w->bodies.count; i++) {
+    for (uint32_t i = 0; i < w->own.bodies.count; i++) {
         size_t head = r.at;
         dw__wasm_reader body = {0};
         dw__wasm_writer count = {0};
@@ -354,7 +315,8 @@ static void write_bodies(rewriter *w, dw__wasm_writer *to)
     }
 }
 
-static void write_entries(rewriter *w, dw__wasm_writer *to, uint32_t kind, const section *s)
+static void write_entries(rewriter *w, dw__wasm_writer *to, uint32_t kind,
+                          const dw__wasm_section *s)
 {
     static const unsigned char type[] = {0x60, 3, 0x7f, 0x7f, 0x7f, 0};
     uint32_t more = kind == DW__SECTION_TYPE ? 1 : w->added_count;
@@ -366,7 +328,7 @@ static void write_entries(rewriter *w, dw__wasm_writer *to, uint32_t kind, const
     }
     dw__wasm_write_bytes(to, w->bytes + s->entries_at, s->end - s->entries_at);
     for (uint32_t i = 0; i < more && kind == DW__SECTION_FUNCTION; i++) {
-        dw__wasm_write_u32(to, w->type_count); /* the type that is added */
+        dw__wasm_write_u32(to, w->own.type_count); /* the type that is added */
     }
     dw__wasm_write_bytes(to, type, kind == DW__SECTION_TYPE ? sizeof type : 0);
 }
@@ -382,10 +344,10 @@ static void write_module(rewriter *w, dw__wasm_writer *to, bool debug)
         if (!dw__wasm_next_part(&r, &kind, &inside)) {
             return; /* it was read before */
         }
-        const section *s = at == w->types.at       ? &w->types
-                           : at == w->functions.at ? &w->functions
-                           : at == w->bodies.at    ? &w->bodies
-                                                   : NULL;
+        const dw__wasm_section *s = at == w->own.types.at       ? &w->own.types
+                                    : at == w->own.functions.at ? &w->own.functions
+                                    : at == w->own.bodies.at    ? &w->own.bodies
+                                                                : NULL;
         if (s != NULL) {
             dw__wasm_writer count = {0};
             write_entries(w, &count, kind, s);
@@ -433,7 +395,8 @@ dw_status dw_wasm_part_bulk(const void *wasm, size_t wasm_bytes, unsigned char *
     w->byte_count = wasm_bytes;
     dw__wasm_code_init(&w->code);
     dw_status status = DW_OK;
-    if (read_module(w) && w->added_count > 0) {
+    if (dw__wasm_find_functions(w->bytes, w->byte_count, &w->own, look_in, w) &&
+        w->added_count > 0) {
         status = rewrite(w, rewritten, rewritten_bytes, err);
     } else if (w->no_memory) {
         status = dw_fail(err, DW_E_MEMORY, "no memory to read a module");

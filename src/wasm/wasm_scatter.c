@@ -27,20 +27,10 @@ typedef struct memory_part {
     uint32_t pieces_at;
 } memory_part;
 
-typedef struct section {
-    size_t at; /* its first byte; 0: there is none */
-    size_t entries_at;
-    size_t end;
-    uint32_t count;
-} section;
-
 typedef struct scatterer {
     dw__data_joiner *joiner;
     size_t byte_count;
-    section types;
-    section functions;
-    section bodies;
-    uint32_t type_count;
+    dw__wasm_functions own;
     bool has_start;
     uint32_t start;                           /* the function */
     memory_part parts[DW__DATA_MEMORIES_MAX]; /* [part_count] */
@@ -264,47 +254,21 @@ static void write_function(dw__wasm_writer *to, const scatterer *s)
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-static bool read_section(scatterer *s, uint32_t kind, size_t at, dw__wasm_reader *r)
+static bool find_start(void *user, uint32_t kind, dw__wasm_reader *inside)
 {
-    section *of = kind == DW__SECTION_TYPE       ? &s->types
-                  : kind == DW__SECTION_FUNCTION ? &s->functions
-                  : kind == DW__SECTION_CODE     ? &s->bodies
-                                                 : NULL;
+    scatterer *s = user;
     if (kind == DW__SECTION_START) {
-        s->has_start = dw__wasm_u32(r, &s->start);
+        s->has_start = dw__wasm_u32(inside, &s->start);
         return s->has_start;
     }
-    if (of == NULL || of->at > 0) {
-        return of == NULL; /* twice: that is no module */
-    }
-    of->at = at;
-    of->end = r->end;
-    if (!dw__wasm_u32(r, &of->count)) {
-        return false;
-    }
-    of->entries_at = r->at;
-    return kind != DW__SECTION_TYPE || dw__wasm_count_types(r, of->count, &s->type_count);
-}
-
-static bool read_module(scatterer *s)
-{
-    dw__wasm_reader r = {
-        .bytes = s->joiner->bytes, .at = DW__WASM_HEADER_BYTES, .end = s->byte_count};
-    while (r.at < r.end) {
-        size_t at = r.at;
-        uint32_t kind;
-        dw__wasm_reader inside;
-        if (!dw__wasm_next_part(&r, &kind, &inside) || !read_section(s, kind, at, &inside)) {
-            return false;
-        }
-    }
-    return s->types.at > 0 && s->functions.at > 0 && s->bodies.at > 0;
+    return true;
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
 /* The entries that are there, and one more. */
-static void write_entries(dw__wasm_writer *to, const scatterer *s, uint32_t kind, const section *of)
+static void write_entries(dw__wasm_writer *to, const scatterer *s, uint32_t kind,
+                          const dw__wasm_section *of)
 {
     dw__wasm_writer body = {0};
     dw__wasm_write_u32(to, of->count + 1);
@@ -314,7 +278,7 @@ static void write_entries(dw__wasm_writer *to, const scatterer *s, uint32_t kind
         EMIT(to, 0x60, 0, 0);
         break;
     case DW__SECTION_FUNCTION:
-        dw__wasm_write_u32(to, s->type_count);
+        dw__wasm_write_u32(to, s->own.type_count);
         break;
     default:
         write_function(&body, s);
@@ -323,7 +287,8 @@ static void write_entries(dw__wasm_writer *to, const scatterer *s, uint32_t kind
     }
 }
 
-static void write_more(dw__wasm_writer *to, const scatterer *s, uint32_t kind, const section *of)
+static void write_more(dw__wasm_writer *to, const scatterer *s, uint32_t kind,
+                       const dw__wasm_section *of)
 {
     dw__wasm_writer count = {0};
     write_entries(&count, s, kind, of);
@@ -363,14 +328,14 @@ static void write_section(dw__wasm_writer *to, const scatterer *s, uint32_t kind
 {
     switch (kind) {
     case DW__SECTION_TYPE:
-        write_more(to, s, kind, &s->types);
+        write_more(to, s, kind, &s->own.types);
         break;
     case DW__SECTION_FUNCTION:
-        write_more(to, s, kind, &s->functions);
+        write_more(to, s, kind, &s->own.functions);
         break;
     case DW__SECTION_CODE:
         write_number(to, DW__SECTION_DATA_COUNT, 1);
-        write_more(to, s, kind, &s->bodies);
+        write_more(to, s, kind, &s->own.bodies);
         break;
     case DW__SECTION_START:
     case DW__SECTION_DATA_COUNT: /* in front of the code */
@@ -387,7 +352,8 @@ static void write_module(dw__wasm_writer *to, const scatterer *s)
 {
     const dw__data_joiner *j = s->joiner;
     /* The number of bodies stands in front of them: debug information counts from there. */
-    const bool moves = dw__wasm_digits(s->bodies.count) != dw__wasm_digits(s->bodies.count + 1);
+    const bool moves =
+        dw__wasm_digits(s->own.bodies.count) != dw__wasm_digits(s->own.bodies.count + 1);
     dw__wasm_reader r = {.bytes = j->bytes, .at = DW__WASM_HEADER_BYTES, .end = s->byte_count};
     bool started = false;
     dw__wasm_write_bytes(to, j->bytes, DW__WASM_HEADER_BYTES);
@@ -399,7 +365,7 @@ static void write_module(dw__wasm_writer *to, const scatterer *s)
             return; /* it was read before */
         }
         if (!started && ends_start(kind)) {
-            write_number(to, DW__SECTION_START, j->imported_functions + s->functions.count);
+            write_number(to, DW__SECTION_START, j->imported_functions + s->own.functions.count);
             started = true;
         }
         const dw__wasm_reader whole = {.bytes = j->bytes, .at = at, .end = r.at};
@@ -413,7 +379,7 @@ dw_status dw__data_scatter(dw__data_joiner *j, size_t wasm_bytes, unsigned char 
                            size_t *made_bytes, dw_error *err)
 {
     scatterer s = {.joiner = j, .byte_count = wasm_bytes};
-    if (!read_module(&s)) {
+    if (!dw__wasm_find_functions(j->bytes, wasm_bytes, &s.own, find_start, &s)) {
         return DW_OK;
     }
     dw_status status = make_content(&s, err);

@@ -68,6 +68,41 @@ bool dw__wasm_count_types(dw__wasm_reader *r, uint32_t count, uint32_t *types)
     return true;
 }
 
+static bool find_section(dw__wasm_functions *f, uint32_t kind, size_t at, dw__wasm_reader *r)
+{
+    dw__wasm_section *of = kind == DW__SECTION_TYPE       ? &f->types
+                           : kind == DW__SECTION_FUNCTION ? &f->functions
+                           : kind == DW__SECTION_CODE     ? &f->bodies
+                                                          : NULL;
+    if (of == NULL || of->at > 0) {
+        return of == NULL; /* twice: that is no module */
+    }
+    of->at = at;
+    of->end = r->end;
+    if (!dw__wasm_u32(r, &of->count)) {
+        return false;
+    }
+    of->entries_at = r->at;
+    return kind != DW__SECTION_TYPE || dw__wasm_count_types(r, of->count, &f->type_count);
+}
+
+bool dw__wasm_find_functions(const unsigned char *bytes, size_t byte_count, dw__wasm_functions *out,
+                             dw__wasm_look look, void *user)
+{
+    dw__wasm_reader r = {.bytes = bytes, .at = DW__WASM_HEADER_BYTES, .end = byte_count};
+    *out = (dw__wasm_functions){0};
+    while (r.at < r.end) {
+        size_t at = r.at;
+        uint32_t kind;
+        dw__wasm_reader inside;
+        if (!dw__wasm_next_part(&r, &kind, &inside) || !find_section(out, kind, at, &inside) ||
+            !look(user, kind, &inside)) {
+            return false;
+        }
+    }
+    return out->types.at > 0 && out->functions.at > 0 && out->bodies.at > 0;
+}
+
 bool dw__wasm_is_debug(const dw__wasm_reader *inside)
 {
     dw__wasm_reader look = *inside;
