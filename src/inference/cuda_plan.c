@@ -1,8 +1,8 @@
 /* Slices on a device that runs nodes of ours (model/cuda_ops.h): of many contexts in one run, or a
  * slice of one context. A table says of each token where it stands, where its log is and where its
  * logits go, so that a graph serves every length and set of contexts, and what ggml records of it
- * as a CUDA graph stays valid. In company prompts attend by tiles of ours, alone through ggml's
- * attention.
+ * as a CUDA graph stays valid. Prompts attend by tiles of ours, but for some that are alone
+ * (tiles_serve_alone).
  *
  * A run with prompts has its tokens in this order, each kind padded to a multiple:
  *   [0, rows)        those whose logits are wanted, the last of their slices
@@ -20,9 +20,14 @@
 
 #define ALIGN_BYTES 256u
 
-/* Steps of so few tokens go through our attention: ggml's wants another graph for each 256 records.
- * And all do with heads that ggml's kernels do not have. */
+/* Steps of so few tokens never go through ggml's attention, which wants another graph for each 256
+ * records; nor do any with heads that its kernels do not have. */
 #define FEW_TOKENS 16u
+
+/* With keys and values in Q8_0, longer prompts that are alone are faster through ggml's attention,
+ * which widens them once for all tokens. */
+#define TILED_ALONE_MAX_Q8_0 512u
+#define TILED_ALONE_DIM_MAX 128u /* as they are with wider heads */
 
 /* What tokens of prompts in company are padded to, so that few graphs serve all. */
 #define PAD_SINGLES 16u
@@ -110,6 +115,31 @@ static uint32_t top_k_count_of(const dw_step_slice *slice)
     return wanted > 1 ? DW_TOP_K_MAX : 1; /* two kinds of graphs are enough */
 }
 
+/* Sizes that batches are padded to, so that few graphs serve all: a quarter more at the most. */
+static uint32_t padded(uint32_t count)
+{
+    uint32_t step = 1;
+    while (count > 8 * step) {
+        step *= 2;
+    }
+    return count <= 4 ? count : (count + step - 1) / step * step;
+}
+
+/* Whether a slice that is alone attends as tiles. Few tokens of which several rows are wanted are
+ * drafts that are looked at: one by one they get the bits that decoding gives. */
+static bool tiles_serve_alone(dw_model *model, const dw_step_slice *slice)
+{
+    const dw_model_shape *shape = dw_model_shape_of(model);
+    if (slice->token_count == 1 || !dw_cuda_tiles_serve(shape, slice->kv_type)) {
+        return false;
+    }
+    if (slice->token_count <= FEW_TOKENS) {
+        return slice->row_count <= 1;
+    }
+    return shape->head_dim <= TILED_ALONE_DIM_MAX &&
+           (slice->kv_type == DW_KV_F16 || slice->token_count <= TILED_ALONE_MAX_Q8_0);
+}
+
 static dw_forward_size size_of_one(const dw_step_work *work)
 {
     const dw_step_slice *slice = &work->slices[0];
@@ -124,21 +154,17 @@ static dw_forward_size size_of_one(const dw_step_work *work)
                             .alone = slice->token_count == 1,
                             .keeps_rows = slice->choice != NULL,
                             .top_k_count = top_k_count_of(slice)};
-    if (slice->token_count > FEW_TOKENS && flash_serves(work->model, slice->kv_type)) {
+    if (tiles_serve_alone(work->model, slice)) {
+        /* Of few tokens there is room for one tile; a pool's rows are all tokens'. */
+        if (slice->token_count > FEW_TOKENS && slice->step->result != DW_RESULT_POOLED) {
+            size.token_count = padded(slice->token_count);
+        }
+        size.tiled_count = size.token_count;
+    } else if (slice->token_count > FEW_TOKENS && flash_serves(work->model, slice->kv_type)) {
         uint32_t end = dw__step_slice_past(slice) + slice->token_count;
         size.kv_count = (end + DW_KV_STEP_TOKENS - 1) / DW_KV_STEP_TOKENS * DW_KV_STEP_TOKENS;
     }
     return size;
-}
-
-/* Sizes that batches are padded to, so that few graphs serve all: a quarter more at the most. */
-static uint32_t padded(uint32_t count)
-{
-    uint32_t step = 1;
-    while (count > 8 * step) {
-        step *= 2;
-    }
-    return count <= 4 ? count : (count + step - 1) / step * step;
 }
 
 /* How a slice's tokens of a run with prompts are spread over its kinds. */
@@ -492,6 +518,7 @@ static dw_status fill_prompts(dw_step_graph *graph, const dw_step_work *work, dw
     return status;
 }
 
+/* The last tokens of the graph, as rows that are wanted are its last; padding is before them. */
 static dw_status fill_one(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
     dw_step_slice *slice = &work->slices[0];
@@ -500,7 +527,16 @@ static dw_status fill_one(dw_step_graph *graph, const dw_step_work *work, dw_err
     if (status != DW_OK) {
         return status;
     }
-    fill_rows(places_of(graph, work)->table, &from, 0, slice->token_count, 0);
+    dw_cuda_token *table = places_of(graph, work)->table;
+    const uint32_t padding = graph->size.token_count - slice->token_count;
+    fill_rows(table, &from, 0, slice->token_count, padding);
+    if (graph->size.tiled_count > 0) {
+        cursor at = {.tile = 0};
+        fill_tiles(work, table, padding, slice->token_count, &at);
+        fill_tiles(work, table, 0, padding, &at);
+        DW_ASSERT(at.tile <=
+                  dw_cuda_tile_count(dw_model_shape_of(work->model), graph->size.tiled_count));
+    }
     return dw__plan_fill_weights(graph, slice, err);
 }
 

@@ -1,4 +1,4 @@
-/* Attention of prompts over KV logs on CUDA devices, beside tokens of other sequences.
+/* Attention of prompts over KV logs on CUDA devices, alone and beside tokens of other sequences.
  *
  * A tile is as many neighbouring tokens of one sequence as make, with all heads of queries that
  * share a head of keys and values, 64 rows. A block has a tile, a head of keys and values, and a
