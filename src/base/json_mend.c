@@ -8,12 +8,15 @@
 
 #define ESCAPE_BYTES 6    /* \uXXXX */
 #define INTEGER_DIGITS 19 /* of the largest integer */
+#define DOUBLE_DIGITS 309 /* of the largest double, in front of its point; the first is 1 */
+#define EXPONENT_MAX 1000000000L
 
 typedef struct mending {
     const char *text;
     size_t bytes;
     char *out; /* room for all, see dw_json_mend */
     size_t count;
+    bool halves_only;
     bool mended;
 } mending;
 
@@ -60,7 +63,7 @@ static size_t put_escape(mending *m, size_t at)
         put(m, m->text + at, 2 * (size_t)ESCAPE_BYTES);
         return 2 * (size_t)ESCAPE_BYTES;
     }
-    if (is_high || is_low || unit == 0) {
+    if (is_high || is_low || (unit == 0 && !m->halves_only)) {
         put(m, "\\ufffd", ESCAPE_BYTES);
         m->mended = true;
     } else {
@@ -74,31 +77,60 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* Digits -> bytes of the text. */
+/* A number's digits, from `at` on -> behind them. */
+static size_t digits_end(const mending *m, size_t at)
+{
+    while (at < m->bytes && is_digit(m->text[at])) {
+        at++;
+    }
+    return at;
+}
+
+/* The exponent at `at`, if one is there -> behind it; *value: what it is, or far beyond any. */
+static size_t exponent_end(const mending *m, size_t at, long *value)
+{
+    size_t from = at + 1;
+    *value = 0;
+    if (at >= m->bytes || (m->text[at] != 'e' && m->text[at] != 'E')) {
+        return at;
+    }
+    const bool negative = from < m->bytes && m->text[from] == '-';
+    from += from < m->bytes && (m->text[from] == '-' || m->text[from] == '+') ? 1 : 0;
+    const size_t end = digits_end(m, from);
+    for (size_t i = from; i < end; i++) {
+        *value = *value < EXPONENT_MAX ? *value * 10 + (m->text[i] - '0') : *value;
+    }
+    *value = negative ? -*value : *value;
+    return end > from ? end : at;
+}
+
+/* A number without its sign -> bytes of the text. */
 static size_t put_number(mending *m, size_t at)
 {
-    size_t end = at;
-    while (end < m->bytes && is_digit(m->text[end])) {
-        end++;
-    }
-    const size_t length = end - at;
-    const char after = end < m->bytes ? m->text[end] : '\0';
+    long exponent = 0;
+    const size_t whole_end = digits_end(m, at);
+    const size_t whole = whole_end - at;
+    const bool has_point = whole_end < m->bytes && m->text[whole_end] == '.';
+    const size_t end =
+        exponent_end(m, has_point ? digits_end(m, whole_end + 1) : whole_end, &exponent);
     const bool negative = at > 0 && m->text[at - 1] == '-';
-    const size_t sign = negative ? 1 : 0;
-    const char before = at > sign ? m->text[at - sign - 1] : '\0';
     const char *most = negative ? "9223372036854775808" : "9223372036854775807";
-    const bool is_part = after == '.' || after == 'e' || after == 'E' || before == '.' ||
-                         before == '+' || before == 'e' || before == 'E';
-    put(m, m->text + at, length);
-    if (!is_part && (length > INTEGER_DIGITS ||
-                     (length == INTEGER_DIGITS && memcmp(m->text + at, most, length) > 0))) {
+    const double magnitude = (double)whole + (double)exponent;
+    if (m->text[at] != '0' && magnitude + (m->text[at] > '1' ? 1 : 0) > DOUBLE_DIGITS) {
+        put(m, "1e308", 5); /* not longer than what it is for */
+        m->mended = true;
+        return end - at;
+    }
+    put(m, m->text + at, end - at);
+    if (end == whole_end && (whole > INTEGER_DIGITS ||
+                             (whole == INTEGER_DIGITS && memcmp(m->text + at, most, whole) > 0))) {
         put(m, ".0", 2);
         m->mended = true;
     }
-    return length;
+    return end - at;
 }
 
-char *dw_json_mend(const char *text, size_t bytes, size_t *count)
+static char *mend(const char *text, size_t bytes, bool halves_only, size_t *count)
 {
     size_t room = 0;
     bool in_string = false;
@@ -106,12 +138,13 @@ char *dw_json_mend(const char *text, size_t bytes, size_t *count)
     if (!dw_add_size(&room, bytes, bytes / INTEGER_DIGITS * 2 + 1)) {
         return NULL;
     }
-    mending m = {.text = text, .bytes = bytes, .out = dw_alloc(room, 1)};
+    mending m = {
+        .text = text, .bytes = bytes, .out = dw_alloc(room, 1), .halves_only = halves_only};
     for (size_t at = 0; m.out != NULL && at < bytes;) {
         const char c = text[at];
         if (in_string && c == '\\') {
             at += put_escape(&m, at);
-        } else if (!in_string && is_digit(c)) {
+        } else if (!in_string && !halves_only && is_digit(c)) {
             at += put_number(&m, at);
         } else {
             in_string = in_string != (c == '"');
@@ -123,6 +156,17 @@ char *dw_json_mend(const char *text, size_t bytes, size_t *count)
         dw_free(m.out);
         return NULL;
     }
+    m.out[m.count] = '\0';
     *count = m.count;
     return m.out;
+}
+
+char *dw_json_mend(const char *text, size_t bytes, size_t *count)
+{
+    return mend(text, bytes, false, count);
+}
+
+char *dw_json_mend_halves(const char *text, size_t bytes, size_t *count)
+{
+    return mend(text, bytes, true, count);
 }

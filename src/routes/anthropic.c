@@ -123,9 +123,9 @@ static void put_call(answer *a, const json_t *call)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static json_t *content_json(const answer *a)
+static json_t *content_json(answer *a)
 {
-    json_t *message = json_loads(a->message != NULL ? a->message : "{}", 0, NULL);
+    json_t *message = json_loads(a->message != NULL ? a->message : "{}", JSON_ALLOW_NUL, NULL);
     json_t *content = json_array();
     const json_t *text = json_object_get(message, "content");
     const json_t *thinking = json_object_get(message, "reasoning_content");
@@ -141,11 +141,11 @@ static json_t *content_json(const answer *a)
         const json_t *call = json_array_get(calls, i);
         const json_t *function = json_object_get(call, "function");
         const char *arguments = json_string_value(json_object_get(function, "arguments"));
-        json_t *input = dw_params_said(arguments, 0);
-        (void)json_array_append_new(content, json_pack("{s:s, s:O?, s:O?, s:o}", "type", "tool_use",
-                                                       "id", json_object_get(call, "id"), "name",
-                                                       json_object_get(function, "name"), "input",
-                                                       input != NULL ? input : json_object()));
+        json_t *input = dw_reply_raw(&a->reply, dw_params_object_said(arguments));
+        (void)json_array_append_new(content,
+                                    json_pack("{s:s, s:O?, s:O?, s:o}", "type", "tool_use", "id",
+                                              json_object_get(call, "id"), "name",
+                                              json_object_get(function, "name"), "input", input));
     }
     json_decref(message);
     return content;

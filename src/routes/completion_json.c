@@ -76,7 +76,8 @@ static json_t *usage_json(const dw_completion *c)
 
 static json_t *message_json(const dw_choice_state *choice)
 {
-    json_t *message = json_loads(choice->message != NULL ? choice->message : "{}", 0, NULL);
+    json_t *message =
+        json_loads(choice->message != NULL ? choice->message : "{}", JSON_ALLOW_NUL, NULL);
     const json_t *calls = json_object_get(message, "tool_calls");
     size_t bytes = json_string_length(json_object_get(message, "content"));
     (void)json_object_del(message, "note");

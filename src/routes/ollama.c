@@ -53,24 +53,24 @@ void dw_ollama_now(char text[40])
 /* ---- answers --------------------------------------------------------------------------------- */
 
 /* Calls as Ollama has them: their arguments are objects. */
-static json_t *calls_json(const json_t *calls)
+static json_t *calls_json(answer *a, const json_t *calls)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < json_array_size(calls); i++) {
         const json_t *call = json_array_get(calls, i);
         const json_t *function = json_object_get(call, "function");
         const char *said = json_string_value(json_object_get(function, "arguments"));
-        json_t *arguments = dw_params_said(said, 0);
+        json_t *arguments = dw_reply_raw(&a->reply, dw_params_object_said(said));
         (void)json_array_append_new(
             list, json_pack("{s:O?, s:{s:i, s:O?, s:o}}", "id", json_object_get(call, "id"),
                             "function", "index", (int)i, "name", json_object_get(function, "name"),
-                            "arguments", arguments != NULL ? arguments : json_object()));
+                            "arguments", arguments));
     }
     return list;
 }
 
 /* A line, or the whole: what `piece` says, a delta or a message of OpenAI's; NULL: nothing. */
-static json_t *line_json(const answer *a, const json_t *piece, bool done)
+static json_t *line_json(answer *a, const json_t *piece, bool done)
 {
     char now[40];
     dw_ollama_now(now);
@@ -89,7 +89,7 @@ static json_t *line_json(const answer *a, const json_t *piece, bool done)
         (void)json_object_set(holder, "thinking", thinking);
     }
     if (json_array_size(calls) > 0) {
-        (void)json_object_set_new(holder, "tool_calls", calls_json(calls));
+        (void)json_object_set_new(holder, "tool_calls", calls_json(a, calls));
     }
     if (a->is_chat) {
         (void)json_object_set_new(line, "message", holder);
@@ -159,7 +159,7 @@ static void finish(dw_reply *reply)
         json_t *text = json_stringn(a->text.bytes != NULL ? a->text.bytes : "", a->text.count);
         message = json_pack("{s:o}", "content", text != NULL ? text : json_string(""));
     } else if (!reply->streams && a->message != NULL) {
-        message = json_loads(a->message, 0, NULL);
+        message = json_loads(a->message, JSON_ALLOW_NUL, NULL);
     }
     json_t *line = line_json(a, message, true);
     add_end(a, line);

@@ -275,7 +275,7 @@ static void put_call(response *r, const json_t *call)
     const json_t *tool = name != NULL ? json_object_get(r->tools, name) : NULL;
     bool is_custom = json_is_true(json_object_get(tool, "custom"));
     if (is_custom) {
-        json_t *object = dw_params_said(json_string_value(said), 0);
+        json_t *object = dw_params_said(json_string_value(said), JSON_ALLOW_NUL);
         json_decref(said);
         said = json_incref(json_object_get(object, "input"));
         json_decref(object);

@@ -68,7 +68,7 @@ void dw_send_json(dw_exchange *exchange, int status, json_t *body)
 
 void dw_make_id(char *id, size_t capacity, const char *prefix)
 {
-    uint8_t random[12];
+    uint8_t random[DW_ID_RANDOM_BYTES];
     char text[2 * sizeof random + 1];
     dw_os_random(random, sizeof random);
     dw_hex(text, random, sizeof random);

@@ -9,7 +9,8 @@ json_t *dw_message_json(const char *what);
 /* {"error": {"message", "type", "param", "code"}}; the caller's. */
 json_t *dw_openai_error(int status, const char *param, const char *code, const char *what);
 void dw_openai_fault(dw_exchange *exchange, const dw_fault *fault);
-/* `prefix` and 24 hexadecimal digits of chance -> id [capacity]. */
+/* `prefix` and the random bytes as hexadecimal digits -> id [capacity]. */
+#define DW_ID_RANDOM_BYTES 12
 void dw_make_id(char *id, size_t capacity, const char *prefix);
 /* Answer with `body`, which is released. */
 void dw_send_json(dw_exchange *exchange, int status, json_t *body);

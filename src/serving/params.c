@@ -38,13 +38,13 @@ void dw_fault_set(dw_fault *fault, int status, const char *param, const char *fo
 
 /* Clients cut texts in the middle of a character, send what files hold, and tools whose schemas
  * have bounds of 64 bits: none of it may end a conversation. */
-static json_t *load(const char *text, size_t bytes, json_error_t *problem)
+static json_t *load(const char *text, size_t bytes, size_t flags, json_error_t *problem)
 {
     size_t count = 0;
-    json_t *body = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, problem);
+    json_t *body = json_loadb(text, bytes, flags, problem);
     char *mended = body == NULL ? dw_json_mend(text, bytes, &count) : NULL;
     if (mended != NULL) {
-        body = json_loadb(mended, count, JSON_REJECT_DUPLICATES, problem);
+        body = json_loadb(mended, count, flags, problem);
     }
     dw_free(mended);
     return body;
@@ -64,7 +64,7 @@ json_t *dw_params_body(const dw_exchange *exchange, dw_fault *fault)
         dw_fault_set(fault, 400, NULL, "%s", error.message);
         return NULL;
     }
-    json_t *body = load(text, bytes, &problem);
+    json_t *body = load(text, bytes, JSON_REJECT_DUPLICATES, &problem);
     if (body == NULL) {
         dw_fault_set(fault, 400, NULL, "the body is not JSON: line %d, column %d: %s", problem.line,
                      problem.column, problem.text);
@@ -80,8 +80,23 @@ json_t *dw_params_said(const char *text, size_t flags)
 {
     dw_json_excess excess;
     return text != NULL && dw_json_within(text, strlen(text), &bounds, &excess)
-               ? json_loads(text, flags, NULL)
+               ? load(text, strlen(text), flags, NULL)
                : NULL;
+}
+
+char *dw_params_object_said(const char *text)
+{
+    size_t count = 0;
+    json_t *value = dw_params_said(text, 0);
+    char *own = NULL;
+    if (!json_is_object(value)) {
+        own = dw_strdup("{}");
+    } else {
+        own = dw_json_mend_halves(text, strlen(text), &count);
+        own = own != NULL ? own : dw_strdup(text);
+    }
+    json_decref(value);
+    return own;
 }
 
 json_t *dw_params_nested(const char *text, const char *param, const char *name, dw_fault *fault)
@@ -93,7 +108,7 @@ json_t *dw_params_nested(const char *text, const char *param, const char *name, 
         dw_fault_set(fault, 400, param, "%s", error.message);
         return NULL;
     }
-    json_t *value = load(text, bytes, &problem);
+    json_t *value = load(text, bytes, JSON_REJECT_DUPLICATES, &problem);
     if (value == NULL) {
         dw_fault_set(fault, 400, param, "%s is not JSON: line %d, column %d: %s", name,
                      problem.line, problem.column, problem.text);

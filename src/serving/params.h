@@ -33,6 +33,8 @@ json_t *dw_params_nested(const char *text, const char *param, const char *name, 
 /* The same of what a model said, or is told that it did: of members of one name the last counts, as
  * most clients have it. `flags`: jansson's. NULL: it is none, or too much. */
 json_t *dw_params_said(const char *text, size_t flags);
+/* The same as the text that it is, for dw_raw_add: "{}" where it is no object. */
+char *dw_params_object_said(const char *text);
 
 /* Members; those that are missing or null give `otherwise`, NULL or false. */
 double dw_params_number(const json_t *body, const char *name, double lowest, double highest,

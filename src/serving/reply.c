@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "serving/metrics.h"
 #include "serving/openai.h"
+#include "serving/raw.h"
 #include "serving/url.h"
 
 #define BACKLOG_MAX ((size_t)1 << 20) /* that a client has not read */
@@ -31,6 +32,7 @@ static void on_timer_closed(uv_handle_t *timer)
     reply->server->log_bytes -= reply->log.count;
     dw_text_free(&reply->log);
     dw_text_free(&reply->lines);
+    json_decref(reply->raws);
     dw_free(reply->starts);
     dw_free(reply->model);
     dw_free(reply);
@@ -386,24 +388,40 @@ void dw_reply_put_text(dw_reply *reply, const char *type, const char *text, size
     }
 }
 
+json_t *dw_reply_raw(dw_reply *reply, char *text)
+{
+    if (reply->raws == NULL) {
+        reply->raws = json_object();
+    }
+    json_t *value = text != NULL ? dw_raw_add(reply->raws, text) : NULL;
+    dw_free(text);
+    return value != NULL ? value : json_object();
+}
+
+/* `value` as text behind what is there. */
+static bool dump(const dw_reply *reply, dw_text *to, const json_t *value)
+{
+    bool good = dw_raw_dump(to, value, reply->raws);
+    (void)json_object_clear(reply->raws);
+    return good;
+}
+
 void dw_reply_put(dw_reply *reply, const char *type, json_t *event)
 {
-    char *text = json_dumps(event, JSON_COMPACT);
-    if (text != NULL) {
-        dw_reply_put_text(reply, type, text, strlen(text));
+    dw_text text = {.bytes = NULL};
+    if (dump(reply, &text, event)) {
+        dw_reply_put_text(reply, type, text.bytes, text.count);
     }
-    free(text);
-    json_decref(event);
+    json_decref(event); /* which `type` may be in */
+    dw_text_free(&text);
 }
 
 void dw_reply_put_line(dw_reply *reply, json_t *line)
 {
     dw_text text = {.bytes = NULL};
-    char *dumped = json_dumps(line, JSON_COMPACT);
-    if (dumped != NULL && add(&text, dumped) && add(&text, "\n")) {
+    if (dump(reply, &text, line) && add(&text, "\n")) {
         dw_reply_write_event(reply, text.bytes, text.count);
     }
-    free(dumped);
     json_decref(line);
     dw_text_free(&text);
 }
@@ -432,8 +450,12 @@ void dw_reply_send(dw_reply *reply, int status, json_t *body)
     reply->ended = true;
     reply->exchange = NULL;
     if (exchange != NULL) {
+        dw_text text = {.bytes = NULL};
         dw_exchange_watch(exchange, NULL, NULL, NULL);
-        dw_send_json(exchange, status, json_incref(body));
+        bool good = dump(reply, &text, body);
+        dw_exchange_answer(exchange, status, "application/json", good ? text.bytes : "",
+                           good ? text.count : 0);
+        dw_text_free(&text);
     }
     json_decref(body);
     retire(reply);
@@ -479,7 +501,7 @@ static void on_piece(void *user, uint32_t choice, const char *delta, const char 
     dw_reply_part *part = user;
     dw_reply *reply = part->reply;
     bool wanted = (reply->streams || reply->writer->wants_deltas) && !reply->writer->takes_text;
-    json_t *read = delta != NULL && wanted ? json_loads(delta, 0, NULL) : NULL;
+    json_t *read = delta != NULL && wanted ? json_loads(delta, JSON_ALLOW_NUL, NULL) : NULL;
     reply->piece_count++;
     note_time(reply);
     dw_reply_piece piece = {

@@ -96,6 +96,7 @@ struct dw_reply {
     void (*worker)(dw_reply *reply);
     void (*worked)(dw_reply *reply);
     dw_text lines;  /* of the event that is written */
+    json_t *raws;   /* dw_raw_add's; NULL: none yet */
     dw_text log;    /* events that can be told again, where it lingers or endures */
     size_t *starts; /* [event_count]: of each in `log` */
     size_t start_room;
@@ -141,6 +142,8 @@ const char *dw_reply_fault_code(const dw_reply *reply);
 
 /* ---- for writers, of a stream ---- */
 
+/* A value of what is put or sent next: `text`, JSON, which is released, stands there as it is. */
+json_t *dw_reply_raw(dw_reply *reply, char *text);
 /* An event, which is released; `type` NULL: it has none. */
 void dw_reply_put(dw_reply *reply, const char *type, json_t *event);
 /* The same of JSON as text. */

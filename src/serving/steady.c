@@ -236,7 +236,7 @@ static json_t *find(dw_index *index, const char *scope, const json_t *messages, 
             if (dw_index_get_steady(index, key, &text, NULL) != DW_OK || text == NULL) {
                 continue;
             }
-            json_t *kept = json_loads(text, 0, NULL);
+            json_t *kept = json_loads(text, JSON_ALLOW_NUL, NULL);
             dw_free(text);
             *behind = i - 1;
             return kept;

@@ -431,7 +431,7 @@ static void send_message(dw_task *task)
 /* The chat with the lines of its system prompt that change where they came first. */
 static void keep_steady(dw_task *task)
 {
-    json_t *chat = json_loads(task->chat, 0, NULL);
+    json_t *chat = json_loads(task->chat, JSON_ALLOW_NUL, NULL);
     task->steady = dw_steady_apply(task->server->index, task->scope, chat);
     char *text = task->steady != NULL ? json_dumps(chat, JSON_COMPACT) : NULL;
     char *own = text != NULL ? dw_strdup(text) : NULL;
@@ -616,8 +616,8 @@ static void on_model(dw_model_waiter *waiter)
 /* The chat with its answer, as the client will tell it. */
 static dw_status told_again(const dw_task *task, dw_chat_prompt **prompt, dw_error *err)
 {
-    json_t *chat = json_loads(task->chat, 0, NULL);
-    json_t *message = json_loads(task->message, 0, NULL);
+    json_t *chat = json_loads(task->chat, JSON_ALLOW_NUL, NULL);
+    json_t *message = json_loads(task->message, JSON_ALLOW_NUL, NULL);
     json_t *messages = json_object_get(chat, "messages");
     (void)json_object_del(message, "note");
     char *text = NULL;
@@ -663,7 +663,7 @@ static void keep(uv_work_t *work)
     (void)!dw_index_save(server->index, &text, task->actor, task->prompt.count, NULL);
     dw_chat_prompt_destroy(prompt);
     if (task->steady != NULL && task->message != NULL) {
-        json_t *answer = json_loads(task->message, 0, NULL);
+        json_t *answer = json_loads(task->message, JSON_ALLOW_NUL, NULL);
         dw_steady_save(server->index, task->scope, task->steady, answer, task->actor);
         json_decref(answer);
     }
@@ -822,7 +822,7 @@ static void take_line(dw_task *task, const char *bytes, size_t count)
         tell_piece(task, plain.choice, plain.tokens, task->piece.bytes, task->piece.count, NULL);
         return;
     }
-    json_t *line = json_loadb(bytes, count, 0, NULL);
+    json_t *line = json_loadb(bytes, count, JSON_ALLOW_NUL, NULL);
     json_t *choice = json_object_get(line, "c");
     json_int_t index = json_integer_value(choice);
     const json_t *failed = json_object_get(line, "error");

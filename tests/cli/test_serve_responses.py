@@ -197,6 +197,20 @@ class Responses(Asking):
                           "tool_choice": "none"})
         self.assertGreaterEqual(cached(after), answer["usage"]["total_tokens"] - 2)
 
+    def test_a_text_with_a_nul(self):
+        """It is told, kept, found again, and gone on from as any other."""
+        call = '<tool_call>\n{"name": "say", "arguments": {"input": "a\\u0000b"}}\n</tool_call>'
+        tools = [{"type": "custom", "name": "say"}]
+        answer = self.ask({"input": "Say it.", "max_output_tokens": 100, "tools": tools,
+                           "grammar": "root ::= " + json.dumps(call)})
+        self.assertEqual(answer["output"][-1]["input"], "a\0b")
+        self.assertEqual(self.server.ask("/v1/responses/" + answer["id"])[1]["output"], answer["output"])
+        for given in ({"previous_response_id": answer["id"]}, {"input": [
+                user("Say it."), {"type": "item_reference", "id": answer["output"][-1]["id"]}]}):
+            output = {"type": "custom_tool_call_output", "output": "done", "call_id": answer["output"][-1]["call_id"]}
+            after = self.ask({**given, "input": [*given.get("input", []), output], "tools": tools, "tool_choice": "none"})
+            self.assertGreaterEqual(cached(after), answer["usage"]["total_tokens"] - 2)
+
     def test_refused(self):
         for body, status, param, word in (
                 ({"input": []}, 400, "input", "nothing"),

@@ -247,6 +247,21 @@ class Anthropic(Case):
             self.body(user("Name a lake, and say why."), max_tokens=0, stream=True)))
         self.assertEqual((status, b"content_block" in data, b"message_stop" in data), (200, False, True))
 
+    def test_arguments_beyond_64_bits(self):
+        """The whole has what the stream has, to the last digit."""
+        schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 10 ** 22, "maximum": 10 ** 23}},
+                  "required": ["n"], "additionalProperties": False}
+        body = self.body(tools=[{"name": "count", "input_schema": schema}], max_tokens=128,
+                         tool_choice={"type": "tool", "name": "count"})
+        call = self.ask(MESSAGES, body)["content"][-1]
+        self.assertEqual((call["type"], type(call["input"]["n"])), ("tool_use", int), call)
+        self.assertTrue(10 ** 22 <= call["input"]["n"] <= 10 ** 23, call)
+        _, _, data = self.server.request("POST", MESSAGES, json.dumps({**body, "stream": True}))
+        events = [json.loads(line[6:]) for line in data.decode().splitlines() if line.startswith("data: ")]
+        text = "".join(event["delta"].get("partial_json", "") for event in events
+                       if event["type"] == "content_block_delta")
+        self.assertEqual(json.loads(text), call["input"])
+
     def test_an_answer_that_is_begun_with_nothing(self):
         whole = self.ask(MESSAGES, self.body())["content"]
         for nothing in ("", []):
@@ -280,6 +295,19 @@ class Ollama(Case):
                 {"role": "tool", "content": "rain"}]})
         self.ask("/api/chat", {"messages": [{"role": "assistant", "tool_calls": [
             {"function": {"name": "f", "arguments": "no JSON"}}]}]}, 400)
+
+    def test_arguments_are_whole(self):
+        """Also what a parser of 64 bits and of C's texts does not hold; no other text counts as such."""
+        told = r'{"n": [123456789012345678901234, -9223372036854775809], "s": "a\u0000b \"raw_", "n": 1.50}'
+        call = '<tool_call>\n{"name": "get_weather", "arguments": ' + told + "}\n</tool_call>"
+        for stream in (False, True):
+            _, _, data = self.server.request("POST", "/api/chat", json.dumps({
+                "messages": [user("Weather?")], "tools": [TOOL], "stream": stream, "options": {
+                    "num_predict": 200, "grammar": "root ::= " + json.dumps(call)}}))
+            lines = [line for line in data.decode().splitlines() if "tool_calls" in line]
+            self.assertEqual(len(lines), 1, data)
+            self.assertIn('"arguments":' + told, lines[0])
+            self.assertEqual(json.loads(lines[0])["message"]["tool_calls"][0]["function"]["name"], "get_weather")
 
     def test_embeddings(self):
         whole, short = (self.ask("/api/embed", {"input": "a cat", **more})["embeddings"][0]

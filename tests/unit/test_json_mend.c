@@ -48,6 +48,14 @@ static void test_json_mend_numbers(void **state)
     expect("\"18446744073709551615\"", NULL);
     expect("[99999999999999999999,99999999999999999999]",
            "[99999999999999999999.0,99999999999999999999.0]");
+    char digits[402];
+    memset(digits, '7', 400);
+    digits[400] = ']';
+    digits[401] = '\0';
+    digits[0] = '[';
+    expect(digits, "[1e308]");
+    expect("[1e999,-7.5E+400, 2e308]", "[1e308,-1e308, 1e308]");
+    expect("[1e308,1.7e308,0e999,7.5E-400,1e99]", NULL);
     size_t count = 0;
     json_error_t problem;
     char *own = dw_json_mend("[18446744073709551615]", 22, &count);
@@ -55,6 +63,19 @@ static void test_json_mend_numbers(void **state)
     assert_true(json_real_value(json_array_get(list, 0)) == 18446744073709551616.0);
     json_decref(list);
     dw_free(own);
+}
+
+static void test_json_mend_halves(void **state)
+{
+    (void)state;
+    static const char text[] = "[\"a\\ud83d\\u0000\",18446744073709551615,1e999]";
+    static const char mended[] = "[\"a\\ufffd\\u0000\",18446744073709551615,1e999]";
+    size_t count = 0;
+    char *own = dw_json_mend_halves(text, sizeof text - 1, &count);
+    assert_string_equal(own, mended);
+    assert_int_equal(count, sizeof mended - 1);
+    dw_free(own);
+    assert_null(dw_json_mend_halves(mended, sizeof mended - 1, &count));
 }
 
 /* Any bytes, in a block of just their number: what was JSON stays what it was. */
@@ -86,6 +107,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json_mend_escapes),
         cmocka_unit_test(test_json_mend_numbers),
+        cmocka_unit_test(test_json_mend_halves),
         cmocka_unit_test(test_json_mend_any_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
