@@ -83,24 +83,6 @@ static double ms_since(uint64_t started)
     return (double)(dw_os_clock_ns() - started) / 1e6;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Sorts. */
-static double of_hundred(double *values, uint32_t count, uint32_t hundredths)
-{
-    if (count == 0) {
-        return 0;
-    }
-    qsort(values, count, sizeof *values, compare);
-    uint32_t at = count * hundredths / 100;
-    return values[at < count ? at : count - 1];
-}
-
 /* ---- sequences ---- */
 
 static void add(bench *b, dw_batch *batch, sequence *q, uint32_t token_count)
@@ -242,17 +224,17 @@ static void at_slice(bench *b, uint32_t slice)
         usual_steps(b, &batch, PROMPT_GAP, between);
     }
     end(b, &batch);
-    const double median = of_hundred(usual, USUAL, 50);
-    const double beside = of_hundred(b->steps, b->step_count, 99);
+    const double median = bench_quantile(usual, USUAL, 0.5);
+    const double beside = bench_quantile(b->steps, b->step_count, 0.99);
     const struct {
         const char *name;
         double value;
     } figures[] = {{"usual_step_50", median},
-                   {"usual_step_99", of_hundred(usual, USUAL, 99)},
-                   {"step_beside_prompt_50", of_hundred(b->steps, b->step_count, 50)},
+                   {"usual_step_99", bench_quantile(usual, USUAL, 0.99)},
+                   {"step_beside_prompt_50", bench_quantile(b->steps, b->step_count, 0.5)},
                    {"step_beside_prompt_99", beside},
-                   {"first_token_50", of_hundred(first, b->s->prompts, 50)},
-                   {"first_token_99", of_hundred(first, b->s->prompts, 99)}};
+                   {"first_token_50", bench_quantile(first, b->s->prompts, 0.5)},
+                   {"first_token_99", bench_quantile(first, b->s->prompts, 0.99)}};
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
         (void)snprintf(row, sizeof row, "slice_%u_%s", slice, figures[i].name);
         bench_figure(row, "ms", figures[i].value);
@@ -382,7 +364,7 @@ static void freezes(bench *b)
         freeze_alone(&f);
         alone[i] = f.took_ms;
         usual_steps(b, &batch, 16, between);
-        before = of_hundred(between, 16, 50);
+        before = bench_quantile(between, 16, 0.5);
         uint32_t count = steps_beside(b, &batch, &f, &took_ms);
         kept[i] = 100 * before * count / took_ms;
         beside[i] = f.took_ms;
@@ -390,12 +372,12 @@ static void freezes(bench *b)
     }
     end(b, &batch);
     bench_figure("freeze_file", "bytes", (double)f.bytes);
-    bench_figure("freeze_alone_50", "ms", of_hundred(alone, (uint32_t)rounds, 50));
-    bench_figure("freeze_beside_50", "ms", of_hundred(beside, (uint32_t)rounds, 50));
-    bench_figure("freeze_holds_up_50", "ms", of_hundred(held, (uint32_t)rounds, 50));
-    bench_figure("freeze_holds_up_most", "ms", of_hundred(held, (uint32_t)rounds, 100));
-    bench_figure("steps_kept_beside_freeze_50", "%", of_hundred(kept, (uint32_t)rounds, 50));
-    bench_figure("step_beside_freeze_99", "ms", of_hundred(b->steps, b->step_count, 99));
+    bench_figure("freeze_alone_50", "ms", bench_quantile(alone, (size_t)rounds, 0.5));
+    bench_figure("freeze_beside_50", "ms", bench_quantile(beside, (size_t)rounds, 0.5));
+    bench_figure("freeze_holds_up_50", "ms", bench_quantile(held, (size_t)rounds, 0.5));
+    bench_figure("freeze_holds_up_most", "ms", bench_quantile(held, (size_t)rounds, 1));
+    bench_figure("steps_kept_beside_freeze_50", "%", bench_quantile(kept, (size_t)rounds, 0.5));
+    bench_figure("step_beside_freeze_99", "ms", bench_quantile(b->steps, b->step_count, 0.99));
     (void)unlink(f.path);
     free(kept);
     dw_actor_destroy(f.actor);

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/os.h"
+#include "common.h"
 #include "driftwood.h"
 #include "driftwood_abi.h"
 #include "device/device_view.h"
@@ -155,19 +156,6 @@ static int32_t guest_call(dw_instance *guest, const char *name)
     return result;
 }
 
-static int by_value(const void *left, const void *right)
-{
-    const double *a = left;
-    const double *b = right;
-    return (*a > *b) - (*a < *b);
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof *values, by_value);
-    return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
-}
-
 /* One side's 64 tokens. */
 typedef struct timing {
     double wall_ns;
@@ -219,7 +207,8 @@ static bool compare(dw_instance *guest, c_side *c, int rounds, bool choosing)
         printf("%s,%d,%.1f,%.1f,%.4f,%.4f\n", loop, i, g.wall_ns / DECODE_TOKENS / 1e3,
                h.wall_ns / DECODE_TOKENS / 1e3, wall[i], cpu[i]);
     }
-    printf("%s,median,,,%.4f,%.4f\n", loop, median(wall, rounds), median(cpu, rounds));
+    printf("%s,median,,,%.4f,%.4f\n", loop, bench_quantile(wall, (size_t)rounds, 0.5),
+           bench_quantile(cpu, (size_t)rounds, 0.5));
     bool same = guest_call(guest, "digest") == c_digest(c);
     printf("same tokens: %s\n", same ? "yes" : "NO");
     return same;

@@ -218,19 +218,6 @@ static slice run(crowd *c, dw_engine *engine, uint32_t hostile)
 
 /* ---- figures --------------------------------------------------------------------------------- */
 
-static int in_order(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof *values, in_order);
-    return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
-}
-
 /* Medians of both and of what each pair keeps, which is in the middle half of the pairs within the
  * last two figures. */
 static void tell(const char *name, const char *unit, double *alone, double *beside, int count)
@@ -241,11 +228,11 @@ static void tell(const char *name, const char *unit, double *alone, double *besi
         kept[i] = alone[i] > 0 ? 100 * beside[i] / alone[i] : 0;
     }
     (void)snprintf(row, sizeof row, "good_alone%s", name);
-    bench_figure(row, unit, median(alone, count));
+    bench_figure(row, unit, bench_quantile(alone, (size_t)count, 0.5));
     (void)snprintf(row, sizeof row, "good_beside_hostile%s", name);
-    bench_figure(row, unit, median(beside, count));
+    bench_figure(row, unit, bench_quantile(beside, (size_t)count, 0.5));
     (void)snprintf(row, sizeof row, "good_kept%s", name);
-    bench_figure(row, "%", median(kept, count));
+    bench_figure(row, "%", bench_quantile(kept, (size_t)count, 0.5));
     (void)snprintf(row, sizeof row, "good_kept%s_quarter", name);
     bench_figure(row, "%", kept[count / 4]);
     (void)snprintf(row, sizeof row, "good_kept%s_three_quarters", name);
@@ -266,8 +253,10 @@ static void tell_all(const settings *s, slice slices[2][ROUNDS_MAX])
     }
     tell("", "1/s", rates[0], rates[1], s->rounds);
     tell("_for_processor", "1/s", shares[0], shares[1], s->rounds);
-    bench_figure("processors_alone", "cores", median(processors[0], s->rounds));
-    bench_figure("processors_beside_hostile", "cores", median(processors[1], s->rounds));
+    bench_figure("processors_alone", "cores",
+                 bench_quantile(processors[0], (size_t)s->rounds, 0.5));
+    bench_figure("processors_beside_hostile", "cores",
+                 bench_quantile(processors[1], (size_t)s->rounds, 0.5));
 }
 
 static uint32_t number_of(const char *text, uint32_t most)

@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <ggml-backend.h>
 #include <ggml-cpu.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -221,9 +222,18 @@ void bench_row(const char *row, const char *unit, double ours, double theirs)
 
 static int in_order(const void *a, const void *b)
 {
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return x < y ? -1 : x > y;
+    const double *x = a;
+    const double *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+double bench_quantile(double *values, size_t count, double share)
+{
+    if (count == 0) {
+        return NAN;
+    }
+    qsort(values, count, sizeof *values, in_order);
+    return values[(size_t)((double)(count - 1) * share + 0.5)];
 }
 
 void bench_rounds(const bench_options *options, const char *row, const char *unit, double *rates[2],
@@ -237,14 +247,14 @@ void bench_rounds(const bench_options *options, const char *row, const char *uni
         ratios[i] = rates[1][i] > 0 ? rates[0][i] / rates[1][i] : 0;
     }
     double *const lists[] = {rates[0], rates[1], ratios};
+    double value[3];
     for (int i = 0; i < 3; i++) {
-        qsort(lists[i], (size_t)count, sizeof *ratios, in_order);
+        value[i] = bench_quantile(lists[i], (size_t)count, options->median ? 0.5 : 1);
     }
     if (!options->median) {
-        bench_row(row, unit, rates[0][count - 1], rates[1][count - 1]);
+        bench_row(row, unit, value[0], value[1]);
     } else {
-        (void)printf("%s,%s,%.5g,%.5g,%.3f\n", row, unit, rates[0][count / 2], rates[1][count / 2],
-                     ratios[count / 2]);
+        (void)printf("%s,%s,%.5g,%.5g,%.3f\n", row, unit, value[0], value[1], value[2]);
         (void)fflush(stdout);
     }
     free(ratios);

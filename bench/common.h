@@ -55,6 +55,8 @@ void bench_row(const char *row, const char *unit, double ours, double theirs);
  * the rounds' own ratios, which says more where other programs run. Sorts both. */
 void bench_rounds(const bench_options *options, const char *row, const char *unit, double *rates[2],
                   int count);
+/* The value that `share` of them do not exceed; they are sorted. NaN: there are none. */
+double bench_quantile(double *values, size_t count, double share);
 /* A figure that only one value belongs to, as the row itself: "name,unit,value,,". */
 void bench_figure(const char *name, const char *unit, double value);
 /* The columns' names of the above. */

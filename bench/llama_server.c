@@ -81,22 +81,6 @@ void bench_watch_end(bench_watch *watch, uint64_t prompt_tokens, uint64_t tokens
     }
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double *x = a;
-    const double *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-double bench_quantile(double *values, size_t count, double share)
-{
-    if (count == 0) {
-        return NAN;
-    }
-    qsort(values, count, sizeof *values, by_value);
-    return values[(size_t)((double)(count - 1) * share + 0.5)];
-}
-
 double bench_watches_ms(const bench_watch *const *watches, size_t count, bool firsts, double share)
 {
     size_t all = 0;

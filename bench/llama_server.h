@@ -34,8 +34,6 @@ void bench_watch_end(bench_watch *watch, uint64_t prompt_tokens, uint64_t tokens
 /* All of `watches` [count]: of their first pieces or their gaps that which the `share` does not
  * exceed, in milliseconds; NaN: there are none. */
 double bench_watches_ms(const bench_watch *const *watches, size_t count, bool firsts, double share);
-/* The value that `share` of them do not exceed; they are sorted. NaN: there are none. */
-double bench_quantile(double *values, size_t count, double share);
 
 /* One who asks, and asks again at the end of each answer. */
 typedef struct bench_client {
