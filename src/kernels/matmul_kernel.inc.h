@@ -12,6 +12,7 @@
  *   V_LOAD V_LOAD_F16 V_LOAD_BF16 (of bytes) V_HSUM, FLOAT_COLUMNS; multiplies_pairs and
  *   multiply_pairs       BF16 with BF16, if the machine has that
  *   V_LOOK_UP(v)         of iq4_nl, by the low four bits of bytes
+ *   NEAR_BYTES           panels of at most so many are brought into the first cache
  *   SLOW_ALONE           types whose unpacking costs more than one column saves, and whose sums
  *                        are vec_dot's
  *   KERNEL KERNEL_NAME
@@ -26,6 +27,7 @@ static const int8_t iq4_nl[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
 #define INLINE static inline __attribute__((always_inline))
 #define CHUNK 1024u /* elements that are unpacked at once: they stay in the first cache */
 #define STATE 9     /* vectors of sums that a column has at most */
+#define AHEAD_BYTES 4096u
 #define COLUMNS_MAX (SUPER_COLUMNS > COLUMNS ? SUPER_COLUMNS : COLUMNS)
 #define NIBBLES 0x0f0f0f0fu
 #define ONE_BITS 0x01010101u
@@ -125,13 +127,22 @@ INLINE void load_sixteens(const unsigned char *at, size_t stride, VU t[4])
     t[3] = V_ZIP8_HIGH(ab_high, cd_high);
 }
 
-/* The rows of the next panel lie behind these: bring what corresponds to these bytes. */
+/* The rows of the next panel lie behind these: bring what corresponds to these bytes, and somewhat
+ * further ahead, since the first bytes of all of them are wanted at once. It goes to the second
+ * cache: few lines are on their way to the first at once, and that has no room for two panels of
+ * more than NEAR_BYTES. */
 INLINE void prefetch_next(const unsigned char *weights, size_t stride, uint32_t from,
                           uint32_t bytes)
 {
     const unsigned char *next = weights + W * (stride + from);
-    for (uint32_t i = 0; i < W * bytes; i += 64) {
-        __builtin_prefetch(next + i);
+    if (W * stride >= AHEAD_BYTES && W * stride <= NEAR_BYTES) {
+        for (uint32_t i = 0; i < W * bytes; i += 64) {
+            __builtin_prefetch(next + i, 0, 3);
+        }
+    } else {
+        for (uint32_t i = 0; i < W * bytes; i += 64) {
+            __builtin_prefetch(next + AHEAD_BYTES + i, 0, 2);
+        }
     }
 }
 
@@ -163,8 +174,10 @@ INLINE void unpack_small(const enum ggml_type type, const unsigned char *at, siz
     }
     VU t[4];
     if (type == GGML_TYPE_Q8_0) {
+#pragma GCC unroll 2
         for (int half = 0; half < 2; half++) {
             load_sixteens(at + half * 16, stride, t);
+#pragma GCC unroll 4
             for (int k = 0; k < 4; k++) {
                 to->w[half * 4 + k] = as_signed(t[k], 0);
             }
@@ -177,6 +190,7 @@ INLINE void unpack_small(const enum ggml_type type, const unsigned char *at, siz
         at += 4;
     }
     load_sixteens(at, stride, t);
+#pragma GCC unroll 8
     for (int k = 0; k < 8; k++) {
         VU w = (k < 4 ? t[k % 4] : t[k % 4] >> 4) & NIBBLES;
         if (type == GGML_TYPE_IQ4_NL) {
@@ -185,6 +199,45 @@ INLINE void unpack_small(const enum ggml_type type, const unsigned char *at, siz
         }
         w |= fives ? fifth_bits(high, k) : (VU){0};
         to->w[k] = minima ? w : as_signed(w, fives ? 16 : 8);
+    }
+}
+
+/* Blocks of small types that are unpacked together. */
+INLINE uint32_t run_of(const enum ggml_type type)
+{
+    return type == GGML_TYPE_Q4_1 ? 4 : 1;
+}
+
+/* Four blocks of Q4_1 are 20 times four bytes of each row, five of which are a block: its halves,
+ * then its numbers. */
+INLINE void unpack_q4_1_run(const unsigned char *at, size_t stride, small_block to[4])
+{
+    VU t[4];
+#pragma GCC unroll 20
+    for (unsigned i = 0; i < 20; i++) {
+        if (i % 4 == 0) {
+            load_sixteens(at + i * 4, stride, t);
+        }
+        small_block *block = &to[i / 5];
+        const VU four = t[i % 4];
+        if (i % 5 == 0) {
+            block->scale = V_HALVES(four);
+            block->min = V_HALVES(four >> 16);
+        } else {
+            block->w[i % 5 - 1] = four & NIBBLES;
+            block->w[i % 5 + 3] = four >> 4 & NIBBLES;
+        }
+    }
+}
+
+/* `count` blocks, those of a run or one. */
+INLINE void unpack_run(const enum ggml_type type, const unsigned char *at, size_t stride,
+                       uint32_t count, small_block *to)
+{
+    if (type == GGML_TYPE_Q4_1 && count == 4) {
+        unpack_q4_1_run(at, stride, to);
+    } else {
+        unpack_small(type, at, stride, to);
     }
 }
 
@@ -275,15 +328,16 @@ INLINE void unpack(const enum ggml_type type, const dw_matmul_tile *tile, uint32
                    uint32_t count, void *panel)
 {
     const uint32_t bytes = block_bytes(type);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0, n = 1; i < count; i += n) {
         const unsigned char *at = tile->weights + (size_t)(from + i) * bytes;
-        prefetch_next(tile->weights, tile->row_stride, (from + i) * bytes, bytes);
+        n = count - i < run_of(type) ? 1 : run_of(type);
+        prefetch_next(tile->weights, tile->row_stride, (from + i) * bytes, n * bytes);
         if (type == GGML_TYPE_Q6_K) {
             unpack_q6_k(at, tile->row_stride, (super_block *)panel + i);
         } else if (is_super(type)) {
             unpack_q45_k(type, at, tile->row_stride, (super_block *)panel + i);
         } else {
-            unpack_small(type, at, tile->row_stride, (small_block *)panel + i);
+            unpack_run(type, at, tile->row_stride, n, (small_block *)panel + i);
         }
     }
 }
@@ -463,8 +517,45 @@ INLINE void add_part(const enum ggml_type type, const int columns, const part *o
     }
 }
 
+INLINE void add_run(const enum ggml_type type, const uint32_t count, const dw_matmul_tile *tile,
+                    uint32_t from, VF sums[COLUMNS_MAX][STATE])
+{
+    const uint32_t bytes = block_bytes(type);
+    small_block run[4];
+    prefetch_next(tile->weights, tile->row_stride, from * bytes, count * bytes);
+    unpack_run(type, tile->weights + (size_t)from * bytes, tile->row_stride, count, run);
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < count; i++) {
+        part one = {.tile = tile, .panel = &run[i], .from = from + i, .count = 1};
+        add_small_blocks(type, 1, &one, tile->columns, sums);
+    }
+}
+
+/* One column: what is unpacked is multiplied at once, and stays in registers. */
+INLINE void multiply_alone(const enum ggml_type type, const dw_matmul_tile *tile)
+{
+    const uint32_t all = tile->layout->length / tile->layout->per_block;
+    VF sums[COLUMNS_MAX][STATE];
+#pragma GCC unroll 9
+    for (int i = 0; i < state_count(type); i++) {
+        sums[0][i] = (VF){0};
+    }
+    uint32_t from = 0;
+    for (; from + run_of(type) <= all; from += run_of(type)) {
+        add_run(type, run_of(type), tile, from, sums);
+    }
+    for (; from < all; from++) {
+        add_run(type, 1, tile, from, sums);
+    }
+    V_STORE(tile->out, whole_sum(type, sums[0]));
+}
+
 INLINE void multiply_type(const enum ggml_type type, const dw_matmul_tile *tile)
 {
+    if (!is_super(type) && tile->column_count == 1) {
+        multiply_alone(type, tile);
+        return;
+    }
     void *panel = tile->scratch;
     const uint32_t all = tile->layout->length / tile->layout->per_block;
     const uint32_t step = CHUNK / (is_super(type) ? 256u : 32u);
