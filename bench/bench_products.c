@@ -10,6 +10,7 @@
 #include "common.h"
 #include "device/device_memory.h"
 #include "device/device_run.h"
+#include "kernels/cuda_wide.h"
 #include "model/cuda_products.h"
 
 #define LAYERS_MAX 16
@@ -31,6 +32,7 @@ static const char help[] =
     "  -k, --kinds A,B     of qkv, out, gate_up, down, head, step: default all\n"
     "  -l, --layers N      1 to 16, default 16\n"
     "  -f, --shares-from N rows of x from which on blocks share its columns (default: as is best)\n"
+    "  -w, --wide-from N   from which on products are cuBLAS's in nodes of ours (likewise)\n"
     "  -n, --rounds N      default 5, the best counts\n"
     "  -h, --help          this text\n\n"
     "The shape is Llama 3.2 1B's.\n";
@@ -167,10 +169,12 @@ static struct ggml_tensor *added(builder *b, const dw_linear *with, struct ggml_
     return y;
 }
 
-static struct ggml_tensor *gated(builder *b, const dw_layer_weights *layer, struct ggml_tensor *x)
+static struct ggml_tensor *gated(builder *b, kind of, const dw_layer_weights *layer,
+                                 struct ggml_tensor *x)
 {
     const dw_linear two[] = {layer->gate, layer->up};
-    struct ggml_tensor *y = dw_cuda_gated_node(b->products, b->ggml, two, x, DW_CUDA_SILU);
+    const dw_cuda_gate gate = {two, 2, DW_CUDA_SILU, of == STEP ? &layer->down : NULL};
+    struct ggml_tensor *y = dw_cuda_gated_node(b->products, b->ggml, &gate, x);
     if (y == NULL) {
         y = ggml_swiglu_split(b->ggml, ggml_mul_mat(b->ggml, layer->gate.weight, x),
                               ggml_mul_mat(b->ggml, layer->up.weight, x));
@@ -193,7 +197,7 @@ static void build(builder *b, kind of)
             x = added(b, &layer->attn_out, b->attended, x);
         }
         if (of == GATE_UP || of == STEP) {
-            between = gated(b, layer, normed(b, x));
+            between = gated(b, of, layer, normed(b, x));
         }
         if (of == DOWN || of == STEP) {
             x = added(b, &layer->down, between, x);
@@ -239,7 +243,7 @@ static bool listed(const char *list, const char *name)
     return at != NULL;
 }
 
-static void run(bench *b, const char *rows)
+static void run_rows(bench *b, const char *rows)
 {
     for (const char *at = rows; *at != '\0';) {
         char *end = NULL;
@@ -259,6 +263,19 @@ static void run(bench *b, const char *rows)
         }
         at = *end == ',' ? end + 1 : end;
     }
+}
+
+static void run(bench *b, const char *rows)
+{
+    make_weights(b);
+    if (b->products == NULL) {
+        bench_die("the device has no products of ours");
+    }
+    bench_header();
+    run_rows(b, rows);
+    dw_cuda_products_destroy(b->products);
+    dw_device_buffer_destroy(b->device, DW_USE_WEIGHTS, b->weights_buffer);
+    ggml_free(b->weights_ggml);
 }
 
 static enum ggml_type type_of(const char *name)
@@ -292,12 +309,13 @@ int main(int argc, char **argv)
                                           {"layers", required_argument, NULL, 'l'},
                                           {"rounds", required_argument, NULL, 'n'},
                                           {"shares-from", required_argument, NULL, 'f'},
+                                          {"wide-from", required_argument, NULL, 'w'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     bench b = {.type = GGML_TYPE_BF16, .layers = LAYERS_MAX, .rounds = 5};
     dw_cuda_product_limits limits = {.shared = 0};
     const char *device = "CUDA0", *rows = "1,2,4,8,16,32,64,256";
-    for (int option; (option = getopt_long(argc, argv, "d:t:r:k:l:n:f:h", known, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, "d:t:r:k:l:n:f:w:h", known, NULL)) != -1;) {
         switch (option) {
         case 'd':
             device = optarg;
@@ -317,6 +335,9 @@ int main(int argc, char **argv)
         case 'f':
             limits.shares_from = (uint32_t)number_of(optarg, 1000);
             break;
+        case 'w':
+            dw_cuda_wide_force((uint32_t)number_of(optarg, 100000));
+            break;
         case 'n':
             b.rounds = (int)number_of(optarg, 1000);
             break;
@@ -330,15 +351,7 @@ int main(int argc, char **argv)
     dw_error err = {0};
     must(dw_device_open(&b.device, device, 1, &err), &err);
     dw_cuda_products_force(&limits);
-    make_weights(&b);
-    if (b.products == NULL) {
-        bench_die("the device has no products of ours");
-    }
-    bench_header();
     run(&b, rows);
-    dw_cuda_products_destroy(b.products);
-    dw_device_buffer_destroy(b.device, DW_USE_WEIGHTS, b.weights_buffer);
-    ggml_free(b.weights_ggml);
     dw_device_close(b.device);
     return 0;
 }

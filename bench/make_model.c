@@ -18,6 +18,7 @@
 
 typedef struct shape {
     uint32_t layers, embedding, heads, kv_heads, ff, vocab, context;
+    uint32_t experts, experts_used; /* `ff` is each one's; 0: none */
 } shape;
 
 typedef struct maker {
@@ -53,23 +54,25 @@ static uint32_t draw(maker *m)
 
 /* ---- what tensors there are ---- */
 
-static void add(maker *m, const char *name, enum ggml_type type, uint32_t columns, uint32_t rows)
+/* Sizes: columns, rows or 0 of a vector, matrices or 0 of one. */
+static void add(maker *m, const char *name, enum ggml_type type, const uint32_t sizes[3])
 {
-    if (columns % (uint32_t)ggml_blck_size(type) != 0) {
+    if (sizes[0] % (uint32_t)ggml_blck_size(type) != 0) {
         die("a row is no multiple of its type's blocks: ", name);
     }
-    struct ggml_tensor *tensor = rows > 0 ? ggml_new_tensor_2d(m->ggml, type, columns, rows)
-                                          : ggml_new_tensor_1d(m->ggml, type, columns);
+    const int64_t ne[] = {sizes[0], sizes[1], sizes[2]};
+    const int dims = sizes[2] > 0 ? 3 : sizes[1] > 0 ? 2 : 1;
+    struct ggml_tensor *tensor = ggml_new_tensor(m->ggml, type, dims, ne);
     ggml_set_name(tensor, name);
     gguf_add_tensor(m->gguf, tensor);
 }
 
 static void add_in_layer(maker *m, uint32_t layer, const char *suffix, enum ggml_type type,
-                         const uint32_t sizes[2])
+                         const uint32_t sizes[3])
 {
     char name[GGML_MAX_NAME];
     (void)snprintf(name, sizeof name, "blk.%u.%s.weight", layer, suffix);
-    add(m, name, type, sizes[0], sizes[1]);
+    add(m, name, type, sizes);
 }
 
 /* The layers whose values and last matrices llama-quantize gives Q6_K in a Q4_K_M: the first and
@@ -79,19 +82,33 @@ static bool has_more_bits(uint32_t layer, uint32_t layers)
     return layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
 }
 
+static void add_feed_forward(maker *m, uint32_t layer, enum ggml_type better)
+{
+    const shape *s = &m->shape;
+    const uint32_t wide[3] = {s->embedding, s->ff, s->experts};
+    const uint32_t back[3] = {s->ff, s->embedding, s->experts};
+    const bool experts = s->experts > 0;
+    if (experts) {
+        const uint32_t router[3] = {s->embedding, s->experts, 0};
+        add_in_layer(m, layer, "ffn_gate_inp", GGML_TYPE_F32, router);
+    }
+    add_in_layer(m, layer, experts ? "ffn_gate_exps" : "ffn_gate", m->type, wide);
+    add_in_layer(m, layer, experts ? "ffn_up_exps" : "ffn_up", m->type, wide);
+    add_in_layer(m, layer, experts ? "ffn_down_exps" : "ffn_down", better, back);
+}
+
 static void add_tensors(maker *m)
 {
     const shape *s = &m->shape;
     uint32_t head_dim = s->embedding / s->heads;
     uint32_t kv = s->kv_heads * head_dim;
-    const uint32_t square[2] = {s->embedding, s->embedding};
-    const uint32_t narrow[2] = {s->embedding, kv};
-    const uint32_t wide[2] = {s->embedding, s->ff};
-    const uint32_t back[2] = {s->ff, s->embedding};
-    const uint32_t norm[2] = {s->embedding, 0};
+    const uint32_t square[3] = {s->embedding, s->embedding, 0};
+    const uint32_t narrow[3] = {s->embedding, kv, 0};
+    const uint32_t norm[3] = {s->embedding, 0, 0};
+    const uint32_t table[3] = {s->embedding, s->vocab, 0};
     /* Tied to the output, whose matrix has more bits. */
-    add(m, "token_embd.weight", m->mixed ? GGML_TYPE_Q6_K : m->type, s->embedding, s->vocab);
-    add(m, "output_norm.weight", GGML_TYPE_F32, s->embedding, 0);
+    add(m, "token_embd.weight", m->mixed ? GGML_TYPE_Q6_K : m->type, table);
+    add(m, "output_norm.weight", GGML_TYPE_F32, norm);
     for (uint32_t i = 0; i < s->layers; i++) {
         enum ggml_type better = m->mixed && has_more_bits(i, s->layers) ? GGML_TYPE_Q6_K : m->type;
         add_in_layer(m, i, "attn_norm", GGML_TYPE_F32, norm);
@@ -100,9 +117,7 @@ static void add_tensors(maker *m)
         add_in_layer(m, i, "attn_v", better, narrow);
         add_in_layer(m, i, "attn_output", m->type, square);
         add_in_layer(m, i, "ffn_norm", GGML_TYPE_F32, norm);
-        add_in_layer(m, i, "ffn_gate", m->type, wide);
-        add_in_layer(m, i, "ffn_up", m->type, wide);
-        add_in_layer(m, i, "ffn_down", better, back);
+        add_feed_forward(m, i, better);
     }
 }
 
@@ -123,6 +138,10 @@ static void set_keys(maker *m)
     gguf_set_val_f32(m->gguf, "llama.rope.freq_base", 500000.0f);
     gguf_set_val_f32(m->gguf, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
     gguf_set_val_u32(m->gguf, "llama.vocab_size", s->vocab);
+    if (s->experts > 0) {
+        gguf_set_val_u32(m->gguf, "llama.expert_count", s->experts);
+        gguf_set_val_u32(m->gguf, "llama.expert_used_count", s->experts_used);
+    }
 }
 
 /* A byte's letter in byte-pair vocabularies: itself where it can be seen, else one from U+0100. */
@@ -226,12 +245,13 @@ static void write_tensor(maker *m, const struct ggml_tensor *tensor)
     size_t row_bytes = ggml_row_size(tensor->type, tensor->ne[0]);
     float spread = vector ? 0.2f : 1.5f / sqrtf((float)tensor->ne[0]);
     unsigned char *pool = make_pool(m, tensor, vector ? 1.0f : 0.0f, spread);
-    for (int64_t i = 0; i < tensor->ne[1]; i++) {
+    const int64_t rows = ggml_nrows(tensor);
+    for (int64_t i = 0; i < rows; i++) {
         put(m, pool + draw(m) % POOL_ROWS * row_bytes, row_bytes);
     }
     free(pool);
     static const char zeros[GGUF_DEFAULT_ALIGNMENT];
-    size_t over = row_bytes * (size_t)tensor->ne[1] % sizeof zeros;
+    size_t over = row_bytes * (size_t)rows % sizeof zeros;
     put(m, zeros, over > 0 ? sizeof zeros - over : 0);
 }
 
@@ -268,6 +288,7 @@ static const char help[] =
     "  --ff N         8192\n"
     "  --vocab N      128256\n"
     "  --context N    8192\n"
+    "  --experts N    none; of N each token uses --experts-used N, 8, of --ff N rows each\n"
     "  --help         this text\n";
 
 static void set_type(maker *m, const char *name)
@@ -287,22 +308,28 @@ static void set_type(maker *m, const char *name)
 
 static const char *read_options(maker *m, int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"layers", required_argument, NULL, 0},  {"embedding", required_argument, NULL, 1},
-        {"heads", required_argument, NULL, 2},   {"kv-heads", required_argument, NULL, 3},
-        {"ff", required_argument, NULL, 4},      {"vocab", required_argument, NULL, 5},
-        {"context", required_argument, NULL, 6}, {"type", required_argument, NULL, 't'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"layers", required_argument, NULL, 0},
+                                          {"embedding", required_argument, NULL, 1},
+                                          {"heads", required_argument, NULL, 2},
+                                          {"kv-heads", required_argument, NULL, 3},
+                                          {"ff", required_argument, NULL, 4},
+                                          {"vocab", required_argument, NULL, 5},
+                                          {"context", required_argument, NULL, 6},
+                                          {"experts", required_argument, NULL, 7},
+                                          {"experts-used", required_argument, NULL, 8},
+                                          {"type", required_argument, NULL, 't'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
     uint32_t *const sizes[] = {&m->shape.layers,   &m->shape.embedding, &m->shape.heads,
                                &m->shape.kv_heads, &m->shape.ff,        &m->shape.vocab,
-                               &m->shape.context};
+                               &m->shape.context,  &m->shape.experts,   &m->shape.experts_used};
     for (int option; (option = getopt_long(argc, argv, "t:h", known, NULL)) != -1;) {
         if (option == 't') {
             set_type(m, optarg);
         } else if (option == 'h') {
             (void)fputs(help, stdout);
             exit(0);
-        } else if (option >= 0 && option < 7) {
+        } else if (option >= 0 && option < 9) {
             char *end = NULL;
             long value = strtol(optarg, &end, 10);
             if (*end != '\0' || value < 1 || value > COUNT_MAX) {
@@ -319,6 +346,9 @@ static const char *read_options(maker *m, int argc, char **argv)
             "kv-heads, vocab at least 260",
             "");
     }
+    if (s->experts > 0 && s->experts_used > s->experts) {
+        die("--experts-used: there are no more than --experts", "");
+    }
     if (optind + 1 != argc) {
         (void)fputs(help, stderr);
         exit(2);
@@ -334,11 +364,12 @@ int main(int argc, char **argv)
                          .kv_heads = 8,
                          .ff = 8192,
                          .vocab = 128256,
-                         .context = 8192},
+                         .context = 8192,
+                         .experts_used = 8},
                .type = GGML_TYPE_Q8_0,
                .random = 20};
     const char *path = read_options(&m, argc, argv);
-    size_t tensors = (size_t)m.shape.layers * 9 + 2;
+    size_t tensors = (size_t)m.shape.layers * 10 + 2;
     m.ggml = ggml_init((struct ggml_init_params){.mem_size = (tensors + 1) * ggml_tensor_overhead(),
                                                  .no_alloc = true});
     m.gguf = gguf_init_empty();

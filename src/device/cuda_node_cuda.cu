@@ -2,13 +2,20 @@
 #include <common.cuh>
 
 extern "C" {
-#include "device/cuda_node.h"
+#include "device/cuda_gemm.h"
 }
 
 /* ggml_cuda_op_rwkv_wkv7(ggml_backend_cuda_context &, ggml_tensor *), as C++ names it. */
 #define WKV7 _Z22ggml_cuda_op_rwkv_wkv7R25ggml_backend_cuda_contextP11ggml_tensor
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
+
+/* In a header of ggml's that is not installed with common.cuh. */
+typedef void (*to_bf16)(const void *from, nv_bfloat16 *to, int64_t count, cudaStream_t stream);
+to_bf16 ggml_get_to_bf16_cuda(ggml_type type);
+
+/* Of the graph whose node is being launched. */
+static thread_local ggml_backend_cuda_context *computing;
 
 extern "C" void JOIN(__real_, WKV7)(ggml_backend_cuda_context &context, ggml_tensor *node);
 extern "C" void JOIN(__wrap_, WKV7)(ggml_backend_cuda_context &context, ggml_tensor *node);
@@ -43,7 +50,9 @@ extern "C" void JOIN(__wrap_, WKV7)(ggml_backend_cuda_context &context, ggml_ten
 {
     if (dw_cuda_node_is(node)) {
         forget_recording(context, node);
+        computing = &context;
         dw_cuda_node_launch(node)(node, context.stream());
+        computing = nullptr;
         CUDA_CHECK(cudaGetLastError());
     } else {
         JOIN(__real_, WKV7)(context, node);
@@ -51,3 +60,29 @@ extern "C" void JOIN(__wrap_, WKV7)(ggml_backend_cuda_context &context, ggml_ten
 }
 
 extern "C" const bool dw_cuda_node_built = true;
+
+static cudaDataType_t data_type(ggml_type type)
+{
+    return type == GGML_TYPE_F32 ? CUDA_R_32F : type == GGML_TYPE_F16 ? CUDA_R_16F : CUDA_R_16BF;
+}
+
+extern "C" void dw_cuda_gemm_launch(const dw_cuda_gemm *g)
+{
+    const float one = 1.0f;
+    const float kept = g->adds ? 1.0f : 0.0f;
+    const cudaDataType_t type = data_type(g->type);
+    CUBLAS_CHECK(cublasGemmEx(computing->cublas_handle(), CUBLAS_OP_T, CUBLAS_OP_N, (int)g->rows,
+                              (int)g->n, (int)g->columns, &one, g->weights, type, (int)g->columns,
+                              g->x, type, (int)g->columns, &kept, g->y, data_type(g->y_type),
+                              (int)g->y_length, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT_TENSOR_OP));
+}
+
+extern "C" bool dw_cuda_widens(ggml_type type)
+{
+    return ggml_is_quantized(type) && ggml_get_to_bf16_cuda(type) != nullptr;
+}
+
+extern "C" void dw_cuda_widen(ggml_type type, const void *from, void *to, size_t count)
+{
+    ggml_get_to_bf16_cuda(type)(from, (nv_bfloat16 *)to, (int64_t)count, computing->stream());
+}

@@ -163,7 +163,7 @@ dw_status dw__step_graph_build(dw_step_graph *graph, dw_model *model,
     dw_forward_options options = *ours;
     options.size = graph->size;
     options.matmul = graph->matmul;
-    if (graph->size.cuda && graph->size.token_count <= DW_CUDA_PRODUCT_ROWS_MANY) {
+    if (graph->size.cuda) {
         options.products = dw_model_cuda_products(model);
     }
     options.on_cpu = on_cpu && !adapters_by_ggml;

@@ -9,7 +9,10 @@ extern "C" {
 #include "kernels/cuda_hopper.inc.h"
 
 #define THREADS 256
-#define SORT_THREADS 512
+#define SORT_THREADS 256
+#define OWN (DW_CUDA_PIECE / SORT_THREADS) /* keys that a thread has of a piece */
+#define SELECTED                                                                                   \
+    256u /* of a piece, at most, are put in order: as many as are asked for, or some more */
 #define PLACE_BLOCKS 32
 
 /* Nanoseconds, of a clock that all kernels share. */
@@ -144,26 +147,6 @@ static __device__ float logit_of(unsigned long long key)
     return __uint_as_float(bits & 0x80000000u ? bits & 0x7fffffffu : ~bits);
 }
 
-/* Bitonic (Batcher, 1968): keys [DW_CUDA_PIECE], the largest first. */
-static __device__ void sort_piece(unsigned long long *keys)
-{
-    for (unsigned size = 2; size <= DW_CUDA_PIECE; size *= 2) {
-        for (unsigned stride = size / 2; stride > 0; stride /= 2) {
-            __syncthreads();
-            for (unsigned i = threadIdx.x; i < DW_CUDA_PIECE / 2; i += blockDim.x) {
-                unsigned low = 2 * i - (i & (stride - 1));
-                unsigned long long a = keys[low];
-                unsigned long long b = keys[low + stride];
-                if ((a < b) == ((low & size) == 0)) {
-                    keys[low] = b;
-                    keys[low + stride] = a;
-                }
-            }
-        }
-    }
-    __syncthreads();
-}
-
 template <typename T> static __device__ T sum_of_block(T value, T *shared)
 {
     for (int mask = 16; mask > 0; mask /= 2) {
@@ -199,6 +182,104 @@ static __device__ unsigned long long largest_of_block(unsigned long long key,
     return key;
 }
 
+/* ---- the largest of a block's keys, in order ---- */
+
+struct selection {
+    unsigned long long keys[SELECTED]; /* the largest first, then 0 */
+    unsigned counts[2][SORT_THREADS / 32];
+    unsigned taken;
+};
+
+static_assert(SELECTED >= DW_TOP_K_MAX && SELECTED >= SORT_THREADS, "a thread has a place or more");
+
+/* How many of all threads' keys are not less. `turn` 0 and 1 by turns: then one barrier will do. */
+static __device__ unsigned count_from(const unsigned long long (&own)[OWN],
+                                      unsigned long long least, unsigned turn, selection &to)
+{
+    unsigned count = 0, all = 0;
+#pragma unroll
+    for (unsigned i = 0; i < OWN; i++) {
+        count += own[i] >= least;
+    }
+    for (int mask = 16; mask > 0; mask /= 2) {
+        count += __shfl_xor_sync(0xffffffffu, count, mask);
+    }
+    if (threadIdx.x % 32 == 0) {
+        to.counts[turn][threadIdx.x / 32] = count;
+    }
+    __syncthreads();
+#pragma unroll
+    for (unsigned i = 0; i < SORT_THREADS / 32; i++) {
+        all += to.counts[turn][i];
+    }
+    return all;
+}
+
+/* A key from which on there are `count` keys at least and SELECTED at most; of fewer than `count`,
+ * all. Keys are different, but for those that are 0 and stand for nothing: so halving finds one. */
+static __device__ unsigned long long find_least(const unsigned long long (&own)[OWN],
+                                                unsigned count, unsigned long long largest,
+                                                selection &to)
+{
+    unsigned long long low = 1, high = largest + 1; /* too many, and too few */
+    unsigned turn = 0;
+    if (count_from(own, low, turn, to) <= SELECTED) {
+        return low;
+    }
+    for (;;) {
+        const unsigned long long middle = low + (high - low) / 2;
+        turn ^= 1;
+        const unsigned found = count_from(own, middle, turn, to);
+        if (found > SELECTED) {
+            low = middle;
+        } else if (found < count) {
+            high = middle;
+        } else {
+            return middle;
+        }
+    }
+}
+
+/* Bitonic (Batcher, 1968). */
+static __device__ void sort_selection(selection &to)
+{
+    for (unsigned size = 2; size <= SELECTED; size *= 2) {
+        for (unsigned stride = size / 2; stride > 0; stride /= 2) {
+            __syncthreads();
+            for (unsigned i = threadIdx.x; i < SELECTED / 2; i += SORT_THREADS) {
+                const unsigned low = 2 * i - (i & (stride - 1));
+                const unsigned long long a = to.keys[low], b = to.keys[low + stride];
+                if ((a < b) == ((low & size) == 0)) {
+                    to.keys[low] = b;
+                    to.keys[low + stride] = a;
+                }
+            }
+        }
+    }
+    __syncthreads();
+}
+
+/* The `count` largest of all threads' keys, and perhaps more, in order. */
+static __device__ void select_largest(const unsigned long long (&own)[OWN], unsigned count,
+                                      unsigned long long largest, selection &to)
+{
+    const unsigned long long least = find_least(own, count, largest, to);
+    for (unsigned i = threadIdx.x; i < SELECTED; i += SORT_THREADS) {
+        to.keys[i] = 0;
+    }
+    if (threadIdx.x == 0) {
+        to.taken = 0;
+    }
+    __syncthreads();
+#pragma unroll
+    for (unsigned i = 0; i < OWN; i++) {
+        if (own[i] >= least) {
+            to.keys[atomicAdd(&to.taken, 1u)] = own[i];
+        }
+    }
+    sort_selection(to);
+}
+
 /* A piece's summary: [0] its largest key, [1] the sum of exp(logit - largest) and the count of
  * NaN. */
 struct piece_summary {
@@ -211,37 +292,45 @@ static_assert(sizeof(piece_summary) == DW_CUDA_PIECE_SUMMARY * sizeof(long long)
               "in front of keys");
 #define PIECE_ROW (DW_TOP_K_MAX + DW_CUDA_PIECE_SUMMARY)
 
-/* One piece of one row: the `count` largest, in order. Without sorting where one is enough. */
-static __global__ void __launch_bounds__(SORT_THREADS)
+/* One piece of one row: the `count` largest, in order. */
+static __global__ void __launch_bounds__(SORT_THREADS, 4)
     pieces_kernel(const float *logits, long long vocab_count, unsigned count,
                   unsigned long long *best)
 {
-    __shared__ unsigned long long keys[DW_CUDA_PIECE];
+    __shared__ selection selected;
     __shared__ unsigned long long wide[SORT_THREADS / 32];
     __shared__ float narrow[SORT_THREADS / 32];
     __shared__ unsigned counts[SORT_THREADS / 32];
-    const float *row = logits + blockIdx.y * vocab_count;
     const long long first = (long long)blockIdx.x * DW_CUDA_PIECE;
-    unsigned long long largest = 0;
+    const float *piece = logits + blockIdx.y * vocab_count + first;
+    const unsigned length = (unsigned)min(vocab_count - first, (long long)DW_CUDA_PIECE);
+    float logit[OWN];
+    unsigned long long own[OWN], largest = 0;
+    unsigned nan_count = 0;
     let_next_begin();
     wait_for_front();
-    unsigned nan_count = 0;
-    for (unsigned i = threadIdx.x; i < DW_CUDA_PIECE; i += blockDim.x) {
-        bool there = first + i < vocab_count;
-        float logit = there ? row[first + i] : -CUDART_INF_F;
-        unsigned long long key = there ? key_of(logit, (unsigned)(first + i)) : 0ull;
-        nan_count += there && logit != logit;
-        keys[i] = key;
-        largest = key > largest ? key : largest;
+#pragma unroll
+    for (unsigned i = 0; i < OWN; i++) {
+        const unsigned at = i * SORT_THREADS + threadIdx.x;
+        logit[i] = at < length ? piece[at] : 0.0f;
+    }
+#pragma unroll
+    for (unsigned i = 0; i < OWN; i++) {
+        const unsigned at = i * SORT_THREADS + threadIdx.x;
+        const bool there = at < length;
+        nan_count += there && logit[i] != logit[i];
+        own[i] = there ? key_of(logit[i], (unsigned)first + at) : 0ull;
+        largest = own[i] > largest ? own[i] : largest;
     }
     largest = largest_of_block(largest, wide);
     nan_count = sum_of_block(nan_count, counts);
-    float top = logit_of(largest);
+    const float top = logit_of(largest);
     float total = 0.0f;
-    for (unsigned i = threadIdx.x; i < DW_CUDA_PIECE; i += blockDim.x) {
-        float logit = logit_of(keys[i]);
-        bool finite = keys[i] != 0 && logit > -CUDART_INF_F && top < CUDART_INF_F;
-        total += finite ? expf(logit - top) : 0.0f;
+#pragma unroll
+    for (unsigned i = 0; i < OWN; i++) {
+        const float value = logit_of(own[i]);
+        const bool finite = own[i] != 0 && value > -CUDART_INF_F && top < CUDART_INF_F;
+        total += finite ? expf(value - top) : 0.0f;
     }
     total = sum_of_block(total, narrow);
     unsigned long long *out = best + ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * PIECE_ROW;
@@ -256,9 +345,9 @@ static __global__ void __launch_bounds__(SORT_THREADS)
         }
         return;
     }
-    sort_piece(keys);
-    for (unsigned i = threadIdx.x; i < count; i += blockDim.x) {
-        out[i] = keys[i];
+    select_largest(own, count, largest, selected);
+    for (unsigned i = threadIdx.x; i < count; i += SORT_THREADS) {
+        out[i] = selected.keys[i];
     }
 }
 
@@ -286,44 +375,47 @@ static __device__ void note_row(const unsigned long long *pieces, unsigned piece
     out->nan_count = nan_count;
 }
 
-/* All pieces of one row: the best so far stay in front while further pieces' are sorted in. */
+/* The key `at` of those that all pieces of a row have left, `count` each. */
+static __device__ unsigned long long piece_key(const unsigned long long *pieces, unsigned count,
+                                               unsigned at)
+{
+    return pieces[(size_t)(at / count) * PIECE_ROW + DW_CUDA_PIECE_SUMMARY + at % count];
+}
+
+/* All pieces of one row: the best so far stay while further pieces' are looked at. */
 static __global__ void __launch_bounds__(SORT_THREADS)
     candidates_kernel(const unsigned long long *best, unsigned piece_count, unsigned count,
                       long long vocab_count, const unsigned long long *began, unsigned char *to,
                       long long to_bytes)
 {
-    __shared__ unsigned long long keys[DW_CUDA_PIECE];
+    __shared__ selection selected;
+    __shared__ unsigned long long wide[SORT_THREADS / 32];
     const unsigned long long *pieces = best + (size_t)blockIdx.x * piece_count * PIECE_ROW;
     dw_top_k *out = (dw_top_k *)(to + blockIdx.x * to_bytes);
     wait_for_front();
-    unsigned taken = 0; /* of count * piece_count keys */
-    unsigned all = count * piece_count;
+    const unsigned all = count * piece_count;
+    const unsigned long long *keys = selected.keys;
     unsigned kept = 0;
-    if (count == 1) { /* the largest of all needs no order */
-        __shared__ unsigned long long wide[SORT_THREADS / 32];
-        unsigned long long largest = 0;
-        for (; taken + threadIdx.x < all; taken += blockDim.x) {
-            unsigned long long key =
-                pieces[(size_t)(taken + threadIdx.x) * PIECE_ROW + DW_CUDA_PIECE_SUMMARY];
-            largest = key > largest ? key : largest;
+    for (unsigned taken = 0; taken < all;) {
+        const unsigned more = min(all - taken, DW_CUDA_PIECE - kept);
+        unsigned long long own[OWN], largest = 0;
+#pragma unroll
+        for (unsigned i = 0; i < OWN; i++) {
+            const unsigned at = i * SORT_THREADS + threadIdx.x;
+            own[i] = at < kept          ? keys[at]
+                     : at - kept < more ? piece_key(pieces, count, taken + at - kept)
+                                        : 0ull;
+            largest = own[i] > largest ? own[i] : largest;
         }
-        taken = all;
         largest = largest_of_block(largest, wide);
-        if (threadIdx.x == 0) {
-            keys[0] = largest;
+        if (count == 1 && more == all) { /* needs no order */
+            if (threadIdx.x == 0) {
+                selected.keys[0] = largest;
+            }
+            __syncthreads();
+        } else {
+            select_largest(own, count, largest, selected);
         }
-        __syncthreads();
-    }
-    while (taken < all) {
-        unsigned more = min(all - taken, DW_CUDA_PIECE - kept);
-        for (unsigned i = threadIdx.x; i < DW_CUDA_PIECE - kept; i += blockDim.x) {
-            unsigned at = taken + i;
-            keys[kept + i] =
-                i < more
-                    ? pieces[(size_t)(at / count) * PIECE_ROW + DW_CUDA_PIECE_SUMMARY + at % count]
-                    : 0ull;
-        }
-        sort_piece(keys);
         taken += more;
         kept = count;
     }

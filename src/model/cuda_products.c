@@ -8,6 +8,7 @@
 #include "device/cuda_node.h"
 #include "device/device_memory.h"
 #include "device/device_run.h"
+#include "kernels/cuda_wide.h"
 
 #define MATRICES_PER_LAYER 8u
 #define ALIGN_BYTES 256u
@@ -32,6 +33,14 @@ struct dw_cuda_products {
 };
 
 /* ---- a model's matrices ---- */
+
+/* Rows from which on there are nodes for products of many with it; 0: never. */
+static uint32_t wide_from(const struct ggml_tensor *weight)
+{
+    const bool serves =
+        ggml_is_contiguous(weight) && weight->ne[2] == 1 && weight->ne[0] % DW_CUDA_WIDE_CHUNK == 0;
+    return serves ? dw_cuda_wide_rows((int)weight->type, (uint64_t)ggml_nelements(weight)) : 0;
+}
 
 static void add(dw_cuda_products *products, struct ggml_tensor *weight)
 {
@@ -246,15 +255,23 @@ typedef struct factors {
     const dw_linear *with; /* matrices [count] */
     uint32_t count;
     bool gated;
-    const struct ggml_tensor *x;
+    struct ggml_tensor *x;
 } factors;
 
-/* Rows of x that are not ggml's. Of many it is faster with weights of 16 bits, by cuBLAS, but where
- * several small matrices are one product. */
-static int64_t rows_max(const matrix *m, const factors *of)
+static int64_t rows_of(const factors *of)
 {
-    const bool many = ggml_is_quantized(m->weight->type) || (of->count > 1 && !of->gated);
-    return many || m->rows < DW_CUDA_PRODUCT_ROWS ? m->rows : DW_CUDA_PRODUCT_ROWS;
+    int64_t rows = 0;
+    for (uint32_t i = 0; i < of->count; i++) {
+        rows += of->with[i].weight->ne[1];
+    }
+    return rows;
+}
+
+/* Of more rows other nodes are faster, where there are such. */
+static int64_t rows_max(const matrix *m)
+{
+    const uint32_t wide = wide_from(m->weight);
+    return wide > 0 && wide <= m->rows ? wide - 1 : m->rows;
 }
 
 /* Sources and parameters; false: there is no kernel for them together. */
@@ -264,8 +281,8 @@ static bool gather(const dw_cuda_products *products, const factors *of,
     const dw_linear *with = of->with;
     for (uint32_t i = 0; i < of->count; i++) {
         const matrix *m = find(products, with[i].weight);
-        if (m == NULL || of->x->ne[1] > rows_max(m, of) ||
-            m->weight->type != with[0].weight->type || m->weight->ne[0] != with[0].weight->ne[0]) {
+        if (m == NULL || of->x->ne[1] > rows_max(m) || m->weight->type != with[0].weight->type ||
+            m->weight->ne[0] != with[0].weight->ne[0]) {
             return false;
         }
         sources[DW_CUDA_PRODUCT_WEIGHT + i] = m->read;
@@ -276,52 +293,185 @@ static bool gather(const dw_cuda_products *products, const factors *of,
     return true;
 }
 
-static struct ggml_tensor *make(const dw_cuda_products *products, struct ggml_context *ggml,
-                                const dw_linear *with, uint32_t count, struct ggml_tensor *x,
-                                dw_cuda_activation activation)
+/* By kernels of few rows, whose weights are read once for all. */
+static struct ggml_tensor *make_few(const dw_cuda_products *products, struct ggml_context *ggml,
+                                    const factors *of, dw_cuda_activation activation)
 {
     struct ggml_tensor *sources[DW_CUDA_PRODUCT_SOURCES] = {NULL};
     dw_cuda_product_params params = {.activation = (uint8_t)activation};
-    const factors of = {with, count, activation != DW_CUDA_LINEAR, x};
-    if (count > DW_CUDA_PRODUCT_TABLES || x->ne[2] != 1 ||
-        !gather(products, &of, sources, &params)) {
+    struct ggml_tensor *x = of->x;
+    if ((of->gated && of->count != 2) || x->type != GGML_TYPE_F32 ||
+        !gather(products, of, sources, &params)) {
         return NULL;
     }
     sources[DW_CUDA_PRODUCT_X] = take_norm(x, &sources[DW_CUDA_PRODUCT_NORM], &params.epsilon);
     if (!ggml_is_contiguous(sources[DW_CUDA_PRODUCT_X])) {
         return NULL;
     }
-    int64_t rows = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        rows += activation == DW_CUDA_LINEAR || i == 0 ? with[i].weight->ne[1] : 0;
-    }
+    const int64_t rows = rows_of(of) / (of->gated ? 2 : 1);
     return dw_cuda_node_make(ggml_new_tensor_2d(ggml, GGML_TYPE_F32, rows, x->ne[1]),
                              dw_cuda_launch_product, sources, DW_CUDA_PRODUCT_SOURCES, &params,
                              sizeof params);
+}
+
+/* ---- nodes of many rows ---- */
+
+/* What x is rounded to for the matrix. */
+static enum ggml_type factor_type(const struct ggml_tensor *weight)
+{
+    return weight->type == GGML_TYPE_F16 ? GGML_TYPE_F16 : GGML_TYPE_BF16;
+}
+
+static bool is_wide(const factors *of)
+{
+    for (uint32_t i = 0; i < of->count; i++) {
+        const struct ggml_tensor *weight = of->with[i].weight;
+        const uint32_t from = wide_from(weight);
+        if (from == 0 || of->x->ne[1] < from || weight->ne[0] != of->with[0].weight->ne[0] ||
+            factor_type(weight) != factor_type(of->with[0].weight)) {
+            return false;
+        }
+    }
+    return rows_of(of) <= INT32_MAX;
+}
+
+/* x, rounded, and where it is normed by ggml's nodes normed; NULL: that there is no kernel for. */
+static struct ggml_tensor *packed(struct ggml_context *ggml, struct ggml_tensor *x,
+                                  enum ggml_type type)
+{
+    struct ggml_tensor *sources[2] = {NULL};
+    float epsilon = 0;
+    if (x->type != GGML_TYPE_F32) {
+        return x->type == type ? x : NULL;
+    }
+    sources[0] = take_norm(x, &sources[1], &epsilon);
+    if (!ggml_is_contiguous(sources[0])) {
+        return NULL;
+    }
+    return dw_cuda_node_make(ggml_new_tensor_2d(ggml, type, x->ne[0], x->ne[1]),
+                             dw_cuda_launch_pack, sources, 2, &epsilon, sizeof epsilon);
+}
+
+/* Room for quantised weights as BF16, of all matrices or as many rows as are widened at once. */
+static struct ggml_tensor *scratch_for(struct ggml_context *ggml, const factors *of)
+{
+    const int64_t columns = of->with[0].weight->ne[0];
+    int64_t most = DW_CUDA_SCRATCH_VALUES / columns / DW_CUDA_TILE_ROWS * DW_CUDA_TILE_ROWS;
+    int64_t rows = 0;
+    for (uint32_t i = 0; i < of->count; i++) {
+        const struct ggml_tensor *weight = of->with[i].weight;
+        rows += ggml_is_quantized(weight->type) ? weight->ne[1] : 0;
+    }
+    most = most > 0 ? most : DW_CUDA_TILE_ROWS;
+    rows = rows < most ? rows : most;
+    return rows == 0 ? NULL
+                     : dw_cuda_node_make(ggml_new_tensor_1d(ggml, GGML_TYPE_BF16, rows * columns),
+                                         dw_cuda_launch_scratch, NULL, 0, NULL, 0);
+}
+
+static struct ggml_tensor *make_wide(struct ggml_context *ggml, const factors *of,
+                                     enum ggml_type type)
+{
+    struct ggml_tensor *sources[DW_CUDA_PRODUCT_SOURCES] = {NULL};
+    if (!is_wide(of)) {
+        return NULL;
+    }
+    sources[DW_CUDA_PRODUCT_X] = packed(ggml, of->x, factor_type(of->with[0].weight));
+    if (sources[DW_CUDA_PRODUCT_X] == NULL) {
+        return NULL;
+    }
+    sources[DW_CUDA_PRODUCT_SCRATCH] = scratch_for(ggml, of);
+    for (uint32_t i = 0; i < of->count; i++) {
+        sources[DW_CUDA_PRODUCT_WEIGHT + i] = of->with[i].weight;
+        sources[DW_CUDA_PRODUCT_BIAS + i] = of->gated ? NULL : of->with[i].bias;
+    }
+    return dw_cuda_node_make(ggml_new_tensor_2d(ggml, type, rows_of(of), of->x->ne[1]),
+                             dw_cuda_launch_wide, sources, DW_CUDA_PRODUCT_SOURCES, NULL, 0);
+}
+
+/* What takes x next can take it rounded, as the gate's own factors are. */
+static bool takes_rounded(const dw_cuda_products *products, const factors *of,
+                          const dw_linear *next)
+{
+    const factors then = {next, 1, false, of->x};
+    struct ggml_tensor *sources[DW_CUDA_PRODUCT_SOURCES];
+    dw_cuda_product_params params;
+    return next != NULL && factor_type(next->weight) == factor_type(of->with[0].weight) &&
+           !gather(products, &then, sources, &params) && is_wide(&then);
+}
+
+/* What is joined is BF16, too, where x is; halves might not hold it. */
+static struct ggml_tensor *make_wide_gate(const dw_cuda_products *products,
+                                          struct ggml_context *ggml, const factors *of,
+                                          dw_cuda_activation activation, const dw_linear *next)
+{
+    const int64_t length = rows_of(of) / 2;
+    const bool apart = of->count == 2;
+    const uint32_t how = activation;
+    if (length % DW_CUDA_WIDE_CHUNK != 0 || (apart && of->with[0].weight->ne[1] != length) ||
+        (!apart && of->with[0].bias != NULL)) {
+        return NULL;
+    }
+    const enum ggml_type factor = factor_type(of->with[0].weight);
+    struct ggml_tensor *both =
+        make_wide(ggml, of, factor == GGML_TYPE_F16 ? GGML_TYPE_F32 : factor);
+    if (both == NULL) {
+        return NULL;
+    }
+    const enum ggml_type type = takes_rounded(products, of, next) ? factor : GGML_TYPE_F32;
+    struct ggml_tensor *sources[] = {both, of->with[0].bias, apart ? of->with[1].bias : NULL};
+    return dw_cuda_node_make(ggml_new_tensor_2d(ggml, type, length, of->x->ne[1]),
+                             dw_cuda_launch_gate, sources, 3, &how, sizeof how);
 }
 
 struct ggml_tensor *dw_cuda_product_node(const dw_cuda_products *products,
                                          struct ggml_context *ggml, const dw_linear *with,
                                          uint32_t count, struct ggml_tensor *x)
 {
-    return make(products, ggml, with, count, x, DW_CUDA_LINEAR);
+    const factors of = {with, count, false, x};
+    if (products == NULL || count > DW_CUDA_PRODUCT_TABLES || x->ne[2] != 1) {
+        return NULL;
+    }
+    struct ggml_tensor *y = make_few(products, ggml, &of, DW_CUDA_LINEAR);
+    return y != NULL ? y : make_wide(ggml, &of, GGML_TYPE_F32);
 }
 
 struct ggml_tensor *dw_cuda_gated_node(const dw_cuda_products *products, struct ggml_context *ggml,
-                                       const dw_linear with[2], struct ggml_tensor *x,
-                                       dw_cuda_activation activation)
+                                       const dw_cuda_gate *gate, struct ggml_tensor *x)
 {
-    DW_ASSERT(activation != DW_CUDA_LINEAR);
-    return make(products, ggml, with, 2, x, activation);
+    const factors of = {gate->with, gate->count, true, x};
+    DW_ASSERT(gate->activation != DW_CUDA_LINEAR && (gate->count == 1 || gate->count == 2));
+    if (products == NULL || x->ne[2] != 1) {
+        return NULL;
+    }
+    struct ggml_tensor *y = make_few(products, ggml, &of, gate->activation);
+    return y != NULL ? y : make_wide_gate(products, ggml, &of, gate->activation, gate->next);
+}
+
+/* Into the memory of what is added, which is some node's result and wanted no more: nothing is to
+ * be brought over then. */
+static void write_over(struct ggml_tensor *node, struct ggml_tensor *x)
+{
+    struct ggml_tensor *root = x->view_src != NULL ? x->view_src : x;
+    if (root->op == GGML_OP_NONE ||
+        (root->flags & (GGML_TENSOR_FLAG_INPUT | GGML_TENSOR_FLAG_OUTPUT))) {
+        return;
+    }
+    node->view_src = root;
+    node->view_offs = x->view_src != NULL ? x->view_offs : 0;
 }
 
 bool dw_cuda_product_add(struct ggml_tensor *node, struct ggml_tensor *x)
 {
-    if (!dw_cuda_node_is(node) || dw_cuda_node_launch(node) != dw_cuda_launch_product ||
+    const dw_cuda_launch launch = dw_cuda_node_is(node) ? dw_cuda_node_launch(node) : NULL;
+    if ((launch != dw_cuda_launch_product && launch != dw_cuda_launch_wide) ||
         node->src[DW_CUDA_PRODUCT_ADDED] != NULL || !ggml_are_same_shape(node, x) ||
-        !ggml_is_contiguous(x)) {
+        !ggml_is_contiguous(x) || x->type != GGML_TYPE_F32) {
         return false;
     }
     node->src[DW_CUDA_PRODUCT_ADDED] = x;
+    if (launch == dw_cuda_launch_wide) {
+        write_over(node, x);
+    }
     return true;
 }

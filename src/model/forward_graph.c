@@ -499,12 +499,16 @@ static struct ggml_tensor *experts(builder *b, const dw_layer_weights *layer, st
     return sum;
 }
 
-/* Both products and what joins them in one operation; NULL: there is none for it. */
-static struct ggml_tensor *gated_product(builder *b, const dw_linear two[2], struct ggml_tensor *x)
+/* Products and what joins their results in few operations; NULL: there are none for it. */
+static struct ggml_tensor *gated_product(builder *b, const dw_linear *with, uint32_t count,
+                                         const dw_linear *next, struct ggml_tensor *x)
 {
-    dw_cuda_activation activation =
-        b->shape->architecture->activation == DW_SILU ? DW_CUDA_SILU : DW_CUDA_GELU;
-    return dw_cuda_gated_node(b->products, b->ggml, two, x, activation);
+    const dw_cuda_gate gate = {
+        .with = with,
+        .count = count,
+        .activation = b->shape->architecture->activation == DW_SILU ? DW_CUDA_SILU : DW_CUDA_GELU,
+        .next = is_adapted(b, next->weight) ? NULL : next};
+    return dw_cuda_gated_node(b->products, b->ggml, &gate, x);
 }
 
 static struct ggml_tensor *gated_halves(builder *b, struct ggml_tensor *gate_and_up)
@@ -521,16 +525,20 @@ static struct ggml_tensor *feed_forward(builder *b, const dw_layer_weights *laye
         return experts(b, layer, x);
     }
     switch (b->shape->architecture->ffn) {
-    case DW_FFN_FUSED:
-        x = gated_halves(b, linear(b, &layer->up, x));
+    case DW_FFN_FUSED: {
+        const bool plain = !is_adapted(b, layer->up.weight);
+        struct ggml_tensor *joined =
+            plain ? gated_product(b, &layer->up, 1, &layer->down, x) : NULL;
+        x = joined != NULL ? joined : gated_halves(b, linear(b, &layer->up, x));
         break;
+    }
     case DW_FFN_PLAIN:
         x = activated(b, linear(b, &layer->up, x));
         break;
     case DW_FFN_GATED: {
         const dw_linear two[] = {layer->gate, layer->up};
         const bool apart = is_adapted(b, layer->gate.weight) || is_adapted(b, layer->up.weight);
-        struct ggml_tensor *joined = apart ? NULL : gated_product(b, two, x);
+        struct ggml_tensor *joined = apart ? NULL : gated_product(b, two, 2, &layer->down, x);
         struct ggml_tensor *both =
             apart || joined != NULL ? NULL : dw_matmul_node(b->matmul, b->ggml, two, 2, x);
         if (joined != NULL) {

@@ -52,7 +52,7 @@ typedef struct dw_forward_options {
     dw_forward_size size;
     dw_attention *attention;          /* prepared before each run; NULL: ggml's flash attention */
     dw_matmul *matmul;                /* NULL: ggml's products */
-    const dw_cuda_products *products; /* with `cuda`, of few tokens; NULL: ggml's */
+    const dw_cuda_products *products; /* with `cuda`; NULL: ggml's */
     dw_token_gather *token_gather;    /* of several sequences; else NULL, as the next */
     dw_logits_scatter *logits_scatter;
     /* Of several sequences: one for each table of the adapters, with the tokens of the above. */

@@ -1,4 +1,4 @@
-/* Products of up to 64 rows by kernels of our own (model/cuda_products.h), with
+/* Products by nodes of our own (model/cuda_products.h), with
  * DW_TEST_DEVICE=CUDA0: each type and form against doubles; the same bits in every run, with
  * kernels that begin early and without, by either kernel, and for a row alone and among others;
  * the same again as on devices that can less. Elsewhere all are skipped. */
@@ -8,6 +8,7 @@
 
 #include "device/device_memory.h"
 #include "device/device_run.h"
+#include "kernels/cuda_wide.h"
 #include "model/cuda_products.h"
 #include "cuda_fixture.h"
 
@@ -37,6 +38,7 @@ typedef struct product_case {
     bool bias;
     bool added;
     dw_cuda_activation activation;
+    bool rounded; /* the result, for another product; of many rows */
 } product_case;
 
 /* A model of one layer whose q and k, or gate and up, are the case's matrices. */
@@ -134,14 +136,18 @@ static struct ggml_tensor *make_node(bench *b)
     if (of->norm) {
         x = ggml_mul(b->ggml, ggml_rms_norm(b->ggml, x, EPSILON), b->norm);
     }
+    const dw_cuda_gate gate = {with, 2, of->activation, of->rounded ? &with[0] : NULL};
+    /* A leaf, or what may be written over. */
+    struct ggml_tensor *to = of->n % 2 == 1 ? b->added : ggml_scale(b->ggml, b->added, 1.0f);
     struct ggml_tensor *y = of->activation == DW_CUDA_LINEAR
                                 ? dw_cuda_product_node(b->products, b->ggml, with, 2, x)
-                                : dw_cuda_gated_node(b->products, b->ggml, with, x, of->activation);
+                                : dw_cuda_gated_node(b->products, b->ggml, &gate, x);
     assert_non_null(y);
+    assert_true(of->rounded == (y->type != GGML_TYPE_F32));
     if (of->added) {
-        assert_true(dw_cuda_product_add(y, b->added));
+        assert_true(dw_cuda_product_add(y, to));
     }
-    return y;
+    return of->rounded ? ggml_cast(b->ggml, y, GGML_TYPE_F32) : y;
 }
 
 static void bench_open(bench *b, const product_case *of)
@@ -199,10 +205,13 @@ typedef struct bounded {
 
 /* What a value of x may lose, of its own size and of the largest of 32: rounded twice, to 16 bits
  * each, or to steps of 1 / (127 * 256) of the largest; of more rows once, to BF16, to halves, or to
- * 1 / 127. */
+ * 1 / 127; of many x and quantised weights to BF16. */
 static bounded rounding(const product_case *of)
 {
     const bool twice = of->n <= DW_CUDA_PRODUCT_ROWS;
+    if (ggml_is_quantized(of->type) && of->n > DW_CUDA_PRODUCT_ROWS_MANY) {
+        return (bounded){.value = 0x1p-8, .bound = 0x1p-30};
+    }
     if (ggml_is_quantized(of->type)) {
         return (bounded){.value = 0, .bound = twice ? 1.0 / (127 * 256) : 0.5 / 127};
     }
@@ -249,6 +258,18 @@ static bounded dot(const bench *b, int matrix, int64_t row, int64_t at)
     return all;
 }
 
+/* The same of what is joined with another, which is rounded itself where there are many rows. */
+static bounded factor(const bench *b, int matrix, int64_t row, int64_t at)
+{
+    const product_case *of = b->of;
+    bounded y = dot(b, matrix, row, at);
+    if (of->type != GGML_TYPE_F16 && of->n > DW_CUDA_PRODUCT_ROWS_MANY) {
+        double bias = of->bias ? fabs((double)b->bias_values[matrix][row]) : 0;
+        y.bound += 0x1p-9 * (fabs(y.value) + y.bound + bias);
+    }
+    return y;
+}
+
 static double activated(dw_cuda_activation activation, double x)
 {
     if (activation == DW_CUDA_SILU) {
@@ -262,12 +283,13 @@ static bounded expected(const bench *b, int64_t row, int64_t at)
     const product_case *of = b->of;
     bounded y;
     if (of->activation != DW_CUDA_LINEAR) {
-        bounded gate = dot(b, 0, row, at);
-        bounded up = dot(b, 1, row, at);
+        bounded gate = factor(b, 0, row, at);
+        bounded up = factor(b, 1, row, at);
         double active = activated(of->activation, gate.value);
         double off = 1.2 * gate.bound + 1e-5 * fabs(active); /* no slope is steeper */
         y.value = active * up.value;
         y.bound = off * fabs(up.value) + fabs(active) * up.bound + off * up.bound;
+        y.bound += of->rounded ? 0x1p-9 * (fabs(y.value) + y.bound) : 0;
     } else {
         bool second = row >= of->rows[0];
         y = dot(b, second, second ? row - of->rows[0] : row, at);
@@ -387,46 +409,76 @@ static void test_cuda_products_of_each_type(void **state)
         skip();
     }
     static const dw_cuda_product_limits all = {.shared = 0};
+    dw_cuda_wide_force(DW_CUDA_PRODUCT_ROWS_MANY + 1);
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         const int64_t narrow = ggml_blck_size(types[i]) == 256 ? 768 : 576;
         const int64_t many = ggml_is_quantized(types[i]) ? 64 : 16; /* of a gated product */
         const product_case cases[] = {
-            {types[i], narrow, {192, 64}, 1, true, false, false, DW_CUDA_LINEAR},
-            {types[i], narrow, {192, 192}, 3, true, false, false, DW_CUDA_SILU},
-            {types[i], 2048, {512, 128}, 1, true, true, false, DW_CUDA_LINEAR},
-            {types[i], 2048, {256, 256}, 2, true, true, false, DW_CUDA_GELU},
-            {types[i], 2048, {256, 16}, 4, false, false, true, DW_CUDA_LINEAR},
-            {types[i], 2048, {128, 128}, 8, true, false, true, DW_CUDA_SILU},
-            {types[i], 8192, {128, 64}, 1, false, false, true, DW_CUDA_LINEAR},
-            {types[i], 8192, {64, 64}, 5, false, true, true, DW_CUDA_LINEAR},
-            {types[i], 14336, {64, 32}, 8, false, false, true, DW_CUDA_LINEAR},
-            {types[i], 28672, {32, 16}, 8, false, false, true, DW_CUDA_LINEAR},
+            {types[i], narrow, {192, 64}, 1, true, false, false, DW_CUDA_LINEAR, false},
+            {types[i], narrow, {192, 192}, 3, true, false, false, DW_CUDA_SILU, false},
+            {types[i], 2048, {512, 128}, 1, true, true, false, DW_CUDA_LINEAR, false},
+            {types[i], 2048, {256, 256}, 2, true, true, false, DW_CUDA_GELU, false},
+            {types[i], 2048, {256, 16}, 4, false, false, true, DW_CUDA_LINEAR, false},
+            {types[i], 2048, {128, 128}, 8, true, false, true, DW_CUDA_SILU, false},
+            {types[i], 8192, {128, 64}, 1, false, false, true, DW_CUDA_LINEAR, false},
+            {types[i], 8192, {64, 64}, 5, false, true, true, DW_CUDA_LINEAR, false},
+            {types[i], 14336, {64, 32}, 8, false, false, true, DW_CUDA_LINEAR, false},
+            {types[i], 28672, {32, 16}, 8, false, false, true, DW_CUDA_LINEAR, false},
             /* More tiles than blocks, in turns, and norms of more columns than a block has. */
-            {types[i], 1024, {4096, 1008}, 2, true, false, true, DW_CUDA_LINEAR},
-            {types[i], 1024, {4496, 4496}, 1, true, false, false, DW_CUDA_SILU},
-            {types[i], 5120, {2048, 512}, 1, true, false, true, DW_CUDA_LINEAR},
-            {types[i], 8192, {1504, 1504}, 3, true, false, false, DW_CUDA_SILU},
-            {types[i], 8192, {2064, 16}, 6, true, true, true, DW_CUDA_LINEAR},
+            {types[i], 1024, {4096, 1008}, 2, true, false, true, DW_CUDA_LINEAR, false},
+            {types[i], 1024, {4496, 4496}, 1, true, false, false, DW_CUDA_SILU, false},
+            {types[i], 5120, {2048, 512}, 1, true, false, true, DW_CUDA_LINEAR, false},
+            {types[i], 8192, {1504, 1504}, 3, true, false, false, DW_CUDA_SILU, false},
+            {types[i], 8192, {2064, 16}, 6, true, true, true, DW_CUDA_LINEAR, false},
             /* More rows, in one launch and in two; fewer columns than a cluster's blocks have. */
-            {types[i], 256, {16, 32}, 9, true, false, true, DW_CUDA_LINEAR},
-            {types[i], narrow, {192, 64}, 16, true, false, false, DW_CUDA_LINEAR},
-            {types[i], 2048, {2560, 512}, 16, true, true, false, DW_CUDA_LINEAR},
-            {types[i], 2048, {4112, 4112}, 13, true, true, false, DW_CUDA_GELU},
-            {types[i], 11008 / 256 * 256, {512, 16}, 11, true, false, true, DW_CUDA_LINEAR},
-            {types[i], 8192, {2048, 64}, 16, false, false, true, DW_CUDA_LINEAR},
-            {types[i], 28672, {32, 16}, 16, false, false, true, DW_CUDA_LINEAR},
-            {types[i], narrow, {192, 192}, 17, true, false, true, DW_CUDA_LINEAR},
-            {types[i], 2048, {2560, 512}, 32, true, true, false, DW_CUDA_LINEAR},
-            {types[i], 8192, {2048, 64}, 32, true, false, true, DW_CUDA_LINEAR},
-            {types[i], 14336, {64, 16}, 27, false, false, true, DW_CUDA_LINEAR},
-            {types[i], 2048, {2560, 2560}, many, true, true, false, DW_CUDA_SILU},
-            {types[i], 2048, {2560, 512}, 64, true, true, true, DW_CUDA_LINEAR},
-            {types[i], 8192, {512, 16}, 61, true, false, true, DW_CUDA_LINEAR},
+            {types[i], 256, {16, 32}, 9, true, false, true, DW_CUDA_LINEAR, false},
+            {types[i], narrow, {192, 64}, 16, true, false, false, DW_CUDA_LINEAR, false},
+            {types[i], 2048, {2560, 512}, 16, true, true, false, DW_CUDA_LINEAR, false},
+            {types[i], 2048, {4112, 4112}, 13, true, true, false, DW_CUDA_GELU, false},
+            {types[i], 11008 / 256 * 256, {512, 16}, 11, true, false, true, DW_CUDA_LINEAR, false},
+            {types[i], 8192, {2048, 64}, 16, false, false, true, DW_CUDA_LINEAR, false},
+            {types[i], 28672, {32, 16}, 16, false, false, true, DW_CUDA_LINEAR, false},
+            {types[i], narrow, {192, 192}, 17, true, false, true, DW_CUDA_LINEAR, false},
+            {types[i], 2048, {2560, 512}, 32, true, true, false, DW_CUDA_LINEAR, false},
+            {types[i], 8192, {2048, 64}, 32, true, false, true, DW_CUDA_LINEAR, false},
+            {types[i], 14336, {64, 16}, 27, false, false, true, DW_CUDA_LINEAR, false},
+            {types[i], 2048, {2560, 2560}, many, true, true, false, DW_CUDA_SILU, false},
+            {types[i], 2048, {2560, 512}, 64, true, true, true, DW_CUDA_LINEAR, false},
+            {types[i], 8192, {512, 16}, 61, true, false, true, DW_CUDA_LINEAR, false},
         };
         for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
             check_case(&cases[c], &all);
         }
     }
+}
+
+/* By cuBLAS, between kernels of ours. Quantised weights take several turns of the scratch, or
+ * one. */
+static void test_cuda_products_of_many_rows(void **state)
+{
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    static const dw_cuda_product_limits all = {.shared = 0};
+    dw_cuda_wide_force(DW_CUDA_PRODUCT_ROWS + 1);
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        const bool rounded = true;
+        const product_case cases[] = {
+            {types[i], 768, {192, 64}, 65, true, false, false, DW_CUDA_LINEAR, false},
+            {types[i], 768, {192, 64}, 130, true, true, true, DW_CUDA_LINEAR, false},
+            {types[i], 2048, {2560, 512}, 97, true, true, false, DW_CUDA_LINEAR, false},
+            {types[i], 2048, {512, 512}, 256, false, false, true, DW_CUDA_LINEAR, false},
+            {types[i], 9216, {1504, 512}, 67, true, false, true, DW_CUDA_LINEAR, false},
+            {types[i], 1024, {512, 512}, 128, true, false, false, DW_CUDA_SILU, false},
+            {types[i], 1024, {1504, 1504}, 66, true, true, false, DW_CUDA_GELU, rounded},
+            {types[i], 4096, {2576, 2576}, 70, false, false, false, DW_CUDA_SILU, rounded},
+        };
+        for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+            check_case(&cases[c], &all);
+        }
+    }
+    dw_cuda_wide_force(0);
 }
 
 /* As on devices without clusters, whose blocks have less shared memory. */
@@ -441,17 +493,18 @@ static void test_cuda_products_of_small_devices(void **state)
         {.shared = 166912, .no_clusters = true, .plain = true}, /* sm_80's */
         {.shared = SMALL_SHARED},
     };
+    dw_cuda_wide_force(DW_CUDA_PRODUCT_ROWS_MANY + 1);
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         for (size_t d = 0; d < sizeof devices / sizeof devices[0]; d++) {
             dw_cuda_products_force(&devices[d]);
             const int64_t wide = dw_cuda_product_rows((int)types[i], 8192);
             const product_case cases[] = {
-                {types[i], 2048, {512, 128}, 1, true, true, false, DW_CUDA_LINEAR},
-                {types[i], 2048, {2048, 2048}, 3, true, false, true, DW_CUDA_SILU},
-                {types[i], 2048, {4096, 16}, 8, false, true, true, DW_CUDA_LINEAR},
-                {types[i], 8192, {2048, 16}, 1, true, false, true, DW_CUDA_LINEAR},
-                {types[i], 8192, {128, 16}, wide, false, false, true, DW_CUDA_LINEAR},
-                {types[i], 14336, {128, 16}, 1, false, false, true, DW_CUDA_LINEAR},
+                {types[i], 2048, {512, 128}, 1, true, true, false, DW_CUDA_LINEAR, false},
+                {types[i], 2048, {2048, 2048}, 3, true, false, true, DW_CUDA_SILU, false},
+                {types[i], 2048, {4096, 16}, 8, false, true, true, DW_CUDA_LINEAR, false},
+                {types[i], 8192, {2048, 16}, 1, true, false, true, DW_CUDA_LINEAR, false},
+                {types[i], 8192, {128, 16}, wide, false, false, true, DW_CUDA_LINEAR, false},
+                {types[i], 14336, {128, 16}, 1, false, false, true, DW_CUDA_LINEAR, false},
             };
             for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
                 check_case(&cases[c], &devices[d]);
@@ -468,10 +521,11 @@ static void test_cuda_products_of_odd_values(void **state)
         skip();
     }
     const size_t count = sizeof types / sizeof types[0];
+    dw_cuda_wide_force(DW_CUDA_PRODUCT_ROWS_MANY + 1);
     for (size_t i = 0; i < 2 * count; i++) {
         const product_case of = {
             types[i % count], 1024, {64, 64}, i < count ? 3 : 20, false, false, false,
-            DW_CUDA_LINEAR};
+            DW_CUDA_LINEAR,   false};
         bench b;
         bench_open(&b, &of);
         b.x_values[100] = NAN;
@@ -509,6 +563,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cuda_products_of_each_type),
+        cmocka_unit_test(test_cuda_products_of_many_rows),
         cmocka_unit_test(test_cuda_products_of_small_devices),
         cmocka_unit_test(test_cuda_products_of_odd_values),
         cmocka_unit_test(test_cuda_products_refused),
