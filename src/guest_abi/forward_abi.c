@@ -147,7 +147,7 @@ static int32_t forward_sample(dw_instance *instance, const wasmtime_val_raw_t *a
         status = step_tokens(instance, args, &step, err);
     }
     if (status == DW_OK) {
-        status = dw_instance_view(instance, &step.view, err);
+        status = dw_instance_view_of_tokens(instance, &step.view, err);
     }
     if (status == DW_OK) {
         status = dw__make_window(instance, context, step.token_count, err);
@@ -220,7 +220,7 @@ static int32_t forward_top(dw_instance *instance, const wasmtime_val_raw_t *args
     step.choice = &choice;
     dw_status status = forward_top_ranges(instance, context, args, &step, err);
     if (status == DW_OK) {
-        status = dw_instance_view(instance, &step.view, err);
+        status = dw_instance_view_of_tokens(instance, &step.view, err);
     }
     if (status == DW_OK) {
         status = dw__make_window(instance, context, step.token_count, err);

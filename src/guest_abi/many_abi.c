@@ -239,7 +239,8 @@ static void read_step(dw_instance *instance, many_call *call, uint32_t index)
         status = check_overlap(call, step, &error);
     }
     if (status == DW_OK) {
-        status = dw_instance_view(instance, &run.view, &error);
+        status = run.logits != NULL ? dw_instance_view(instance, &run.view, &error)
+                                    : dw_instance_view_of_tokens(instance, &run.view, &error);
     }
     if (status == DW_OK && tree.mask == NULL) { /* a mask is of the context as it is */
         status = dw__make_window(instance, step->context, run.token_count, &error);

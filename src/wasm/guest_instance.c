@@ -142,6 +142,14 @@ dw_status dw_instance_view(dw_instance *instance, dw_device_view **out, dw_error
     return status;
 }
 
+dw_status dw_instance_view_of_tokens(dw_instance *instance, dw_device_view **out, dw_error *err)
+{
+    *out = NULL;
+    return instance->view != NULL || dw_device_unified(instance->host->device)
+               ? dw_instance_view(instance, out, err)
+               : DW_OK;
+}
+
 static const char *own_name(const dw_model *model)
 {
     dw_model_info info = {.struct_bytes = sizeof info};

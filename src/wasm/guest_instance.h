@@ -43,6 +43,10 @@ dw_region *dw_instance_region(const dw_instance *instance);
 /* The device's buffer on the linear memory, made at the first call and following its growth.
  * Errors: those of dw_device_view_create and dw_device_view_follow. */
 dw_status dw_instance_view(dw_instance *instance, dw_device_view **out, dw_error *err);
+/* The same for steps whose tokens alone are there. *out is NULL where there is none yet and the
+ * device has memory of its own: tokens are copied there. A view would lock all of the guest's
+ * pages, and so copy those that are mapped from files. */
+dw_status dw_instance_view_of_tokens(dw_instance *instance, dw_device_view **out, dw_error *err);
 
 /* Granted model by name (case-sensitive; empty: the first): by the one that it was granted under,
  * else by its own. Borrowed. Errors: DW_E_DENIED. */
