@@ -362,7 +362,9 @@ typedef enum dw_limit_unit {
     X(tenant_unread_bytes, BYTES, UINT64_C(256) << 20, 4096, UINT64_C(1) << 40, "",                \
       "of all answers by tickets of a tenant's actors, what was not taken yet, as unread_bytes")   \
     X(all_unread_bytes, BYTES, UINT64_C(1) << 30, 4096, UINT64_C(1) << 40, "",                     \
-      "of all actors of a runtime, likewise; a tenant has its share of it by its weight")
+      "of all actors of a runtime, likewise; a tenant has its share of it by its weight")          \
+    X(parked_kv_bytes, BYTES, UINT64_C(16) << 30, 1, DW_LIMIT_NONE, "",                            \
+      "keys and values of actors out of memory that stay on a device while nobody wants the room")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {
@@ -435,8 +437,8 @@ typedef struct dw_engine_options {
     /* Keys and values of prompts' beginnings, kept for contexts that begin alike
      * (dw_instance_share_prefixes); 0: 1 GiB. */
     uint64_t prefix_bytes_max;
-    /* For what it compiles: those of module_bytes to compile_excess_ms; and device_kv_bytes. The
-     * others are of instances. Borrowed for the call; NULL: the defaults. */
+    /* For what it compiles: those of module_bytes to compile_excess_ms; and device_kv_bytes and
+     * parked_kv_bytes. The others are of instances. Borrowed for the call; NULL: the defaults. */
     const dw_limits *limits;
     /* A folder where compiled modules are kept for later processes, made where it is missing; NULL:
      * none. It must be its user's alone (DW_E_DENIED), and is refused to guests as a folder that
@@ -507,6 +509,13 @@ typedef struct dw_kv_stats {
     uint64_t copied_bytes;    /* within the device, for forks and for rewriting what is shared */
     uint64_t pages_bytes;     /* of host pages that the device computes on, each once */
     uint64_t mapped_bytes;    /* of files, beside these: the system may drop their pages */
+    /* Of device_bytes what is kept of actors that have left memory (parked_kv_bytes), of each all
+     * that it has, and of how many contexts; how many of these came back, and were given up for
+     * others or for the limit. */
+    uint64_t kept_bytes;
+    uint64_t kept_count;
+    uint64_t kept_found_count;
+    uint64_t kept_lost_count;
 } dw_kv_stats;
 
 /* Thread: any. Errors: DW_E_ARG (struct_bytes). */
@@ -1635,6 +1644,7 @@ typedef struct dw_thaw_stats {
     uint64_t kv_mapped_bytes;    /* of files, read when they are touched */
     uint64_t kv_converted_bytes; /* read, and written in another type or to another memory */
     uint64_t memory_bytes;
+    uint64_t kv_kept_bytes;      /* found on the device, where they had stayed */
 } dw_thaw_stats;
 
 /* The actor of options->paths or options->fds. These files must not be changed while it lives; they

@@ -93,6 +93,9 @@ void dw_actor_point_close(dw_frozen_point *point, dw_actor *actor);
 /* The child's files are the parent's. */
 dw_status dw__actor_inherit_frozen(dw_actor *child, const dw_actor *parent, dw_error *err);
 void dw__frozen_release(dw_frozen *frozen);
+/* By what its logs are found that stay on the device (dw_actor_keep_logs), in the state that its
+ * file `identity` has. */
+void dw_actor_log_key(const char *id, const char *identity, int32_t handle, struct dw_kv_key *key);
 /* Whether the files hold a part of the log of the context with this handle. */
 bool dw_actor_files_hold(const dw_frozen *frozen, int32_t handle);
 /* DW_E_STATE while a call is under way, or after one was aborted. */

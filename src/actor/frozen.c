@@ -6,7 +6,7 @@
 #include "actor/actor_state.h"
 #include "base/alloc.h"
 #include "inference/context.h"
-#include "kv/kv_log.h"
+#include "kv/kv_kept.h"
 
 void dw__frozen_release(dw_frozen *frozen)
 {
@@ -130,6 +130,28 @@ dw_status dw__actor_inherit_frozen(dw_actor *child, const dw_actor *parent, dw_e
     memcpy(to->identity, from->identity, sizeof to->identity);
     memcpy(to->settings, from->settings, sizeof to->settings);
     return DW_OK;
+}
+
+void dw_actor_log_key(const char *id, const char *identity, int32_t handle, dw_kv_key *key)
+{
+    *key = (dw_kv_key){.number = handle};
+    (void)snprintf(key->owner, sizeof key->owner, "%s", id);
+    (void)snprintf(key->state, sizeof key->state, "%s", identity);
+}
+
+void dw_actor_keep_logs(dw_actor *actor)
+{
+    const dw_frozen *frozen = &actor->frozen;
+    const dw_handle_table *table = dw_instance_handles(actor->instance);
+    for (size_t i = 0; frozen->identity[0] != '\0' && i < table->capacity; i++) {
+        dw_context *context = dw_handle_at(table, DW_HANDLE_CONTEXT, i);
+        const int32_t handle = dw_handle_number(i, table->slots[i].generation);
+        dw_kv_key key;
+        if (context != NULL && dw_actor_files_hold(frozen, handle)) {
+            dw_actor_log_key(actor->id, frozen->identity, handle, &key);
+            dw_context_keep_log(context, &key);
+        }
+    }
 }
 
 /* ---- which file holds what ------------------------------------------------------------------ */

@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "base/public_struct.h"
 #include "guest_abi/guest_abi.h"
+#include "kv/kv_kept.h"
 #include "kv/kv_limit.h"
 #include "kv/kv_pool.h"
 #include "memory/file_guard.h"
@@ -116,6 +117,7 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
         set_views(engine->device, &own);
     }
     if (status == DW_OK) {
+        dw_kv_kept_limit(engine->device, limits.parked_kv_bytes);
         status = dw_kv_limit_set(engine->device, kv_bytes_max(&own, &limits), err);
     }
     if (status == DW_OK) {
@@ -192,6 +194,11 @@ dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats)
     }
     dw_wasm_host_count(engine->wasm, &own.modules_compiled, &own.modules_found);
     return dw_struct_fill(stats, &own, sizeof own, "dw_engine_stats");
+}
+
+dw_device *dw_engine_device(dw_engine *engine)
+{
+    return engine->device;
 }
 
 dw_prefix_cache *dw_engine_prefix_cache(dw_engine *engine)

@@ -51,6 +51,7 @@ typedef struct dw_device_counters {
     dw_meter host_kv;   /* in host pages that no file has: they stay until they are freed */
     dw_meter mapped_kv; /* in pages of files, which the system may drop; without a limit */
     dw_meter buffer_kv; /* in buffers of the device (of used_bytes[DW_USE_KV]) */
+    _Atomic uint64_t kept_kv_limit;    /* of address ranges that no context has (kv/kv_kept.h) */
     _Atomic uint64_t registered_bytes; /* host pages pinned for it */
     _Atomic uint64_t staged_bytes;     /* so far: copied for views that are staged */
     _Atomic uint64_t models;

@@ -56,10 +56,15 @@ bool dw_device_lost(const dw_device *device);
 dw_status dw_device_check(const dw_device *device, dw_error *err);
 /* It is lost from now on: for calls to a device that do not go through ggml, and tests. */
 void dw_device_mark_lost(dw_device *device, const char *why);
+/* The engine's. Thread: any. */
+dw_device *dw_engine_device(dw_engine *engine); /* src/api/engine.c */
 /* One object that goes with the device, for a folder that comes after this one. */
 typedef struct dw_device_extra {
     void *object;                  /* NULL: none yet */
     void (*destroy)(void *object); /* before the device goes */
+    /* Give back some of the device's memory that can be done without; false: there is none such.
+     * NULL: never. Any thread. */
+    bool (*relieve)(void *object);
 } dw_device_extra;
 /* Thread: any; the others wait until it is unlocked. */
 dw_device_extra *dw_device_lock_extra(dw_device *device);

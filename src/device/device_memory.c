@@ -24,7 +24,27 @@ static _Atomic uint64_t *used(dw_device *device, dw_device_use use)
     return &device->counters.used_bytes[use];
 }
 
+/* Whether it has more memory than before: some that could be done without was given back. */
+static bool relieved(dw_device *device)
+{
+    const dw_device_extra extra = *dw_device_lock_extra(device);
+    dw_device_unlock_extra(device);
+    return extra.object != NULL && extra.relieve != NULL && extra.relieve(extra.object);
+}
+
 /* ---- buffers ---- */
+
+/* `work` makes call->buffer; NULL then: there is no memory for it. */
+static dw_status make_buffer(dw_device *device, void (*work)(void *user), memory_call *call,
+                             dw_error *err)
+{
+    dw_status status;
+    do {
+        status = dw_device_guarded(device, work, call, err);
+    } while (((status == DW_OK && call->buffer == NULL) || status == DW_E_MEMORY) &&
+             relieved(device));
+    return status;
+}
 
 static void create_buffer(void *user)
 {
@@ -43,7 +63,7 @@ dw_status dw_device_buffer_create(ggml_backend_buffer_t *out, dw_device *device,
 {
     *out = NULL;
     memory_call call = {.type = dw_device_buffer_type(device), .bytes = bytes};
-    dw_status status = dw_device_guarded(device, create_buffer, &call, err);
+    dw_status status = make_buffer(device, create_buffer, &call, err);
     if (status == DW_OK && call.buffer == NULL) {
         dw__cuda_forget_error();
         status = dw_fail(err, DW_E_MEMORY, "%s: has no %zu bytes", device->info.name, bytes);
@@ -60,7 +80,7 @@ dw_status dw_device_buffer_for_tensors(ggml_backend_buffer_t *out, dw_device *de
 {
     *out = NULL;
     memory_call call = {.type = dw_device_buffer_type(device), .ggml = ggml};
-    dw_status status = dw_device_guarded(device, create_buffer_for_tensors, &call, err);
+    dw_status status = make_buffer(device, create_buffer_for_tensors, &call, err);
     if (status == DW_OK && call.buffer == NULL) {
         dw__cuda_forget_error();
         status = dw_fail(err, DW_E_MEMORY, "%s: has no %zu bytes", device->info.name,
@@ -199,20 +219,30 @@ static void free_allocator(void *user)
     ggml_gallocr_free(user);
 }
 
+static void free_of(dw_device *device, ggml_gallocr_t *allocator)
+{
+    if (*allocator != NULL) {
+        dw_device_guarded_free(device, free_allocator, *allocator);
+        *allocator = NULL;
+    }
+}
+
 dw_status dw_device_graph_allocate(ggml_gallocr_t *allocator, dw_device *device,
                                    struct ggml_cgraph *graph, dw_error *err)
 {
     *allocator = NULL;
     memory_call call = {.type = dw_device_buffer_type(device), .graph = graph};
-    dw_status status = dw_device_guarded(device, allocate_graph, &call, err);
+    dw_status status;
+    do {
+        free_of(device, &call.allocator);
+        status = dw_device_guarded(device, allocate_graph, &call, err);
+    } while (((status == DW_OK && !call.ok) || status == DW_E_MEMORY) && relieved(device));
     if (status == DW_OK && !call.ok) {
         dw__cuda_forget_error();
         status = dw_fail(err, DW_E_MEMORY, "%s: no memory for a graph's work", device->info.name);
     }
     if (status != DW_OK) {
-        if (call.allocator != NULL) {
-            dw_device_guarded_free(device, free_allocator, call.allocator);
-        }
+        free_of(device, &call.allocator);
         return status;
     }
     dw_count(used(device, DW_USE_WORK), ggml_gallocr_get_buffer_size(call.allocator, 0));

@@ -121,6 +121,15 @@ void dw_context_destroy(dw_context *context)
     dw_free(context);
 }
 
+void dw_context_keep_log(dw_context *context, const dw_kv_key *key)
+{
+    dw_kv_key own = *key;
+    own.model = context->model;
+    dw_context_drop_tree(context);
+    dw_kv_log_keep(context->log, &own);
+    context->log = NULL;
+}
+
 dw_model *dw_context_model(const dw_context *context)
 {
     return context->model;

@@ -41,6 +41,10 @@ typedef struct dw_context_thaw_options {
     const int32_t *tokens;     /* [frozen.length], copied */
     dw_kv_frozen frozen;       /* its `like` is not looked at */
     dw_context *like;          /* one of the same model and stored type, or NULL: frozen.like's */
+    /* Under which the same log may have been kept (dw_context_keep_log), for frozen.length tokens,
+     * to be taken in the place of the segments; its model is not looked at. NULL: it was not. */
+    const struct dw_kv_key *kept;
+    bool *was_kept; /* out: it was; or NULL */
 } dw_context_thaw_options;
 
 /* A context as it was frozen. Where the stored type is the wanted one, records are mapped; else
@@ -49,6 +53,9 @@ typedef struct dw_context_thaw_options {
  * vocabulary). */
 dw_status dw_context_thaw(dw_context **out, dw_model *model, const dw_context_thaw_options *options,
                           bool *converted, dw_error *err);
+/* Of one that is only to be destroyed from now on: let its log stay in device memory under the key,
+ * but for `model`, which is its own, where it can (kv/kv_kept.h). */
+void dw_context_keep_log(dw_context *context, const struct dw_kv_key *key);
 void dw_context_destroy(dw_context *context);
 
 dw_model *dw_context_model(const dw_context *context);

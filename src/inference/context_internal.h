@@ -6,6 +6,7 @@
 #include "inference/prefix_cache.h"
 #include "inference/step_slice.h"
 #include "inference/token_history.h"
+#include "kv/kv_kept.h"
 #include "kv/kv_log.h"
 
 struct dw_context {

@@ -148,6 +148,28 @@ static dw_status take_tokens(dw_context *context, const dw_context_thaw_options 
     return status;
 }
 
+/* Its log as it was kept, if it was; else as the segments have it. */
+static dw_status thaw_same_type(dw_context *context, const dw_kv_log_options *log,
+                                const dw_context_thaw_options *options, dw_error *err)
+{
+    dw_device *device = dw_model_device(context->model);
+    dw_status status = DW_OK;
+    if (options->kept != NULL) {
+        dw_kv_key key = *options->kept;
+        key.model = context->model;
+        status = dw_kv_log_find_kept(&context->log, device, log, &key, options->frozen.length, err);
+    }
+    if (options->was_kept != NULL) {
+        *options->was_kept = context->log != NULL;
+    }
+    if (status != DW_OK || context->log != NULL) {
+        return status;
+    }
+    dw_kv_frozen frozen = options->frozen;
+    frozen.like = options->like != NULL ? options->like->log : NULL;
+    return dw_kv_log_thaw(&context->log, device, log, &frozen, err);
+}
+
 dw_status dw_context_thaw(dw_context **out, dw_model *model, const dw_context_thaw_options *options,
                           bool *converted, dw_error *err)
 {
@@ -167,10 +189,8 @@ dw_status dw_context_thaw(dw_context **out, dw_model *model, const dw_context_th
     if (status == DW_OK) {
         status = take_tokens(context, options, err);
     }
-    dw_kv_frozen frozen = options->frozen;
-    frozen.like = options->like != NULL ? options->like->log : NULL;
     if (status == DW_OK) {
-        status = same ? dw_kv_log_thaw(&context->log, dw_model_device(model), &log, &frozen, err)
+        status = same ? thaw_same_type(context, &log, options, err)
                       : thaw_other_type(context, &log, options, err);
     }
     if (status != DW_OK) {

@@ -5,6 +5,7 @@
 #include "base/os.h"
 #include "kv/kv_backing.h"
 #include "kv/kv_charge.h"
+#include "kv/kv_kept.h"
 #include "kv/kv_pool.h"
 
 struct dw_kv_log {
@@ -77,18 +78,29 @@ static dw_status create_backing(dw_kv_log *log, const dw__kv_backing_ops *ops, s
     return status;
 }
 
-static dw_status create_log(dw_kv_log **out, dw_device *device, const dw__kv_backing_ops *ops,
-                            const dw_kv_log_options *options, dw_error *err)
+/* One without a backing yet. NULL: no memory, `err` says so. */
+static dw_kv_log *alloc_log(dw_device *device, const dw_kv_log_options *options, dw_error *err)
 {
-    *out = NULL;
     dw_kv_log *log = dw_alloc(1, sizeof *log);
     if (log == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a kv log");
+        (void)dw_fail(err, DW_E_MEMORY, "no memory for a kv log");
+        return NULL;
     }
     log->device = device;
     log->capacity = options->capacity_tokens;
     dw__kv_charge_init(&log->charge);
     dw_count(&dw_device_counters_of(device)->contexts, 1);
+    return log;
+}
+
+static dw_status create_log(dw_kv_log **out, dw_device *device, const dw__kv_backing_ops *ops,
+                            const dw_kv_log_options *options, dw_error *err)
+{
+    *out = NULL;
+    dw_kv_log *log = alloc_log(device, options, err);
+    if (log == NULL) {
+        return DW_E_MEMORY;
+    }
     dw_status status = create_backing(log, ops, options->record_bytes, err);
     if (status != DW_OK) {
         dw_kv_log_destroy(log);
@@ -118,6 +130,41 @@ void dw_kv_log_destroy(dw_kv_log *log)
     }
     dw__kv_charge_release(&log->charge);
     dw_free(log);
+}
+
+void dw_kv_log_keep(dw_kv_log *log, const dw_kv_key *key)
+{
+    if (log->length > 0 && log->saved_bytes == held_bytes(log) &&
+        dw__kv_range_keep(log->backing, key, log->length, log->capacity)) {
+        log->backing = NULL;
+    }
+    dw_kv_log_destroy(log);
+}
+
+dw_status dw_kv_log_find_kept(dw_kv_log **out, dw_device *device, const dw_kv_log_options *options,
+                              const dw_kv_key *key, uint32_t length, dw_error *err)
+{
+    dw__kv_backing *backing = dw__kv_range_find_kept(device, options, key, length);
+    *out = NULL;
+    if (backing == NULL) {
+        return DW_OK;
+    }
+    dw_kv_log *log = alloc_log(device, options, err);
+    if (log == NULL) {
+        backing->ops->destroy(backing);
+        return DW_E_MEMORY;
+    }
+    log->backing = backing;
+    dw_status status = dw__kv_charge_extend(&log->charge, 0, charged_end(log, length), err);
+    if (status != DW_OK) {
+        dw_kv_log_destroy(log);
+        return status;
+    }
+    log->length = length;
+    log->saved_bytes = held_bytes(log);
+    check(log);
+    *out = log;
+    return DW_OK;
 }
 
 static dw_status fork_log(dw_kv_log **out, dw_kv_log *parent, uint32_t length, uint32_t capacity,

@@ -23,7 +23,8 @@ static void free_buffer(void *user)
 static void destroy_pool(void *object)
 {
     dw__kv_pool *pool = object;
-    DW_ASSERT(pool->lru_head == NULL && pool->unmapped_head == NULL && pool->queue == NULL);
+    while (dw__kv_pool_drop_kept(pool)) {}
+    DW_ASSERT(pool->lru.head == NULL && pool->unmapped_head == NULL && pool->queue == NULL);
     if (pool->has_thread) {
         dw__kv_pool_lock(pool);
         pool->ending = true;
@@ -93,6 +94,7 @@ static dw_status make_pool(dw__kv_pool **out, dw_device *device, const dw_kv_poo
         pool->options.allocation_bytes_max = ALLOCATION_BYTES_MAX;
     }
     pool->stats.limit_bytes = options->limit_bytes;
+    pool->kept_limit = atomic_load(&dw_device_counters_of(device)->kept_kv_limit);
     DW_ASSERT(pthread_mutex_init(&pool->lock, NULL) == 0);
     DW_ASSERT(pthread_cond_init(&pool->changed, NULL) == 0);
     dw_status status = init_pool(pool, emulated, err);
@@ -112,8 +114,7 @@ dw_status dw__kv_pool_of(dw__kv_pool **out, dw_device *device, bool emulated, dw
     *out = extra->object;
     if (*out == NULL) {
         status = make_pool(out, device, &defaults, emulated, err);
-        extra->object = *out;
-        extra->destroy = destroy_pool;
+        *extra = (dw_device_extra){*out, destroy_pool, dw__kv_pool_relieve};
     }
     dw_device_unlock_extra(device);
     return status;
@@ -127,15 +128,13 @@ dw_status dw_kv_pool_open(dw_device *device, const dw_kv_pool_options *options, 
                                              : dw_fail(err, DW_E_STATE, "%s: has a pool of kv logs",
                                                        dw_device_info_of(device)->name);
     if (status == DW_OK) {
-        extra->object = pool;
-        extra->destroy = destroy_pool;
+        *extra = (dw_device_extra){pool, destroy_pool, dw__kv_pool_relieve};
     }
     dw_device_unlock_extra(device);
     return status;
 }
 
-/* NULL: none yet. Borrowed while the device is there. */
-static dw__kv_pool *find_pool(dw_device *device)
+dw__kv_pool *dw__kv_pool_find(dw_device *device)
 {
     dw__kv_pool *pool = dw_device_lock_extra(device)->object;
     dw_device_unlock_extra(device);
@@ -164,14 +163,14 @@ dw_status dw_kv_pool_limit(dw_device *device, uint64_t bytes, dw_error *err)
 
 bool dw_kv_pool_get_stats(dw_device *device, dw_kv_stats *stats)
 {
-    dw__kv_pool *pool = find_pool(device);
+    dw__kv_pool *pool = dw__kv_pool_find(device);
     *stats = (dw_kv_stats){.limit_bytes = 0};
     if (pool == NULL) {
         return false;
     }
     dw__kv_pool_lock(pool);
     *stats = pool->stats;
-    for (const dw__kv_range *range = pool->lru_head; range != NULL; range = range->lru_next) {
+    for (const dw__kv_range *range = pool->lru.head; range != NULL; range = range->lru_next) {
         stats->context_count++;
         stats->resident_count += range->resident;
     }
@@ -181,7 +180,7 @@ bool dw_kv_pool_get_stats(dw_device *device, dw_kv_stats *stats)
 
 void dw_kv_pool_settle(dw_device *device)
 {
-    dw__kv_pool *pool = find_pool(device);
+    dw__kv_pool *pool = dw__kv_pool_find(device);
     if (pool == NULL) {
         return;
     }
@@ -196,14 +195,14 @@ void dw_kv_pool_settle(dw_device *device)
 
 dw_status dw_kv_pool_evict(dw_device *device, dw_error *err)
 {
-    dw__kv_pool *pool = find_pool(device);
+    dw__kv_pool *pool = dw__kv_pool_find(device);
     dw_error why = {0};
     if (pool == NULL) {
         return DW_OK;
     }
     dw__kv_pool_lock(pool);
-    while (dw__kv_pool_drop_one_ahead(pool) || dw__kv_pool_evict_one(pool) ||
-           dw__kv_pool_save_one(pool, &why)) {}
+    while (dw__kv_pool_drop_kept(pool) || dw__kv_pool_drop_one_ahead(pool) ||
+           dw__kv_pool_evict_one(pool) || dw__kv_pool_save_one(pool, &why)) {}
     while (dw__kv_pool_release_ready(pool)) {}
     dw_status status = why.code;
     dw__kv_pool_unlock(pool);
@@ -215,12 +214,12 @@ dw_status dw_kv_pool_evict(dw_device *device, dw_error *err)
 
 bool dw_kv_pool_takes_all(dw_device *device)
 {
-    dw__kv_pool *pool = find_pool(device);
+    dw__kv_pool *pool = dw__kv_pool_find(device);
     return pool != NULL && pool->options.takes_all;
 }
 
 dw_vram *dw_kv_pool_vram(dw_device *device)
 {
-    dw__kv_pool *pool = find_pool(device);
+    dw__kv_pool *pool = dw__kv_pool_find(device);
     return pool != NULL ? pool->vram : NULL;
 }

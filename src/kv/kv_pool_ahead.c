@@ -18,6 +18,9 @@ static void make_ahead(dw__kv_pool *pool, dw__kv_range *range)
     dw_vram_allocation memory = {.bytes = 0};
     dw__kv_allocation *allocation = bytes > 0 ? dw_alloc(1, sizeof *allocation) : NULL;
     bool taken = allocation != NULL && dw__kv_pool_take_ready(pool, bytes, &memory);
+    while (!taken && bytes > 0 && dw__kv_pool_is_over(pool, bytes) && dw__kv_pool_drop_kept(pool)) {
+        while (dw__kv_pool_release_ready(pool)) {}
+    }
     if (allocation == NULL || (!taken && dw__kv_pool_is_over(pool, bytes))) {
         dw_free(allocation); /* nothing is evicted for what is not needed yet */
         range->ahead = AHEAD_NONE;

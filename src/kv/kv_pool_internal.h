@@ -6,5 +6,7 @@
 
 /* The device's, made where there is none. Errors: DW_E_UNSUPPORTED, DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw__kv_pool_of(dw__kv_pool **out, dw_device *device, bool emulated, dw_error *err);
+/* NULL: none yet. Borrowed while the device is there. */
+dw__kv_pool *dw__kv_pool_find(dw_device *device);
 
 #endif

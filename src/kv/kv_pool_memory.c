@@ -6,7 +6,7 @@
 
 bool dw__kv_pool_drop_one_ahead(dw__kv_pool *pool)
 {
-    dw__kv_range *range = pool->lru_tail;
+    dw__kv_range *range = pool->lru.tail;
     while (range != NULL && range->ahead != AHEAD_READY) {
         range = range->lru_prev;
     }
@@ -35,7 +35,7 @@ static bool can_be_evicted(const dw__kv_range *range)
 
 bool dw__kv_pool_evict_one(dw__kv_pool *pool)
 {
-    dw__kv_range *range = pool->lru_tail;
+    dw__kv_range *range = pool->lru.tail;
     while (range != NULL && !can_be_evicted(range)) {
         range = range->lru_prev;
     }
@@ -48,7 +48,7 @@ bool dw__kv_pool_evict_one(dw__kv_pool *pool)
 
 bool dw__kv_pool_wait_for_busy(dw__kv_pool *pool)
 {
-    for (dw__kv_range *range = pool->lru_tail; range != NULL; range = range->lru_prev) {
+    for (dw__kv_range *range = pool->lru.tail; range != NULL; range = range->lru_prev) {
         if (range->ahead == AHEAD_BUSY) {
             (void)pthread_cond_wait(&pool->changed, &pool->lock);
             return true;
@@ -59,9 +59,9 @@ bool dw__kv_pool_wait_for_busy(dw__kv_pool *pool)
 
 bool dw__kv_pool_make_room(dw__kv_pool *pool, dw_error *why)
 {
-    return dw__kv_pool_release_ready(pool) || dw__kv_pool_drop_one_ahead(pool) ||
-           dw__kv_pool_save_one(pool, why) || dw__kv_pool_evict_one(pool) ||
-           dw__kv_pool_wait_for_busy(pool);
+    return dw__kv_pool_release_ready(pool) || dw__kv_pool_drop_kept(pool) ||
+           dw__kv_pool_drop_one_ahead(pool) || dw__kv_pool_save_one(pool, why) ||
+           dw__kv_pool_evict_one(pool) || dw__kv_pool_wait_for_busy(pool);
 }
 
 static dw_status none_left(dw__kv_pool *pool, size_t bytes, const dw_error *why, dw_error *err)

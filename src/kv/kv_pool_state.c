@@ -25,16 +25,27 @@ static void check_range(const dw__kv_range *range)
     DW_ASSERT(end == range->mapped && (!range->resident || all_mapped));
 }
 
-static void check(const dw__kv_pool *pool)
+/* Bytes that all of a list have mapped. */
+static uint64_t check_list(const dw__kv_pool *pool, const dw__kv_range_list *list, bool kept)
 {
     const dw__kv_range *prev = NULL;
-    uint64_t held = pool->stats.ready_bytes;
-    for (const dw__kv_range *range = pool->lru_head; range != NULL; range = range->lru_next) {
-        DW_ASSERT(range->lru_prev == prev && range->pool == pool);
+    uint64_t mapped = 0;
+    for (const dw__kv_range *range = list->head; range != NULL; range = range->lru_next) {
+        DW_ASSERT(range->lru_prev == prev && range->pool == pool && range->kept == kept);
+        DW_ASSERT(!kept || (range->resident && !range->in_step && range->ahead == AHEAD_NONE));
         check_range(range);
+        mapped += range->mapped;
         prev = range;
     }
-    DW_ASSERT(pool->lru_tail == prev);
+    DW_ASSERT(list->tail == prev);
+    return mapped;
+}
+
+static void check(const dw__kv_pool *pool)
+{
+    uint64_t held = pool->stats.ready_bytes;
+    (void)check_list(pool, &pool->lru, false);
+    DW_ASSERT(check_list(pool, &pool->kept, true) == pool->stats.kept_bytes);
     const dw__kv_allocation *before = NULL;
     for (const dw__kv_allocation *a = pool->unmapped_head; a != NULL; a = a->unmapped_next) {
         DW_ASSERT(a->unmapped_prev == before && a->mappings == 0 && a->users > 0);
@@ -77,25 +88,32 @@ dw_status dw__kv_pool_ring(dw__kv_pool *pool, dw__kv_ring_use use, dw__kv_ring *
 
 /* ---- the list of ranges, the last used first ---- */
 
+static dw__kv_range_list *list_of(dw__kv_pool *pool, const dw__kv_range *range)
+{
+    return range->kept ? &pool->kept : &pool->lru;
+}
+
 void dw__kv_pool_remove(dw__kv_pool *pool, dw__kv_range *range)
 {
-    *(range->lru_prev != NULL ? &range->lru_prev->lru_next : &pool->lru_head) = range->lru_next;
-    *(range->lru_next != NULL ? &range->lru_next->lru_prev : &pool->lru_tail) = range->lru_prev;
+    dw__kv_range_list *list = list_of(pool, range);
+    *(range->lru_prev != NULL ? &range->lru_prev->lru_next : &list->head) = range->lru_next;
+    *(range->lru_next != NULL ? &range->lru_next->lru_prev : &list->tail) = range->lru_prev;
     range->lru_prev = NULL;
     range->lru_next = NULL;
 }
 
 void dw__kv_pool_touch(dw__kv_pool *pool, dw__kv_range *range)
 {
-    if (pool->lru_head == range) {
+    dw__kv_range_list *list = list_of(pool, range);
+    if (list->head == range) {
         return;
     }
     if (range->lru_prev != NULL) { /* it is in the list, and not the first */
         dw__kv_pool_remove(pool, range);
     }
-    range->lru_next = pool->lru_head;
-    *(pool->lru_head != NULL ? &pool->lru_head->lru_prev : &pool->lru_tail) = range;
-    pool->lru_head = range;
+    range->lru_next = list->head;
+    *(list->head != NULL ? &list->head->lru_prev : &list->tail) = range;
+    list->head = range;
 }
 
 /* ---- the list of unmapped allocations, the first to be saved first ---- */

@@ -9,6 +9,7 @@
 
 #include "device/vram.h"
 #include "kv/kv_backing.h"
+#include "kv/kv_kept.h"
 #include "kv/kv_pool.h"
 #include "kv/kv_ring.h"
 
@@ -59,7 +60,17 @@ typedef struct dw__kv_range {
     struct dw__kv_range *next_ahead;     /* queue of those that wait for it */
     struct dw__kv_range *lru_prev;       /* used later than this one */
     struct dw__kv_range *lru_next;
+    bool kept; /* no log has it (kv_kept.h): it is in the pool's other list */
+    dw_kv_key key;
+    uint32_t kept_length; /* records of the log that had it, and those that it took */
+    uint32_t kept_capacity;
 } dw__kv_range;
+
+/* By lru_prev and lru_next. */
+typedef struct dw__kv_range_list {
+    dw__kv_range *head; /* this one was used last */
+    dw__kv_range *tail;
+} dw__kv_range_list;
 
 /* A transfer has its ring alone, and one to a file or pipe may wait for that as long as it likes.
  * Nothing under the pool's lock waits for such: evicting and restoring have another ring. */
@@ -83,8 +94,9 @@ typedef struct dw__kv_pool {
     uint32_t ready_count;
     dw__kv_allocation *unmapped_head; /* longest unmapped: the first to be saved */
     dw__kv_allocation *unmapped_tail;
-    dw__kv_range *lru_head; /* all ranges; this one was used last */
-    dw__kv_range *lru_tail; /* the first to be evicted */
+    dw__kv_range_list lru;  /* all ranges that logs have; the last is the first to be evicted */
+    dw__kv_range_list kept; /* those that no log has; the last is the first to go */
+    uint64_t kept_limit;    /* bytes of these */
     dw__kv_range *queue;    /* for the thread that makes ready ahead */
     pthread_t thread;
     bool has_thread;
@@ -106,7 +118,7 @@ void dw__kv_pool_unlock(dw__kv_pool *pool);
 /* A ring, made where there is none; it stays. Errors: DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw__kv_pool_ring(dw__kv_pool *pool, dw__kv_ring_use use, dw__kv_ring **out,
                            dw_error *err);
-/* The range is the last used. It is put into the list where it is not in it. */
+/* The range is the last used of its list. It is put into the list where it is not in it. */
 void dw__kv_pool_touch(dw__kv_pool *pool, dw__kv_range *range);
 void dw__kv_pool_remove(dw__kv_pool *pool, dw__kv_range *range);
 /* Nobody maps it any more, or somebody does again. */

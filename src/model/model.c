@@ -14,6 +14,7 @@
 #include "base/utf8.h"
 #include "device/device_memory.h"
 #include "kernels/matmul_kernel.h"
+#include "kv/kv_kept.h"
 #include "model/attention.h"
 #include "model/memory_estimate.h"
 #include "model/model_fingerprint.h"
@@ -201,18 +202,23 @@ static uint64_t room_bytes(const dw_model *model)
     return tokens * (uint64_t)dw_model_record_bytes(model) + WORK_ROOM_BYTES;
 }
 
-/* Beside the weights there must be room. */
+/* Beside the weights there must be room. What is kept for actors that are not there goes first,
+ * also where the weights have a second form there (cuda_products.c). */
 static dw_status check_fit(const dw_model *model, dw_error *err)
 {
     size_t bytes;
     size_t free_bytes;
+    const size_t needed = ggml_backend_alloc_ctx_tensors_from_buft_size(
+        model->ggml, dw_device_buffer_type(model->device));
     dw_device_memory(model->device, &bytes, &free_bytes);
     if (bytes == 0) {
         return DW_OK; /* it does not say */
     }
+    if (free_bytes / 2 < needed + room_bytes(model) && dw_kv_kept_forget_all(model->device)) {
+        dw_device_memory(model->device, &bytes, &free_bytes);
+    }
     dw_memory_estimate fit = {.device = dw_device_info_of(model->device)->name,
-                              .needed_bytes = ggml_backend_alloc_ctx_tensors_from_buft_size(
-                                  model->ggml, dw_device_buffer_type(model->device)),
+                              .needed_bytes = needed,
                               .free_bytes = free_bytes,
                               .parameter_count = model->parameter_count,
                               .room_bytes = room_bytes(model)};
@@ -485,6 +491,7 @@ void dw_model_unref(dw_model *model)
     if (model->extra.object != NULL) {
         model->extra.destroy(model->extra.object);
     }
+    dw_kv_kept_forget_model(model->device, model);
     dw_adapters_release(&model->adapters);
     dw_cuda_products_destroy(model->cuda_products);
     dw_device_buffer_destroy(model->device, DW_USE_WEIGHTS, model->upload_buffer);

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/array.h"
 #include "base/hash.h"
+#include "kv/kv_kept.h"
 #include "runtime/guests.h"
 #include "runtime/runtime_internal.h"
 #include "snapshot/snapshot_file.h"
@@ -413,6 +414,7 @@ static dw_status read_actor(reading *of, const char *id, uint64_t number,
     }
     if (status == DW_OK) {
         number_files(f, id, actor, &chain);
+        dw_kv_kept_forget(dw_engine_device(f->engine), id); /* of another state, or ill fitting */
     }
     thawed->given = actor;
     dw_snapshot_chain_release(&chain);
@@ -787,8 +789,12 @@ static dw_status retry(void *user, const char *id, uint64_t number, uint64_t *fr
 static dw_status remove_actors(void *user, const dw_actor_name *names, size_t count,
                                dw_ending *ending, dw_error *err)
 {
-    return dw_actor_folder_remove_all(((struct dw__folder *)user)->folder, names, count, ending,
-                                      err);
+    struct dw__folder *f = user;
+    dw_status status = dw_actor_folder_remove_all(f->folder, names, count, ending, err);
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        dw_kv_kept_forget(dw_engine_device(f->engine), names[i].id);
+    }
+    return status;
 }
 
 static const dw__keeper functions = {.look = look,
@@ -890,6 +896,7 @@ void dw__folder_close(struct dw__folder *f)
     if (f == NULL) {
         return;
     }
+    (void)dw_kv_kept_forget_all(dw_engine_device(f->engine)); /* nobody may come for them */
     dw_actor_folder_close(f->folder);
     for (size_t i = 0; i < f->module_count; i++) {
         dw_module_unref(f->modules[i]);

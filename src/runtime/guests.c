@@ -402,6 +402,12 @@ static void destroy(void *user, void *of)
     }
 }
 
+static void park(void *user, void *of)
+{
+    dw_actor_keep_logs(((body *)of)->actor);
+    destroy(user, of);
+}
+
 /* ---- work ------------------------------------------------------------------------------------ */
 
 static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
@@ -598,6 +604,7 @@ const dw__platform dw__guests_platform = {
     .fork = fork_body,
     .upgrade = upgrade,
     .destroy = destroy,
+    .park = park,
     .receive = receive,
     .cancel = cancel,
     .is_broken = is_broken,

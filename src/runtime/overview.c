@@ -181,6 +181,10 @@ void dw__json_kv(dw_json_text *json, const dw_kv_stats *kv)
     dw_json_add_whole(json, "device_bytes", kv->device_bytes);
     dw_json_add_whole(json, "evicted_bytes", kv->host_bytes);
     dw_json_add_whole(json, "contexts", kv->context_count);
+    dw_json_add_whole(json, "kept_bytes", kv->kept_bytes);
+    dw_json_add_whole(json, "kept_contexts", kv->kept_count);
+    dw_json_add_whole(json, "kept_found", kv->kept_found_count);
+    dw_json_add_whole(json, "kept_lost", kv->kept_lost_count);
     dw_json_close(json, '}');
 }
 

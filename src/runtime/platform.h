@@ -110,6 +110,9 @@ typedef struct dw__platform {
     void *(*module_ref)(void *user, void *module);
     void (*module_unref)(void *user, void *module);
     void (*destroy)(void *user, void *body); /* NULL is fine */
+    /* The same of one whose files hold all that it is: what it has of a device may stay there for
+     * when it is read again. NULL: as destroy. */
+    void (*park)(void *user, void *body);
     /* Begin to work on `delivery`, or with NULL on what waits inside: dw__worked is called once,
      * later or from under this call. On failure it is not called. */
     dw_status (*receive)(void *user, void *body, struct dw__record *record,

@@ -635,7 +635,8 @@ void dw__bring_in(dw_runtime *runtime, uint64_t id)
 static void leave_work(dw__operation *operation)
 {
     const dw__platform *platform = &operation->runtime->platform;
-    platform->destroy(platform->user, operation->record->body);
+    (platform->park != NULL ? platform->park : platform->destroy)(platform->user,
+                                                                  operation->record->body);
     operation->record->body = NULL;
 }
 

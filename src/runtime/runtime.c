@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "base/public_struct.h"
 #include "inference/prefix_cache.h"
+#include "kv/kv_kept.h"
 #include "runtime/engine_of.h"
 #include "runtime/folder.h"
 #include "runtime/guests.h"
@@ -150,9 +151,12 @@ static dw_status start_threads(dw__host *host, dw_error *err)
                        : dw_fail(err, DW_E_MEMORY, "a thread of a runtime: %s", strerror(failed));
 }
 
-/* What a device's contexts may have, where it was given here. */
+/* What a device's contexts may have, and may keep, where it was given here. */
 static dw_status limit_device(const dw__host *host, const dw_limits *limits, dw_error *err)
 {
+    if (limits->parked_kv_bytes != 0) {
+        dw_kv_kept_limit(dw_engine_device(host->engine), limits->parked_kv_bytes);
+    }
     return limits->device_kv_bytes != 0 && limits->device_kv_bytes != DW_LIMIT_NONE
                ? dw_engine_set_kv_limit(host->engine, limits->device_kv_bytes, err)
                : DW_OK;
@@ -233,7 +237,7 @@ static void choose_threads(const dw_engine *engine, dw_scheduler_options *option
 static bool relieve(void *user)
 {
     const dw__host *host = user;
-    return dw__relieve(host->runtime) ||
+    return dw_kv_kept_forget_all(dw_engine_device(host->engine)) || dw__relieve(host->runtime) ||
            dw_prefix_cache_relieve(dw_engine_prefix_cache(host->engine));
 }
 

@@ -254,6 +254,12 @@ static void put_memory(dw_text *to, dw_runtime *runtime)
     put(to, "driftwood_kv_bytes{place=\"prefixes\"} %" PRIu64 "\n", prefixes.bytes);
     put(to, "driftwood_kv_bytes{place=\"mapped\"} %" PRIu64 "\n", all.kv_mapped_bytes);
     put(to, "driftwood_kv_bytes{place=\"disk\"} %" PRIu64 "\n", files.bytes);
+    gauge(to, "driftwood_kv_kept_bytes",
+          "Of place=device, of parked actors: whoever wants the room has it", kv.kept_bytes);
+    counter(to, "driftwood_kv_kept_found_total", "Contexts of parked actors that were still there",
+            kv.kept_found_count);
+    counter(to, "driftwood_kv_kept_lost_total", "Those that were given up for others",
+            kv.kept_lost_count);
     gauge(to, "driftwood_kv_limit_bytes",
           "Of keys and values on the device, or in host pages that it computes on; 0: none",
           kv.limit_bytes);

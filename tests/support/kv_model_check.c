@@ -53,11 +53,12 @@ dw_device *kv_check_open_device(const dw_kv_pool_options *options)
     return device;
 }
 
-/* All logs are gone: nothing may be left but what is kept ready, and that goes too. */
+/* All logs are gone: nothing may be left but what is kept, and that goes too. */
 void kv_check_close_device(dw_device *device)
 {
     dw_vram_stats counts;
     dw_kv_stats stats = {.struct_bytes = sizeof stats};
+    (void)dw_kv_kept_forget_all(device);
     dw_kv_pool_settle(device);
     dw_vram_get_stats(dw_kv_pool_vram(device), &counts);
     assert_true(dw_kv_pool_get_stats(device, &stats));
@@ -375,6 +376,35 @@ static void do_evict(kv_check *t)
     (void)kv_check_worked(t, dw_kv_pool_evict(t->device, &err), &err);
 }
 
+/* Let go of a log that can be kept, use another, and come back for it. */
+static void do_keep(kv_check *t, reference *r)
+{
+    dw_kv_key key = {.owner = "o", .state = "s", .number = (int32_t)(r - t->logs), .model = t};
+    dw_kv_log_options options = kv_check_log_options(t, r->in_host_pages);
+    dw_error err = {0};
+    (void)snprintf(key.owner, sizeof key.owner, "%u", kv_check_pick(t, 1u << 30));
+    dw_kv_kept_limit(t->device, UINT64_MAX);
+    dw_kv_log_begin_saving(r->log);
+    dw_kv_log_end_saving(r->log, true);
+    dw_kv_log_keep(r->log, &key);
+    r->log = NULL;
+    reference *other = &t->logs[kv_check_pick(t, t->count)];
+    if (other != r) {
+        kv_check_append(t, other);
+    }
+    if (kv_check_pick(t, 4) > 0 &&
+        kv_check_worked(t, dw_kv_log_find_kept(&r->log, t->device, &options, &key, r->length, &err),
+                        &err) &&
+        r->log != NULL) {
+        if (!t->failing) {
+            kv_check_check(t, r);
+        }
+        return;
+    }
+    kv_check_drop(t, r);
+    dw_kv_kept_forget(t->device, kv_check_pick(t, 2) == 0 ? key.owner : "another");
+}
+
 void kv_check_step(kv_check *t)
 {
     dw_error err = {0};
@@ -383,7 +413,7 @@ void kv_check_step(kv_check *t)
         return;
     }
     reference *r = &t->logs[kv_check_pick(t, t->count)];
-    uint32_t what = kv_check_pick(t, 26);
+    uint32_t what = kv_check_pick(t, 29);
     if (what < 8) {
         kv_check_append(t, r);
     } else if (what < 10) {
@@ -402,6 +432,8 @@ void kv_check_step(kv_check *t)
         (void)kv_check_worked(t, dw_kv_log_make_resident(r->log, &err), &err);
     } else if (what < 24) {
         do_create(t);
+    } else if (what < 27) {
+        do_keep(t, r);
     } else {
         kv_check_drop(t, r);
     }

@@ -4,6 +4,7 @@
 #ifndef TEST_KV_MODEL_CHECK_H
 #define TEST_KV_MODEL_CHECK_H
 
+#include "kv/kv_kept.h"
 #include "kv/kv_log.h"
 #include "kv/kv_pool.h"
 

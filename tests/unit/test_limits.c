@@ -327,6 +327,7 @@ static const struct {
     {"adapter_sets", "test_lora_abi.c"},
     {"tenant_unread_bytes", "test_runtime_later.c"},
     {"all_unread_bytes", "test_runtime_later.c"},
+    {"parked_kv_bytes", "test_runtime_kept_logs.c"},
 };
 
 /* A module of many functions, 4 MiB of code or so. */
