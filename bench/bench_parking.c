@@ -1,6 +1,7 @@
 /* What a message to an actor costs that has left memory, with so many tokens of context (--context;
  * 2,000): until the first token of its answer is chosen, behind 16 tokens of the message. Beside it
- * the same of an actor that stayed, and of one that computes all of these tokens again; and, where
+ * the same of an actor that stayed, and of one that computes all of these tokens again; where keys
+ * and values stay on the device, of one whose are read from its file (from_file); and, where
  * DRIFTWOOD_LLAMA_SERVER names it, of llama.cpp's server, which has forgotten them. The folder is
  * made where $TMPDIR says. */
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include "base/os.h"
 #include "common.h"
 #include "driftwood.h"
+#include "kv/kv_kept.h"
 #include "llama_server.h"
 #include "texts.h"
 
@@ -154,10 +156,49 @@ static double least(double a, double b)
     return a == 0 || b < a ? b : a;
 }
 
+enum { PARKED, RESIDENT, AGAIN, PARK, THEIRS, FROM_FILE, TIMES };
+
+static uint64_t found(const bench *b)
+{
+    dw_kv_stats stats = {.struct_bytes = sizeof stats};
+    return dw_engine_get_kv_stats(b->engine, &stats) == DW_OK ? stats.kept_found_count : 0;
+}
+
+/* Out of memory; what stays of it on the device goes too, where that is wanted. */
+static double park(bench *b, const char *id, bool forgets)
+{
+    dw_error err = {.message = ""};
+    uint64_t begun = dw_os_clock_ns();
+    must(dw_runtime_park(b->runtime, id, &err), &err);
+    double took = (double)(dw_os_clock_ns() - begun) / 1e6;
+    if (forgets) {
+        (void)dw_kv_kept_forget_all(dw_engine_device(b->engine));
+    }
+    return took;
+}
+
+static void show(const bench *b, const double *took, uint64_t theirs)
+{
+    bench_row("first_token_of_parked", "ms", took[PARKED], took[AGAIN]);
+    if (found(b) > 0) { /* else it is the same */
+        bench_row("first_token_of_parked_from_file", "ms", took[FROM_FILE], took[AGAIN]);
+    }
+    bench_row("first_token_of_resident", "ms", took[RESIDENT], took[AGAIN]);
+    if (b->server != NULL) {
+        bench_row("first_token_of_parked_against_llama_server", "ms", took[PARKED], took[THEIRS]);
+        if (found(b) > 0) {
+            bench_row("first_token_of_parked_from_file_against_llama_server", "ms", took[FROM_FILE],
+                      took[THEIRS]);
+        }
+        bench_row("tokens_of_context", "1", b->tokens + SPOKEN, (double)theirs);
+    }
+    bench_figure("park", "ms", took[PARK]);
+}
+
 static void run(bench *b, int rounds)
 {
     static const char message[] = "q16";
-    double took[5] = {0, 0, 0, 0, 0};
+    double took[TIMES] = {0};
     uint64_t theirs = 0;
     dw_error err = {.message = ""};
     for (int i = 0; i < rounds; i++) {
@@ -167,27 +208,21 @@ static void run(bench *b, int rounds)
         spawn(b, parked);
         (void)tell(b, parked, "m");
         (void)fill(b, parked, 0);
-        uint64_t begun = dw_os_clock_ns();
-        must(dw_runtime_park(b->runtime, parked, &err), &err);
-        took[3] = least(took[3], (double)(dw_os_clock_ns() - begun) / 1e6);
-        took[0] = least(took[0], tell(b, parked, message));
+        took[PARK] = least(took[PARK], park(b, parked, false));
+        took[PARKED] = least(took[PARKED], tell(b, parked, message));
         must(dw_runtime_fork(b->runtime, parked, stays, &err), &err);
-        took[1] = least(took[1], tell(b, stays, message));
+        took[RESIDENT] = least(took[RESIDENT], tell(b, stays, message));
+        (void)park(b, parked, true);
+        took[FROM_FILE] = least(took[FROM_FILE], tell(b, parked, message));
         spawn(b, again);
         (void)tell(b, again, "m");
-        took[2] = least(took[2], fill(b, again, SPOKEN));
+        took[AGAIN] = least(took[AGAIN], fill(b, again, SPOKEN));
         must(dw_runtime_stop_all(b->runtime, NULL, &err), &err);
         if (b->server != NULL) {
-            took[4] = least(took[4], ask_theirs(b, &theirs));
+            took[THEIRS] = least(took[THEIRS], ask_theirs(b, &theirs));
         }
     }
-    bench_row("first_token_of_parked", "ms", took[0], took[2]);
-    bench_row("first_token_of_resident", "ms", took[1], took[2]);
-    if (b->server != NULL) {
-        bench_row("first_token_of_parked_against_llama_server", "ms", took[0], took[4]);
-        bench_row("tokens_of_context", "1", b->tokens + SPOKEN, (double)theirs);
-    }
-    bench_figure("park", "ms", took[3]);
+    show(b, took, theirs);
 }
 
 int main(int argc, char **argv)

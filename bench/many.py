@@ -50,6 +50,8 @@ def plan(long_model):
     chats = on + text + ["--rounds", ROUNDS]
     guests = "256" if ON_CPU else "8,64,256"
     parked = "first_token_of_parked_against_llama_server"
+    from_file = [] if ON_CPU else \
+        [shown("first_token_of_parked_from_file_against_llama_server")]
     return [
         ("16 chats", "bench_llama_server", [*chats, "--clients", "16"], CHATS),
         ("16 chats, all at once", "bench_llama_server",
@@ -61,10 +63,10 @@ def plan(long_model):
          [*chats, "--clients", "64", "--chats", "1", "--rounds", "1", "--system", "1000",
           "--together"], SHARED),
         ("parked with 2,000 tokens", "bench_parking", [*on, "--rounds", ROUNDS],
-         [at_most(parked, 0.05), shown("tokens_of_context"), shown("park", "driftwood")]),
+         [at_most(parked, 0.05), *from_file, shown("tokens_of_context"), shown("park", "driftwood")]),
         ("parked with 32,000 tokens", "bench_parking",
          [*on, "--rounds", "2", "--context", "32000", "--model", long_model],
-         [at_most(parked, 0.01), shown("tokens_of_context"), shown("park", "driftwood")]),
+         [at_most(parked, 0.01), *from_file, shown("tokens_of_context"), shown("park", "driftwood")]),
         ("agent", "bench_agent", [*on, *text, "--scale", SCALE],
          [at_most("agent_of_43_turns", 0.5), shown("prompt_tokens_computed"), shown("tokens"),
           shown("fork", "driftwood")]),
