@@ -15,6 +15,7 @@
 #include <functional>
 #include <mutex>
 #include <new>
+#include <set>
 #include <sstream>
 
 #include "base/alloc.h"
@@ -426,6 +427,88 @@ void require_call(dw_chat_format *format, const dw_jinja *jinja,
     params.thinking_start_tag.clear();
 }
 
+/* Behind the rules of `to` those of `from`, whose root is called `root`; equal ones are there once.
+ */
+void add_rules(std::string &to, const std::string &from, const std::string &root)
+{
+    std::set<std::string> known;
+    std::istringstream there(to);
+    std::istringstream lines(from);
+    for (std::string line; std::getline(there, line);) {
+        known.insert(line);
+    }
+    for (std::string line; std::getline(lines, line);) {
+        if (line.rfind("root ::=", 0) == 0) {
+            line.replace(0, 4, root);
+        }
+        if (known.insert(line).second) {
+            to += line + "\n";
+        }
+    }
+}
+
+/* The names of the rules that schemas begin with (chat_schema.cpp). */
+std::vector<std::string> schema_roots(const std::string &grammar)
+{
+    static const std::string end = "-root";
+    std::vector<std::string> names;
+    std::istringstream lines(grammar);
+    for (std::string line; std::getline(lines, line);) {
+        std::string name = line.substr(0, line.find(' '));
+        if (name.rfind("dw-", 0) == 0 && name.size() > 3 && isdigit((unsigned char)name[3]) &&
+            name.size() > end.size() &&
+            name.compare(name.size() - end.size(), end.size(), end) == 0) {
+            names.push_back(name);
+        }
+    }
+    return names;
+}
+
+/* An answer of a schema, where tools are to be had: it may be calls as well, until a last one is of
+ * the schema. Most of llama.cpp's formats know the one or the other: the grammar of the text takes
+ * calls where it takes the schema, and the answer is read as one that may call. */
+void allow_calls(dw_chat_format *format, const dw_jinja *jinja, common_chat_templates_inputs inputs)
+{
+    static const std::string fenced =
+        "space (\"```json\" space response-format space \"```\" | space response-format space)";
+    auto alone = inputs;
+    alone.tools.clear();
+    inputs.json_schema.clear();
+    common_chat_params text = params_of(jinja, alone);
+    common_chat_params calls = params_of(jinja, inputs);
+    auto roots = schema_roots(text.grammar);
+    std::string either = text.grammar;
+    size_t fence = either.find(fenced);
+    if (fence != std::string::npos) { /* fences are read as text where calls are looked for */
+        either.replace(fence, fenced.size(), "response-format");
+    }
+    const std::string used = roots.size() == 1 ? " " + roots.front() : "";
+    const std::string begun = gbnf_format_literal(text.generation_prompt) + used;
+    size_t line = either.find("\nresponse-format ::=");
+    line = line != std::string::npos ? line : either.find("\nroot ::=");
+    size_t at =
+        used.empty() || line == std::string::npos ? std::string::npos : either.find(used, line);
+    at = at < either.find('\n', line + 1) ? at : std::string::npos;
+    bool has_mark =
+        at != std::string::npos && either[at - 1] == '"' && either.find(begun) == std::string::npos;
+    if (at == std::string::npos || has_mark || either.find("```") != std::string::npos ||
+        !calls.grammar_lazy || calls.grammar.empty()) {
+        /* Calls have no mark, or texts have, between which is no place for calls. */
+        if (schema_roots(format->params.grammar).empty() && !roots.empty()) {
+            format->grammar_prefix = text.generation_prompt;
+            format->params = std::move(text);
+        }
+        return;
+    }
+    text.grammar = either.replace(at, used.size(), " (dw-calls |" + used + ")");
+    add_rules(text.grammar, calls.grammar, "dw-calls");
+    format->grammar_prefix = text.generation_prompt;
+    format->params = std::move(calls);
+    format->params.grammar = text.grammar;
+    format->params.grammar_lazy = text.grammar_lazy;
+    format->params.grammar_triggers = text.grammar_triggers;
+}
+
 /* Where each call has marks of its own, the grammar of several also takes none at all, and several
  * where one is wanted. */
 void count_calls(std::string &grammar, bool several)
@@ -458,8 +541,16 @@ void open_format(dw_chat_format *format, const dw_jinja *jinja, const dw::chat_r
     dw::schema_scope schemas(stop);
     auto inputs = inputs_of(request);
     auto &params = format->params;
+    if (inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED) {
+        inputs.json_schema.clear(); /* a call has its own */
+    }
     params = params_of(jinja, inputs);
     format->grammar_prefix = params.generation_prompt;
+    if (!inputs.json_schema.empty() && !inputs.tools.empty() &&
+        inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_AUTO &&
+        schema_roots(params.grammar).size() <= inputs.tools.size()) {
+        allow_calls(format, jinja, inputs);
+    }
     if (!params.parser.empty()) {
         format->arena.load(params.parser);
     }

@@ -126,8 +126,7 @@ class Chat(Case):
                      {"response_format": {"type": "json_object", "schema": CITY}},
                      {"response_format": {"type": "json_schema", "schema": CITY}},
                      {"json_schema": CITY}, {"guided_json": CITY}, {"guided_json": json.dumps(CITY)},
-                     {"structured_outputs": {"json": CITY}},
-                     {"tools": [TOOL], "response_format": {"type": "json_schema", "json_schema": schema}}):
+                     {"structured_outputs": {"json": CITY}}):
             told = json.loads(text_of(self.chat(max_tokens=60, **more)))
             self.assertEqual(list(told), ["city"], more)
         for more in ({"structured_outputs": {"choice": ["a \"b\"", "c"]}}, {"guided_choice": ["c", "a \"b\""]}):
@@ -145,6 +144,30 @@ class Chat(Case):
         for more in ({"guided_regex": "a+"}, {"structured_outputs": {"regex": "a"}},
                      {"structured_outputs": {"choice": []}}, {"structured_outputs": {"json": 5}}):
             self.refused(CHAT, self.body(**more), "structured_outputs", "structured_outputs.")
+
+    def test_calls_beside_a_form(self):
+        """A form holds the text of an answer: calls that are wanted come, those that may come can."""
+        schema = {"type": "object", "properties": {"sea": {"type": "string", "maxLength": 8}}, "required": ["sea"],
+                  "additionalProperties": False}
+        form = {"response_format": {"type": "json_schema", "json_schema": {"name": "sea", "schema": schema}}}
+        more = {"tools": [TOOL], "max_tokens": 150, "parallel_tool_calls": False}
+        for choice in ("required", {"type": "function", "function": {"name": "get_weather"}}):
+            said = self.chat(**form, **more, tool_choice=choice)["choices"][0]["message"]
+            self.assertEqual((list(json.loads(said["tool_calls"][0]["function"]["arguments"])), said["content"]),
+                             (["city"], None))
+        for mark, calls in (("<", True), ("{", False)):
+            token = self.server.ask("/tokenize", {"content": mark})[1]["tokens"][0]
+            answer = self.chat(**form, **more, logit_bias={str(token): 100})["choices"][0]
+            self.assertEqual(answer["finish_reason"], "tool_calls" if calls else "stop", answer)
+            if not calls:
+                self.assertEqual(list(json.loads(answer["message"]["content"])), ["sea"])
+        told = self.chat(**form, **more, tool_choice="none")["choices"][0]["message"]["content"]
+        self.assertEqual(list(json.loads(told)), ["sea"])
+        answer = self.ask("/v1/responses", {
+            "input": "Name a sea.", "max_output_tokens": 150, "text": {"format": {
+                "type": "json_schema", "name": "sea", "schema": schema}},
+            "tools": [{"type": "function", **FUNCTION}], "tool_choice": {"type": "function", "name": "get_weather"}})
+        self.assertEqual([item["type"] for item in answer["output"]], ["function_call"])
 
     def test_how_much(self):
         """Below 0 is as much as there is, as several servers have it; stops end it."""
