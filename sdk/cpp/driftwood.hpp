@@ -110,6 +110,11 @@ private:
 using Status = Result<void>;
 
 namespace detail {
+/* A count, or nothing where the host refuses to tell. */
+inline uint32_t count_of(int32_t result)
+{
+    return result > 0 ? static_cast<uint32_t>(result) : 0;
+}
 inline Result<int32_t> number(int32_t result)
 {
     return result < 0 ? Result<int32_t>(Error::last(result)) : Result<int32_t>(int32_t{result});
@@ -364,6 +369,17 @@ public:
 protected:
     int32_t handle_ = 0;
 };
+
+/* A destructor cannot refuse: a generation that has the context still, ends. */
+inline int32_t close_context(int32_t handle)
+{
+    int32_t result = dw_context_close(handle);
+    if (result == DW_E_STATE) {
+        (void)dw_generate_end(handle);
+        result = dw_context_close(handle);
+    }
+    return result;
+}
 } // namespace detail
 
 template <class T>
@@ -600,11 +616,13 @@ public:
     /* What is asked for, beside prompt and tokens: set it before begin(). */
     dw_generate_request request{};
 
+    /* May be called again once it has ended. */
     Status begin(const Context &context, const Sampler &sampler, TokenSpan prompt);
     bool going() const { return begun_ && request.end == DW_GENERATE_GOES_ON; }
     /* Until there is more, or the end. How many tokens there are. */
-    Result<int32_t> wait() { return detail::number(dw_generate_wait(context_)); }
-    Result<int32_t> end() { return detail::number(dw_generate_end(context_)); }
+    Result<int32_t> wait() { return going() ? detail::number(dw_generate_wait(context_)) : whole(); }
+    /* Ends it, if it goes on. How many tokens there are. */
+    Result<int32_t> end() { return going() ? detail::number(dw_generate_end(context_)) : whole(); }
     /* Those chosen so far. */
     TokenSpan tokens() const { return TokenSpan(tokens_.data(), request.token_count); }
     /* The next token that was not taken yet. 0: the generation has ended, at an end token too, which
@@ -629,6 +647,9 @@ public:
     }
 
 private:
+    /* Of one that has ended: the context may have another one by now. */
+    Result<int32_t> whole() const { return static_cast<int32_t>(request.token_count); }
+
     Tokens tokens_;
     int32_t context_ = 0;
     uint32_t taken_ = 0;
@@ -642,7 +663,7 @@ struct Top {
     int32_t length = 0; /* of the context */
 };
 
-class Context : public detail::Owned<dw_context_close> {
+class Context : public detail::Owned<detail::close_context> {
 public:
     using Owned::Owned;
     /* tokens_max 0: as long as model and limits allow. */
@@ -667,8 +688,9 @@ public:
         return detail::status(dw_context_remove(name.data(), name.bytes()));
     }
     Result<Context> fork() const { return owned<Context>(dw_context_fork(handle_)); }
-    uint32_t length() const { return static_cast<uint32_t>(dw_context_length(handle_)); }
-    uint32_t capacity() const { return static_cast<uint32_t>(dw_context_capacity(handle_)); }
+    /* Tokens held, and how many it can hold. 0 while a generation has it. */
+    uint32_t length() const { return detail::count_of(dw_context_length(handle_)); }
+    uint32_t capacity() const { return detail::count_of(dw_context_capacity(handle_)); }
     Status trim(uint32_t length) { return detail::status(dw_context_trim(handle_, length)); }
     Result<int32_t> shift(uint32_t keep, uint32_t drop)
     {
@@ -771,12 +793,16 @@ public:
 
 inline Status Generation::begin(const Context &context, const Sampler &sampler, TokenSpan prompt)
 {
+    if (going()) {
+        return Error::of(DW_E_STATE, "the generation is under way");
+    }
     detail::Aligned aligned(prompt); /* it is read at the beginning */
     request.prompt = aligned.data();
     request.prompt_count = aligned.count();
     context_ = context.handle();
     int32_t result = dw_generate_begin(context_, sampler.handle(), &request);
     begun_ = result >= 0;
+    taken_ = 0;
     return detail::status(result);
 }
 

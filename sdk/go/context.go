@@ -47,7 +47,7 @@ func RemoveContext(name string) error {
 	return status(rawContextRemove(textAt(name), uint32(len(name))))
 }
 
-// Close it.
+// Close it. E_STATE while a Generation has it.
 func (c *Context) Close() error { return status(rawContextClose(c.handle)) }
 
 // Fork gives a context that holds the same and is independent from now on.
@@ -59,7 +59,7 @@ func (c *Context) Fork() (*Context, error) {
 	return &Context{int32(handle), c.vocabCount, c.embeddingLength}, nil
 }
 
-// Length is how many tokens it holds.
+// Length is how many tokens it holds; 0 while a Generation has it, and once it is closed.
 func (c *Context) Length() int { return max(int(rawContextLength(c.handle)), 0) }
 
 // Capacity is how many it can hold.
@@ -354,15 +354,16 @@ func (g *Generation) Why() int32 { return g.request.End }
 func (g *Generation) StopIndex() int { return int(g.request.StopIndex) }
 
 // Wait for more, or for the end: how many tokens there are.
-func (g *Generation) Wait() (int, error) {
-	count, err := check(rawGenerateWait(g.context.handle))
-	g.ended()
-	return count, err
-}
+func (g *Generation) Wait() (int, error) { return g.told(rawGenerateWait) }
 
-// End it now: how many tokens there are.
-func (g *Generation) End() (int, error) {
-	count, err := check(rawGenerateEnd(g.context.handle))
+// End it, if it goes on: how many tokens there are.
+func (g *Generation) End() (int, error) { return g.told(rawGenerateEnd) }
+
+func (g *Generation) told(call func(context int32) int32) (int, error) {
+	if g.ended() { // the context may have another one by now
+		return int(g.request.TokenCount), nil
+	}
+	count, err := check(call(g.context.handle))
 	g.ended()
 	return count, err
 }

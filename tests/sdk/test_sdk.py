@@ -112,6 +112,21 @@ class Sdk(unittest.TestCase):
                          ["tree", "kept", "mask", "many", "steps", "rows", "embed"])
         self.assertIn(" refused\n", said)
 
+    @unittest.skipIf(LANGUAGE == "c", "tests/unit/test_generate_abi.c has it of the ABI")
+    def test_ahead(self):
+        """While the device generates on a context, that and the sampler are refused to all else; a
+        generation that has ended neither waits for nor ends the next one; what is closed stays so.
+        Where closing cannot fail, and in Python, it ends what is under way."""
+        said = run(DRIFTWOOD, "run", project("generate", "ahead"), *WITH_MODEL, stderr_empty=True)
+        state, handle = -11, -4
+        refuses = LANGUAGE in ("javascript", "go", "assemblyscript")
+        twice = handle if LANGUAGE in ("go", "assemblyscript") else 0
+        taken = [0] * 4 + [state] if LANGUAGE == "python" else [state] * 5
+        self.assertEqual(said.splitlines(), [
+            f"taken {' '.join(map(str, taken))}", "ended 8 8 8", "free 0 0 0, again 8 false",
+            f"closing {state if refuses else 0}, then {state if refuses else handle}",
+            f"closed {twice}, then {handle} {handle}"])
+
     def test_no_model(self):
         """A failure is told in the host's words, and is a failure."""
         module = project("generate")
@@ -156,11 +171,17 @@ class Sdk(unittest.TestCase):
             self.assertNotIn("equal: 0 bytes of answer", equal)
             print(f"{LANGUAGE}: {equal.strip()}", file=sys.stderr)
 
+    @unittest.skipUnless(LANGUAGE == "javascript", "a program in JavaScript")
+    def test_depth(self):
+        said = run(DRIFTWOOD, "run", "javascript", "--dir", ".", "--", "depth.js",
+                   cwd=SOURCE / "tests/sdk/javascript").splitlines()
+        self.assertEqual([line.split()[1:] for line in said], [["RangeError", "true"]] * 11)
+
     @unittest.skipUnless(LANGUAGE == "python", "a program in Python")
     def test_python(self):
         """The language, json and re, as this Python has them."""
         folder = SOURCE / "tests/sdk/python"
-        for name in "language.py", "regex.py":
+        for name in "language.py", "regex.py", "numbers.py":
             own = run(DRIFTWOOD, "run", "python", "--dir", ".", "--", name, cwd=folder)
             wanted = run(sys.executable, name, cwd=folder, env=dict(os.environ, PYTHONUTF8="1"))
             self.assertEqual(own.splitlines(), wanted.splitlines())
@@ -172,13 +193,18 @@ class Sdk(unittest.TestCase):
             for text in ("try:\n    pass\nfinally:\n    pass", "def f():\n    nonlocal a",
                          "async def f():\n    pass", "if (a := 1):\n    pass", "class A:\n    class B:\n        pass",
                          "class A(int, str):\n    pass", "def f():\n    x = yield 1",
-                         "1 / 0", "import nothing"):
+                         "1 / 0", "import nothing", "def f(*, a):\n    pass", "raise ValueError from None",
+                         "with open('a') as a, open('b') as b:\n    pass", "a = [1]\na[0:1] = []",
+                         "9223372036854775807 + 1", "2 ** 64", "x = 0xffffffffffffffff", "1 << 63",
+                         "int(1e30)", "def f(*a):\n    pass\nf(*list(range(5000)))",
+                         f"f({'1, ' * 300})", f"a = [{'1, ' * 5000}]", "x = [**{}]", "x = [*1]",
+                         "def f(n):\n    return f(n + 1)\nf(0)"):
                 (pathlib.Path(folder) / "main.py").write_text("\n" + text + "\n")
                 done = subprocess.run([DRIFTWOOD, "run", "python", "--dir", ".", "--", "main.py"],
                                       cwd=folder, capture_output=True, text=True, timeout=60,
                                       check=False, stdin=subprocess.DEVNULL)
                 self.assertEqual((done.returncode, done.stdout), (1, ""), text)
-                self.assertRegex(done.stderr, r'File "main.py", line [2-4]', text)
+                self.assertRegex(done.stderr, r'File "main.py", line [2-5]', text)
 
     @unittest.skipUnless(LANGUAGE == "python", "a program in Python")
     def test_python_exits(self):

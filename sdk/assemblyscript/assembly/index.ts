@@ -312,6 +312,7 @@ export class Context {
     const handle = raw.context_create(model.handle, tokensMax);
     return new Result<Context>(new Context(handle, model), handle < 0 ? Failure.last(handle) : null);
   }
+  /** raw.E_STATE while a generation has it. */
   close(): Result<i32> {
     return number(raw.context_close(this.handle));
   }
@@ -335,6 +336,7 @@ export class Context {
     const handle = raw.context_fork(this.handle);
     return new Result<Context>(new Context(handle, this.model), handle < 0 ? Failure.last(handle) : null);
   }
+  /** Tokens held; below zero: raw.E_STATE while a generation has it. */
   get length(): i32 {
     return raw.context_length(this.handle);
   }
@@ -518,7 +520,9 @@ export class Generation {
   get request(): raw.GenerateRequest {
     return changetype<raw.GenerateRequest>(changetype<usize>(this.memory));
   }
+  /** May be called again once it has ended. */
   begin(context: Context, sampler: Sampler, prompt: Int32Array): Result<i32> {
+    if (this.goes) return new Result<i32>(0, new Failure(raw.E_STATE, "the generation is under way"));
     const own = aligned(prompt);
     const stops = aligned(this.stopTokens);
     const texts = new Array<Utf8>();
@@ -543,6 +547,7 @@ export class Generation {
     const result = raw.generate_begin(context.handle, sampler.handle, changetype<usize>(this.memory));
     if (result >= 0) {
       this.context = context;
+      this.taken = 0;
       underWay.add(this);
     }
     return number(result);
@@ -556,12 +561,19 @@ export class Generation {
   get chosen(): Int32Array {
     return this.list.subarray(0, this.request.token_count);
   }
+  private get goes(): bool {
+    return this.context != null && !this.ended;
+  }
+  /** Until there is more, or the end: how many tokens there are. */
   wait(): Result<i32> {
+    if (!this.goes) return new Result<i32>(this.request.token_count); // its context may have another
     const result = number(raw.generate_wait(this.context!.handle));
     this.ended;
     return result;
   }
+  /** Ends it, if it goes on: how many tokens there are. */
   end(): Result<i32> {
+    if (!this.goes) return new Result<i32>(this.request.token_count);
     const result = number(raw.generate_end(this.context!.handle));
     this.ended;
     return result;

@@ -158,7 +158,7 @@ class Handle {
   constructor(handle) {
     this.handle = handle;
   }
-  /** Not to be used afterwards. */
+  /** Not to be used afterwards; a second time it does nothing. E_STATE while a generation has it. */
   close() {
     if (this.handle !== 0) check(this.closeOwn(this.handle));
     this.handle = 0;
@@ -465,7 +465,8 @@ export class Context extends Handle {
     return check(raw.context_keep(this.handle, own, own.length));
   }
   /** Lets the device go on by itself: for (const token of context.generate(...)). The token that ends
-   * it is not given. request: {tokensMax, stopTokens?, stopStrings?, flags?, wakeTokens?}. */
+   * it is not given. Until it has ended, all else that takes this context or the sampler fails with
+   * E_STATE. request: {tokensMax, stopTokens?, stopStrings?, flags?, wakeTokens?}. */
   generate(sampler, prompt, request) {
     return new Generation(this, sampler, prompt, request);
   }
@@ -511,13 +512,17 @@ export class Generation {
   get stopIndex() {
     return this.request.stop_index;
   }
+  /** Until there is more, or the end: how many tokens there are. */
   wait() {
-    const result = raw.generate_wait(this.context.handle);
-    void this.ended;
-    return check(result);
+    return this.told(raw.generate_wait);
   }
+  /** Ends it, if it goes on: how many tokens there are. */
   end() {
-    const result = raw.generate_end(this.context.handle);
+    return this.told(raw.generate_end);
+  }
+  told(call) {
+    if (this.ended) return this.request.token_count; // the context may have another one by now
+    const result = call(this.context.handle);
     void this.ended;
     return check(result);
   }

@@ -618,6 +618,9 @@ class Generation:
         return self.request.get("stop_index")
 
     def wait(self):
+        """Until there is more, or the end: how many tokens there are."""
+        if self.ended:  # the context may have another one by now
+            return self.request.get("token_count")
         result = raw.generate_wait(self.context.handle)
         if result < 0:
             self._left()
@@ -625,6 +628,7 @@ class Generation:
         return _check(result)
 
     def end(self):
+        """Ends it, if it goes on: how many tokens there are."""
         if self.ended:
             return self.request.get("token_count")
         result = raw.generate_end(self.context.handle)

@@ -23,7 +23,13 @@ pub struct Top {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        unsafe { raw::context_close(self.handle) };
+        // A generation that was forgotten has it still; its memory is leaked, and so stays.
+        if unsafe { raw::context_close(self.handle) } == raw::DW_E_STATE {
+            unsafe {
+                raw::generate_end(self.handle);
+                raw::context_close(self.handle);
+            }
+        }
     }
 }
 
@@ -376,12 +382,19 @@ impl<'a> Generation<'a> {
 
     /// Waits for more, or for the end: how many tokens there are.
     pub fn wait(&mut self) -> Result<usize> {
-        check(unsafe { raw::generate_wait(self.context.handle()) }).map(|count| count as usize)
+        self.told(raw::generate_wait)
     }
 
-    /// Ends it now: how many tokens there are.
+    /// Ends it, if it goes on: how many tokens there are.
     pub fn end(&mut self) -> Result<usize> {
-        check(unsafe { raw::generate_end(self.context.handle()) }).map(|count| count as usize)
+        self.told(raw::generate_end)
+    }
+
+    fn told(&mut self, call: unsafe extern "C" fn(i32) -> i32) -> Result<usize> {
+        if self.read().end != raw::DW_GENERATE_GOES_ON {
+            return Ok(self.tokens().len());
+        }
+        check(unsafe { call(self.context.handle()) }).map(|count| count as usize)
     }
 
     /// The next token; [`None`]: it has ended. A token that ended it as an end token is not given.

@@ -470,12 +470,17 @@ pub const Context = struct {
     pub fn remove(name: []const u8) Error!void {
         try status(raw.context_remove(name.ptr, @intCast(name.len)));
     }
+    /// Ends a generation that has it still.
     pub fn close(self: Context) void {
-        _ = raw.context_close(self.handle);
+        if (raw.context_close(self.handle) == raw.DW_E_STATE) {
+            _ = raw.generate_end(self.handle);
+            _ = raw.context_close(self.handle);
+        }
     }
     pub fn fork(self: Context) Error!Context {
         return .{ .handle = @intCast(try check(raw.context_fork(self.handle))), .model = self.model, .allocator = self.allocator };
     }
+    /// Tokens held; 0 while a generation has it, and once it is closed.
     pub fn length(self: Context) u32 {
         return check(raw.context_length(self.handle)) catch 0;
     }
@@ -594,18 +599,23 @@ pub const Generation = struct {
         return self;
     }
     pub fn destroy(self: *Generation) void {
-        if (self.begun and !self.ended()) _ = raw.generate_end(self.context.handle);
+        if (self.goes()) _ = raw.generate_end(self.context.handle);
         self.allocator.free(self.room);
         self.allocator.destroy(self);
     }
-    /// What else is asked for is set in request before.
+    /// What else is asked for is set in request before. Again once it has ended.
     pub fn begin(self: *Generation, sampler: Sampler, prompt: []const i32) Error!void {
+        if (self.goes()) return error.State;
         const own = try Aligned.of(self.allocator, prompt);
         defer own.free();
         self.request.prompt = own.list.ptr;
         self.request.prompt_count = own.count();
         try status(raw.generate_begin(self.context.handle, sampler.handle, @ptrCast(&self.request)));
         self.begun = true;
+        self.taken = 0;
+    }
+    fn goes(self: *Generation) bool {
+        return self.begun and !self.ended();
     }
     fn now(self: *Generation) *volatile raw.GenerateRequest {
         return &self.request;
@@ -617,10 +627,14 @@ pub const Generation = struct {
     pub fn chosen(self: *Generation) []const i32 {
         return self.room[0..self.now().token_count];
     }
+    /// Until there is more, or the end: how many tokens there are.
     pub fn wait(self: *Generation) Error!u32 {
+        if (!self.goes()) return self.now().token_count; // the context may have another one by now
         return check(raw.generate_wait(self.context.handle));
     }
+    /// Ends it, if it goes on: how many tokens there are.
     pub fn end(self: *Generation) Error!u32 {
+        if (!self.goes()) return self.now().token_count;
         return check(raw.generate_end(self.context.handle));
     }
     /// The next token; null: it has ended. A token that ended it as an end token is not given.
