@@ -9,7 +9,8 @@ set(source "${CMAKE_SOURCE_DIR}/sdk/python/src")
 file(MAKE_DIRECTORY "${work}")
 # Files, processes and sockets of an operating system are not the guest's, and it has one thread.
 set(compile ${DRIFTWOOD_WASI_CC} --target=wasm32-wasi --sysroot=${DRIFTWOOD_WASI_SYSROOT} -std=gnu17 -O2
-    -DNDEBUG -D_GNU_SOURCE -DPK_ENABLE_OS=0 -DPK_ENABLE_THREADS=0 -I${source})
+    -DNDEBUG -D_GNU_SOURCE -DPK_ENABLE_OS=0 -DPK_ENABLE_THREADS=0 -DPK_VM_STACK_SIZE=65536 -fwrapv
+    -I${source})
 add_custom_command(OUTPUT "${work}/interpreter.o"
     COMMAND ${compile} -w -I${DRIFTWOOD_POCKETPY} -I${CMAKE_SOURCE_DIR}/src -c "${source}/interpreter.c" -o "${work}/interpreter.o"
     DEPENDS "${source}/interpreter.c" "${source}/python.h" "${DRIFTWOOD_POCKETPY}/pocketpy.c"

@@ -176,8 +176,11 @@ static int32_t prelude(void)
         py_setdict(py_getmodule("sys"), py_name("exit"),
                    py_getdict(module, py_name("leave")));
         py_setdict(py_getmodule("builtins"), py_name("exit"), py_getdict(module, py_name("leave")));
-        py_setdict(py_getmodule("builtins"), py_name("frozenset"),
-                   py_getdict(module, py_name("frozenset")));
+        static const char *const names[] = {"frozenset", "OverflowError", "Ellipsis"};
+        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+            py_setdict(py_getmodule("builtins"), py_name(names[i]),
+                       py_getdict(module, py_name(names[i])));
+        }
     }
     return status;
 }

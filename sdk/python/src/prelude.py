@@ -298,6 +298,21 @@ class Dict:
 
 
 class Builtins:
+    def pow(base, exponent, modulus=None):
+        if modulus is None:
+            return base ** exponent
+        if exponent < 0:
+            raise ValueError("pow: a negative exponent with a modulus")
+        out = 1 % modulus
+        base = base % modulus
+        while exponent > 0:
+            if exponent & 1:
+                out = out * base % modulus
+            exponent >>= 1
+            if exponent > 0:
+                base = base * base % modulus
+        return out
+
     def sum(iterable, start=0):
         for value in iterable:
             start = start + value
@@ -335,6 +350,13 @@ def leave(code=None):
     raise SystemExit(code)
 
 
+class OverflowError(Exception):
+    pass
+
+
+Ellipsis = ...
+
+
 class frozenset(set):
     def add(self, elem):
         if hasattr(self, "made"):
@@ -346,7 +368,10 @@ class frozenset(set):
         self.made = True
 
     def __hash__(self):
-        return sum([hash(value) for value in self])
+        out = len(self)
+        for value in self:
+            out ^= hash(value)
+        return out
 
     def __repr__(self):
         return "frozenset()" if len(self) == 0 else "frozenset(" + super().__repr__() + ")"
