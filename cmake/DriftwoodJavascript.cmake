@@ -11,7 +11,12 @@ file(MAKE_DIRECTORY "${work}")
 set(compile ${DRIFTWOOD_WASI_CC} --target=wasm32-wasi --sysroot=${DRIFTWOOD_WASI_SYSROOT} -std=gnu17 -O2
     -DNDEBUG -D_GNU_SOURCE)
 set(objects "")
-foreach(name quickjs libregexp libunicode dtoa)
+add_custom_command(OUTPUT "${work}/interpreter.o"
+    COMMAND ${compile} -w -I${DRIFTWOOD_QUICKJS} -c "${source}/interpreter.c" -o "${work}/interpreter.o"
+    DEPENDS "${source}/interpreter.c" "${source}/interpreter.h" "${DRIFTWOOD_QUICKJS}/quickjs.c"
+    COMMENT "Guest javascript: interpreter.c" VERBATIM)
+list(APPEND objects "${work}/interpreter.o")
+foreach(name libregexp libunicode dtoa)
     add_custom_command(OUTPUT "${work}/${name}.o"
         COMMAND ${compile} -w -c "${DRIFTWOOD_QUICKJS}/${name}.c" -o "${work}/${name}.o"
         DEPENDS "${DRIFTWOOD_QUICKJS}/${name}.c" COMMENT "Guest javascript: ${name}.c" VERBATIM)
@@ -26,7 +31,7 @@ add_custom_command(OUTPUT "${DRIFTWOOD_GUESTS_DIR}/javascript.wasm"
     COMMAND ${compile} -Wall -Wextra -I${CMAKE_SOURCE_DIR}/guest -I${work} -isystem ${DRIFTWOOD_QUICKJS}
         "${source}/guest.c" ${objects} -o "${DRIFTWOOD_GUESTS_DIR}/javascript.wasm"
         -Wl,--stack-first -Wl,-z,stack-size=1048576 -Wl,--strip-debug
-    DEPENDS "${source}/guest.c" "${source}/glue.inc.h" "${CMAKE_SOURCE_DIR}/sdk/packed_files.inc.h"
+    DEPENDS "${source}/guest.c" "${source}/glue.inc.h" "${source}/interpreter.h" "${CMAKE_SOURCE_DIR}/sdk/packed_files.inc.h"
         "${work}/embedded.inc.h" ${objects}
         ${guest_headers}
     COMMENT "Guest javascript.wasm" VERBATIM)

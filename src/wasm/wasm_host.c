@@ -17,7 +17,7 @@
 #define IDLE_EPOCHS 50u
 /* How deep a guest can be, on whichever stack: Wasmtime counts from where the guest is entered.
  * Host functions have the rest of the stack. */
-#define GUEST_STACK_BYTES ((size_t)1 << 20)
+#define GUEST_STACK_BYTES ((size_t)4 << 20)
 /* Of fibers: as much as calls have that are on none. Only what is touched takes memory. */
 #define FIBER_STACK_BYTES DW_STACK_BYTES
 

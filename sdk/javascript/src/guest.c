@@ -12,9 +12,13 @@
 #include "../../packed_files.inc.h"
 #include "driftwood_guest.h"
 #include "embedded.inc.h" /* embedded_raw, embedded_driftwood: the module's sources */
+#include "interpreter.h"
 #include "quickjs.h"
 
 #define ARGUMENTS_MAX 10
+/* Of the C stack, which has 1 MiB. What calls take of Wasmtime's stack beside it is up to five times
+ * as much (a generator within a generator), and that one has 4 MiB. */
+#define STACK_BYTES ((size_t)768 << 10)
 
 static JSRuntime *runtime;
 static JSContext *js;
@@ -405,6 +409,7 @@ static int32_t start(const char *path)
         fprintf(stderr, "no memory for JavaScript\n");
         return DW_E_MEMORY;
     }
+    interpreter_limit_stack(runtime, STACK_BYTES);
     JS_SetModuleLoaderFunc(runtime, NULL, load_module, NULL);
     static const char first[] = "import \"driftwood\";"; /* console, for programs without it too */
     int32_t ready = settle(JS_Eval(js, first, sizeof first - 1, "start", JS_EVAL_TYPE_MODULE),
