@@ -11,7 +11,6 @@
 #define WEIGHTS_UNSIGNED 0
 #define FLOAT_COLUMNS 3
 #define NEAR_BYTES 8192u
-#define SLOW_ALONE (1ull << GGML_TYPE_Q4_0 | 1ull << GGML_TYPE_Q5_0 | 1ull << GGML_TYPE_Q8_0)
 
 typedef float VF __attribute__((vector_size(32)));
 typedef int32_t VI __attribute__((vector_size(32)));

@@ -55,7 +55,6 @@ typedef struct dw_matmul_tile {
 typedef struct dw_matmul_kernel {
     const char *name;
     uint32_t rows;           /* of a panel */
-    uint64_t slow_alone;     /* a bit a ggml_type: one column's vec_dot is the same, and faster */
     bool (*runs_here)(void); /* the machine has the instructions */
     /* Lay out `blocks`, ggml's, which start at element `from` of a column. */
     void (*lay_out)(const dw_column_layout *layout, const void *blocks, uint32_t from,

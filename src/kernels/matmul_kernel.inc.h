@@ -13,8 +13,6 @@
  *   multiply_pairs       BF16 with BF16, if the machine has that
  *   V_LOOK_UP(v)         of iq4_nl, by the low four bits of bytes
  *   NEAR_BYTES           panels of at most so many are brought into the first cache
- *   SLOW_ALONE           types whose unpacking costs more than one column saves, and whose sums
- *                        are vec_dot's
  *   KERNEL KERNEL_NAME
  * Element i of a row lies in byte i % 4 of vector i % 32 / 4, which is where ggml's kernels have
  * it: in 32-bit lane i % 32 / 4. */
@@ -102,7 +100,8 @@ INLINE int column_step(enum ggml_type type)
 /* Blocks [from, from + count) of a tile's panel. */
 typedef struct part {
     const dw_matmul_tile *tile;
-    const void *panel; /* [count] small_block or super_block */
+    const void *panel;           /* [count] small_block or super_block */
+    const unsigned char *packed; /* of one super_block and one column, its numbers; NULL: in it */
     uint32_t from;
     uint32_t count;
     VF *states; /* [columns][STATE]: sums between one part and the next */
@@ -260,58 +259,59 @@ INLINE void unpack_k_scales(const VU head[4], super_block *to)
     to->d_min = V_HALVES(head[0] >> 16);
 }
 
-INLINE void unpack_q45_k(const enum ggml_type type, const unsigned char *at, size_t stride,
-                         super_block *to)
+INLINE void unpack_q45_k_head(const unsigned char *at, size_t stride, super_block *to)
 {
     VU head[4];
     load_sixteens(at, stride, head);
     unpack_k_scales(head, to);
-    at += 16;
-    const unsigned char *high_at = at;
-    at += type == GGML_TYPE_Q5_K ? 32 : 0;
-    for (int half = 0; half < 2; half++) {
-        VU high[4];
+}
+
+/* Bits of Q5_K: the fifths of all groups, four bytes of each row a vector. */
+INLINE void load_fifths(const enum ggml_type type, const unsigned char *at, size_t stride,
+                        VU high[8])
+{
+    if (type == GGML_TYPE_Q5_K) {
+        load_sixteens(at + 16, stride, high);
+        load_sixteens(at + 32, stride, high + 4);
+    }
+}
+
+/* Of a block of Q4_K or Q5_K at `at` the groups 2 * j and 2 * j + 1. */
+INLINE void unpack_q45_k_groups(const enum ggml_type type, const unsigned char *at, size_t stride,
+                                const unsigned j, const VU high[8], VU w[2][8])
+{
+    const unsigned char *low = at + (type == GGML_TYPE_Q5_K ? 48 : 16) + (size_t)j * 32;
+    VU t[8];
+    load_sixteens(low, stride, t);
+    load_sixteens(low + 16, stride, t + 4);
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; k++) {
+        w[0][k] = t[k] & NIBBLES;
+        w[1][k] = t[k] >> 4 & NIBBLES;
         if (type == GGML_TYPE_Q5_K) {
-            load_sixteens(high_at + half * 16, stride, high);
-        }
-        for (unsigned j = 0; j < 4; j++) {
-            VU t[4];
-            load_sixteens(at + j * 32 + (unsigned)half * 16, stride, t);
-            for (int k = 0; k < 4; k++) {
-                VU low_four = t[k] & NIBBLES;
-                VU high_four = t[k] >> 4 & NIBBLES;
-                if (type == GGML_TYPE_Q5_K) {
-                    low_four |= (high[k] >> (2 * j) & ONE_BITS) << 4;
-                    high_four |= (high[k] >> (2 * j + 1) & ONE_BITS) << 4;
-                }
-                to->w[2 * j][half * 4 + k] = low_four;
-                to->w[2 * j + 1][half * 4 + k] = high_four;
-            }
+            w[0][k] |= (high[k] >> (2 * j) & ONE_BITS) << 4;
+            w[1][k] |= (high[k] >> (2 * j + 1) & ONE_BITS) << 4;
         }
     }
 }
 
-INLINE void unpack_q6_k(const unsigned char *at, size_t stride, super_block *to)
+INLINE void unpack_q45_k(const enum ggml_type type, const unsigned char *at, size_t stride,
+                         super_block *to)
 {
-    for (int piece = 0; piece < 4; piece++) { /* a half of the block, a half of the vectors */
-        int j = piece / 2;
-        int first = piece % 2 * 4;
-        VU a[4];
-        VU b[4];
-        VU high[4];
-        load_sixteens(at + j * 64 + first * 4, stride, a);
-        load_sixteens(at + j * 64 + 32 + first * 4, stride, b);
-        load_sixteens(at + 128 + j * 32 + first * 4, stride, high);
-        for (int k = 0; k < 4; k++) {
-            VU(*w)[8] = to->w + j * 4;
-            w[0][first + k] = (a[k] & NIBBLES) | (high[k] & 0x03030303u) << 4;
-            w[1][first + k] = (b[k] & NIBBLES) | (high[k] & 0x0c0c0c0cu) << 2;
-            w[2][first + k] = (a[k] >> 4 & NIBBLES) | (high[k] & 0x30303030u);
-            w[3][first + k] = (b[k] >> 4 & NIBBLES) | (high[k] & 0xc0c0c0c0u) >> 2;
-        }
+    VU high[8];
+    unpack_q45_k_head(at, stride, to);
+    load_fifths(type, at, stride, high);
+#pragma GCC unroll 4
+    for (unsigned j = 0; j < 4; j++) {
+        unpack_q45_k_groups(type, at, stride, j, high, to->w + (size_t)2 * j);
     }
+}
+
+INLINE void unpack_q6_k_head(const unsigned char *at, size_t stride, super_block *to)
+{
     VU scales[4];
     load_sixteens(at + 192, stride, scales);
+#pragma GCC unroll 8
     for (unsigned i = 0; i < 8; i++) {
         unsigned shift = 16 * (i % 2);
         VU even = (VU)((VI)(scales[i / 2] << (24 - shift)) >> 24);
@@ -321,6 +321,46 @@ INLINE void unpack_q6_k(const unsigned char *at, size_t stride, super_block *to)
         to->pair[i] = (-(even << 5) & 0xffffu) | -(odd << 5) << 16;
     }
     to->d = V_HALVES(load_fours(at + 206, stride) >> 16);
+}
+
+/* All but the numbers themselves. */
+INLINE void unpack_super_head(const enum ggml_type type, const unsigned char *at, size_t stride,
+                              super_block *to)
+{
+    if (type == GGML_TYPE_Q6_K) {
+        unpack_q6_k_head(at, stride, to);
+    } else {
+        unpack_q45_k_head(at, stride, to);
+    }
+}
+
+/* Of a block of Q6_K the groups 4 * j to 4 * j + 3, of each the half of its vectors that begins
+ * with `first`. */
+INLINE void unpack_q6_k_groups(const unsigned char *at, size_t stride, const int j, const int first,
+                               VU w[4][8])
+{
+    VU a[4];
+    VU b[4];
+    VU high[4];
+    load_sixteens(at + j * 64 + first * 4, stride, a);
+    load_sixteens(at + j * 64 + 32 + first * 4, stride, b);
+    load_sixteens(at + 128 + j * 32 + first * 4, stride, high);
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+        w[0][first + k] = (a[k] & NIBBLES) | (high[k] & 0x03030303u) << 4;
+        w[1][first + k] = (b[k] & NIBBLES) | (high[k] & 0x0c0c0c0cu) << 2;
+        w[2][first + k] = (a[k] >> 4 & NIBBLES) | (high[k] & 0x30303030u);
+        w[3][first + k] = (b[k] >> 4 & NIBBLES) | (high[k] & 0xc0c0c0c0u) >> 2;
+    }
+}
+
+INLINE void unpack_q6_k(const unsigned char *at, size_t stride, super_block *to)
+{
+    unpack_q6_k_head(at, stride, to);
+#pragma GCC unroll 4
+    for (int piece = 0; piece < 4; piece++) {
+        unpack_q6_k_groups(at, stride, piece / 2, piece % 2 * 4, to->w + piece / 2 * 4);
+    }
 }
 
 /* Blocks [from, from + count) of the panel. */
@@ -406,71 +446,153 @@ INLINE void add_small_blocks(const enum ggml_type type, const int columns, const
     }
 }
 
+/* V_RAW_VECTORS vectors of a group, and what goes with them. */
+typedef struct vectors {
+    const VU *w;
+    VU scale;
+    const unsigned char *x; /* of the first column, the others stride apart */
+    size_t stride;
+} vectors;
+
+INLINE void sum_vectors(const enum ggml_type type, const int columns, const vectors *of,
+                        VI sums[COLUMNS_MAX])
+{
+    const int each = V_RAW_VECTORS(type);
+    VI raw[COLUMNS_MAX];
+#pragma GCC unroll 8
+    for (int c = 0; c < columns; c++) {
+        raw[c] = V_ZERO();
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < each; k++) {
+#pragma GCC unroll 8
+        for (int c = 0; c < columns; c++) {
+            VI four = spread(of->x + (size_t)c * of->stride + k * 4);
+            raw[c] = V_ADD_RAW(raw[c], of->w[k], four);
+        }
+    }
+#pragma GCC unroll 8
+    for (int c = 0; c < columns; c++) {
+        sums[c] = V_ADD_SCALED(sums[c], raw[c], of->scale);
+    }
+}
+
 /* The sum over a block's groups of scale * products, whole numbers, for each column. */
 INLINE void sum_groups(const enum ggml_type type, const int columns, const super_block *panel,
                        const unsigned char *x, size_t stride, VI sums[COLUMNS_MAX])
 {
-    const int flush = V_RAW_VECTORS(type);
 #pragma GCC unroll 8
     for (int group = 0; group < 8; group++) {
 #pragma GCC unroll 4
-        for (int first = 0; first < 8; first += flush) {
-            VI raw[COLUMNS_MAX];
-#pragma GCC unroll 8
-            for (int c = 0; c < columns; c++) {
-                raw[c] = V_ZERO();
-            }
-#pragma GCC unroll 8
-            for (int k = first; k < first + flush; k++) {
-                VU w = panel->w[group][k];
-#pragma GCC unroll 8
-                for (int c = 0; c < columns; c++) {
-                    VI four = spread(x + (size_t)c * stride + group * 32 + k * 4);
-                    raw[c] = V_ADD_RAW(raw[c], w, four);
+        for (int first = 0; first < 8; first += V_RAW_VECTORS(type)) {
+            const int scale = type == GGML_TYPE_Q6_K ? 2 * group + first / 4 : group;
+            sum_vectors(type, columns,
+                        &(vectors){.w = &panel->w[group][first],
+                                   .scale = panel->scale[scale],
+                                   .x = x + group * 32 + first * 4,
+                                   .stride = stride},
+                        sums);
+        }
+    }
+}
+
+/* The same for one column of a block that lies packed at `at`. */
+INLINE void sum_packed(const enum ggml_type type, const unsigned char *at, size_t row_stride,
+                       const super_block *scales, const unsigned char *x, VI sums[COLUMNS_MAX])
+{
+    const int each = V_RAW_VECTORS(type);
+    if (type == GGML_TYPE_Q6_K) {
+#pragma GCC unroll 4
+        for (int piece = 0; piece < 4; piece++) {
+            VU w[4][8];
+            const int j = piece / 2;
+            const int half = piece % 2 * 4;
+            unpack_q6_k_groups(at, row_stride, j, half, w);
+#pragma GCC unroll 4
+            for (int g = 0; g < 4; g++) {
+#pragma GCC unroll 2
+                for (int first = half; first < half + 4; first += each) {
+                    sum_vectors(type, 1,
+                                &(vectors){.w = &w[g][first],
+                                           .scale = scales->scale[8 * j + 2 * g + half / 4],
+                                           .x = x + (4 * j + g) * 32 + first * 4},
+                                sums);
                 }
             }
-            VU scale = panel->scale[type == GGML_TYPE_Q6_K ? 2 * group + first / 4 : group];
-#pragma GCC unroll 8
-            for (int c = 0; c < columns; c++) {
-                sums[c] = V_ADD_SCALED(sums[c], raw[c], scale);
+        }
+        return;
+    }
+    VU high[8];
+    load_fifths(type, at, row_stride, high);
+#pragma GCC unroll 4
+    for (unsigned j = 0; j < 4; j++) {
+        VU w[2][8];
+        unpack_q45_k_groups(type, at, row_stride, j, high, w);
+#pragma GCC unroll 2
+        for (unsigned g = 0; g < 2; g++) {
+#pragma GCC unroll 2
+            for (int first = 0; first < 8; first += each) {
+                sum_vectors(type, 1,
+                            &(vectors){.w = &w[g][first],
+                                       .scale = scales->scale[2 * j + g],
+                                       .x = x + (2 * j + g) * 32 + first * 4},
+                            sums);
             }
         }
     }
 }
 
 /* Here ggml's vec_dot has eight sums of floats where one is enough: within a block all numbers are
- * whole. What is done with them is what ggml's own product of matrices does. */
-INLINE void add_super_blocks(const enum ggml_type type, const int columns, const part *of,
-                             const unsigned char *column, VF sums[COLUMNS_MAX][STATE])
+ * whole. What is done with them is what ggml's own product of matrices does. The part's first block
+ * alone. */
+INLINE void add_super_block(const enum ggml_type type, const int columns, const part *of,
+                            const unsigned char *column, VF sums[COLUMNS_MAX][STATE])
 {
+    const uint32_t i = of->from;
     const dw_column_layout *layout = of->tile->layout;
     const bool six = type == GGML_TYPE_Q6_K;
     const int pairs = six ? 8 : 4;
     const super_block *panel = of->panel;
-    for (uint32_t i = of->from; i < of->from + of->count; i++, panel++) {
-        const unsigned char *scale = column + layout->scales + (size_t)i * 4;
-        const unsigned char *pair = column + (six ? layout->sums : layout->pair_sums);
-        pair += (size_t)i * (unsigned)pairs * 4;
-        VI whole[COLUMNS_MAX];
-        VI minima[COLUMNS_MAX];
+    const unsigned char *x = column + (size_t)i * 256;
+    const unsigned char *scale = column + layout->scales + (size_t)i * 4;
+    const unsigned char *pair = column + (six ? layout->sums : layout->pair_sums);
+    pair += (size_t)i * (unsigned)pairs * 4;
+    VI whole[COLUMNS_MAX];
+    VI minima[COLUMNS_MAX];
 #pragma GCC unroll 8
-        for (int c = 0; c < columns; c++) {
-            minima[c] = V_ZERO();
-            for (int k = 0; k < pairs; k++) {
-                VI two = spread(pair + (size_t)c * layout->bytes + k * 4);
-                minima[c] = V_DOT2(minima[c], panel->pair[k], two);
-            }
-            whole[c] = six ? minima[c] : V_ZERO();
-        }
-        sum_groups(type, columns, panel, column + (size_t)i * 256, layout->bytes, whole);
+    for (int c = 0; c < columns; c++) {
+        minima[c] = V_ZERO();
 #pragma GCC unroll 8
-        for (int c = 0; c < columns; c++) {
-            VF all = panel->d * __builtin_convertvector(whole[c], VF);
-            if (!six) {
-                all = V_FMA(-panel->d_min, __builtin_convertvector(minima[c], VF), all);
-            }
-            sums[c][0] = V_FMA(all, spread_float(scale + (size_t)c * layout->bytes), sums[c][0]);
+        for (int k = 0; k < pairs; k++) {
+            VI two = spread(pair + (size_t)c * layout->bytes + k * 4);
+            minima[c] = V_DOT2(minima[c], panel->pair[k], two);
         }
+        whole[c] = six ? minima[c] : V_ZERO();
+    }
+    if (of->packed != NULL) {
+        sum_packed(type, of->packed, of->tile->row_stride, panel, x, whole);
+    } else {
+        sum_groups(type, columns, panel, x, layout->bytes, whole);
+    }
+#pragma GCC unroll 8
+    for (int c = 0; c < columns; c++) {
+        VF all = panel->d * __builtin_convertvector(whole[c], VF);
+        if (!six) {
+            all = V_FMA(-panel->d_min, __builtin_convertvector(minima[c], VF), all);
+        }
+        sums[c][0] = V_FMA(all, spread_float(scale + (size_t)c * layout->bytes), sums[c][0]);
+    }
+}
+
+INLINE void add_super_blocks(const enum ggml_type type, const int columns, const part *of,
+                             const unsigned char *column, VF sums[COLUMNS_MAX][STATE])
+{
+    part at = *of;
+    const super_block *panel = of->panel;
+    for (uint32_t i = 0; i < of->count; i++) {
+        at.panel = panel + i;
+        at.from = of->from + i;
+        add_super_block(type, columns, &at, column, sums);
     }
 }
 
@@ -521,9 +643,17 @@ INLINE void add_run(const enum ggml_type type, const uint32_t count, const dw_ma
                     uint32_t from, VF sums[COLUMNS_MAX][STATE])
 {
     const uint32_t bytes = block_bytes(type);
-    small_block run[4];
+    const unsigned char *at = tile->weights + (size_t)from * bytes;
     prefetch_next(tile->weights, tile->row_stride, from * bytes, count * bytes);
-    unpack_run(type, tile->weights + (size_t)from * bytes, tile->row_stride, count, run);
+    if (is_super(type)) {
+        super_block scales; /* without its numbers */
+        part one = {.tile = tile, .panel = &scales, .packed = at, .from = from, .count = 1};
+        unpack_super_head(type, at, tile->row_stride, &scales);
+        add_super_block(type, 1, &one, tile->columns, sums);
+        return;
+    }
+    small_block run[4];
+    unpack_run(type, at, tile->row_stride, count, run);
 #pragma GCC unroll 4
     for (uint32_t i = 0; i < count; i++) {
         part one = {.tile = tile, .panel = &run[i], .from = from + i, .count = 1};
@@ -552,7 +682,7 @@ INLINE void multiply_alone(const enum ggml_type type, const dw_matmul_tile *tile
 
 INLINE void multiply_type(const enum ggml_type type, const dw_matmul_tile *tile)
 {
-    if (!is_super(type) && tile->column_count == 1) {
+    if (tile->column_count == 1) {
         multiply_alone(type, tile);
         return;
     }
@@ -799,7 +929,6 @@ static void lay_out(const dw_column_layout *layout, const void *blocks, uint32_t
 
 const dw_matmul_kernel KERNEL = {.name = KERNEL_NAME,
                                  .rows = W,
-                                 .slow_alone = SLOW_ALONE,
                                  .runs_here = runs_here,
                                  .lay_out = lay_out,
                                  .multiply = multiply};

@@ -11,7 +11,6 @@
 #define SUPER_COLUMNS 8
 #define WEIGHTS_UNSIGNED 1
 #define FLOAT_COLUMNS 6
-#define SLOW_ALONE 0
 #define NEAR_BYTES 0u
 
 typedef float VF __attribute__((vector_size(64)));

@@ -611,11 +611,10 @@ void dw_matmul_set_units(dw_matmul *matmul, const struct ggml_tensor *node, uint
 
 /* Whether a matrix goes with columns laid out as in `layout`. */
 static bool fits(const dw_matmul *matmul, const struct ggml_tensor *weight,
-                 const dw_column_layout *layout, int64_t n)
+                 const dw_column_layout *layout)
 {
     dw_column_layout own;
-    bool single = n == 1 && (matmul->kernel->slow_alone >> weight->type & 1) != 0;
-    return !single && weight->ne[1] >= matmul->kernel->rows && weight->ne[2] == 1 &&
+    return weight->ne[1] >= matmul->kernel->rows && weight->ne[2] == 1 &&
            weight->ne[1] < INT32_MAX && dw_column_layout_for(weight->type, weight->ne[0], &own) &&
            own.type == layout->type;
 }
@@ -627,7 +626,7 @@ static bool find_way(const dw_matmul *matmul, const dw_linear *with, uint32_t co
     const enum ggml_type first = with[0].weight->type;
     bool by_kernel = dw_column_layout_for(first, x->ne[0], &to->layout);
     for (uint32_t i = 0; i < count; i++) {
-        by_kernel = by_kernel && fits(matmul, with[i].weight, &to->layout, x->ne[1]);
+        by_kernel = by_kernel && fits(matmul, with[i].weight, &to->layout);
     }
     if (by_kernel) {
         return true;
