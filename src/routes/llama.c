@@ -354,7 +354,7 @@ void dw_llama_adapters(dw_server *server, dw_exchange *exchange)
 void dw_llama_set_adapters(dw_server *server, dw_exchange *exchange)
 {
     (void)server;
-    dw_openai_fail(exchange, 501, NULL, NULL,
+    dw_openai_fail(exchange, 403, NULL, NULL,
                    "scales for all requests are set by --lora when the server starts; a request "
                    "chooses its own by its member lora");
 }

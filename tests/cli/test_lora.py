@@ -176,7 +176,7 @@ class Adapters(unittest.TestCase):
             self.assertEqual(server.ask("/lora-adapters"), (200, [
                 {"id": 0, "name": "a", "path": "a", "scale": 0.0}, {"id": 1, "name": "b", "path": "b", "scale": 1.0}]))
             self.assertEqual(server.ask("/lora-adapters?model=none")[0], 404)
-            self.assertEqual(server.ask("/lora-adapters", [{"id": 0, "scale": 1}])[0], 501)
+            self.assertEqual(server.ask("/lora-adapters", [{"id": 0, "scale": 1}])[0], 403)
 
             def asked(path, lora, **body):
                 if lora is not None:
