@@ -10,7 +10,7 @@
 
 /* Each takes a range of addresses and a place in a list that is walked. */
 #define KEPT_MAX 4096u
-#define FREE_SHARE 8u /* of the device's memory */
+#define FREE_SHARE 16u /* of the device's memory */
 
 static bool is_of(const dw__kv_range *range, const dw_kv_key *key)
 {

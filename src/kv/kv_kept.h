@@ -28,7 +28,7 @@ dw_status dw_kv_log_find_kept(dw_kv_log **out, dw_device *device, const dw_kv_lo
                               const dw_kv_key *key, uint32_t length, dw_error *err);
 
 /* Logs may have so much together, each with all that it has, shared or not; 0, as it is at first:
- * none is kept. Beside that an eighth of the device's memory stays free. */
+ * none is kept. Beside that a sixteenth of the device's memory stays free. */
 void dw_kv_kept_limit(dw_device *device, uint64_t bytes);
 /* Give up those of an owner; of a model; all: whether there were any. */
 void dw_kv_kept_forget(dw_device *device, const char *owner);
