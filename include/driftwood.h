@@ -1651,8 +1651,8 @@ typedef struct dw_thaw_stats {
  * may be removed. `stats` may be NULL. Errors: DW_E_NOT_FOUND (a file; a model: the message names
  * it), DW_E_IO, DW_E_FORMAT (damaged, or no snapshot: what and where), DW_E_UNSUPPORTED (another
  * version; a guest that this host does not serve), DW_E_LIMIT (path_count is 0 or over 64; the
- * module's size), DW_E_ARG (both paths and fds, or neither; a descriptor that is not open; a module
- * of another engine), DW_E_DENIED (a folder that it had, and that is not granted), DW_E_MEMORY. */
+ * module's size), DW_E_ARG (both paths and fds, or neither; a descriptor not open; another engine's
+ * module; an id that is none), DW_E_DENIED (a folder that it had, not granted), DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine,
                                              const dw_thaw_options *options, dw_thaw_stats *stats,
                                              dw_error *err);
@@ -2395,13 +2395,21 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_list_infos(dw_runtime *runtime, const 
                                                      void *user, dw_error *err);
 /* Call `take`, on the caller's thread, for each file of the actor's state on the disk, in order, as
  * of dw_thaw_options.paths; files between them that hold nothing of it any more may be gone, so
- * that `identities` are needed too (dw_snapshot_file_get_info). So copies are made that have
- * nothing to do with the runtime. What the actor has done since it was written is not in them,
- * and when it is written again they may go, unless the runtime only looks. Errors: DW_E_FORMAT (one
- * is missing: which), DW_E_IO, DW_E_STATE (there is no path). */
+ * that `identities` are needed too (dw_snapshot_file_get_info). What the actor did since it was
+ * written is not in them, and when it is written again they may go, unless the runtime only looks.
+ * Errors: DW_E_FORMAT (one is missing: which), DW_E_IO, DW_E_STATE (there is no path). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_list_paths(dw_runtime *runtime, const char *id,
                                                      void (*take)(void *user, const char *path),
                                                      void *user, dw_error *err);
+/* A copy of the actor as it is on the disk, which has nothing to do with the runtime: as
+ * dw_actor_thaw of its files, whatever becomes of them meanwhile. What the actor has done since it
+ * was written is not in it. `options` are those of dw_actor_thaw without paths, fds and identities;
+ * `find_module` NULL: the folder's; `id` NULL: its own. The copy is the caller's to destroy, and
+ * may outlive the runtime. `stats` may be NULL. Errors: those of
+ * dw_runtime_list_paths and dw_actor_thaw. Thread: any. Blocks: while it is read. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_copy(dw_actor **out, dw_runtime *runtime, const char *id,
+                                               const dw_thaw_options *options,
+                                               dw_thaw_stats *stats, dw_error *err);
 /* Numbers of the freezes of an actor that are kept, from the first on: at most `capacity` ->
  * numbers [*count]. Errors: DW_E_IO. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_list_freezes(dw_runtime *runtime, const char *id,

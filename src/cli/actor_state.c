@@ -230,7 +230,7 @@ dw_status dw_cli_actors_find(dw_cli_actors *actors, const char *start,
     return dw_runtime_find(actors->runtime, tenant, at + 1, id, err);
 }
 
-/* ---- copies ------------------------------------------------------------------------------ */
+/* ---- files ------------------------------------------------------------------------------ */
 
 static void take_path(void *user, const char *path)
 {
@@ -239,16 +239,13 @@ static void take_path(void *user, const char *path)
         const size_t more = paths->capacity > 0 ? 2 * paths->capacity : 64;
         char **list = realloc(paths->list, more * sizeof *list);
         paths->list = list != NULL ? list : paths->list;
-        char **identities = realloc(paths->identities, more * sizeof *identities);
-        paths->identities = identities != NULL ? identities : paths->identities;
-        paths->capacity = list != NULL && identities != NULL ? more : paths->capacity;
+        paths->capacity = list != NULL ? more : paths->capacity;
     }
     char *own = paths->count < paths->capacity ? strdup(path) : NULL;
     if (own == NULL) {
         paths->lost = true;
         return;
     }
-    paths->identities[paths->count] = NULL;
     paths->list[paths->count++] = own;
 }
 
@@ -266,86 +263,50 @@ void dw_cli_paths_release(dw_cli_paths *paths)
 {
     for (size_t i = 0; i < paths->count; i++) {
         free(paths->list[i]);
-        free(paths->identities[i]);
     }
     free(paths->list);
-    free(paths->identities);
     *paths = (dw_cli_paths){.count = 0};
 }
 
-/* The folder says which files are an actor's: some that were between them may be gone. */
-static dw_status read_identities(dw_cli_paths *paths, dw_error *err)
-{
-    dw_status status = DW_OK;
-    for (size_t i = 0; i < paths->count && status == DW_OK; i++) {
-        dw_snapshot_file *file = NULL;
-        dw_snapshot_file_info info = {.struct_bytes = sizeof info};
-        status = dw_snapshot_file_open(&file, paths->list[i], 0, err);
-        if (status == DW_OK) {
-            dw_snapshot_file_get_info(file, &info);
-            paths->identities[i] = strdup(info.identity);
-        }
-        dw_snapshot_file_close(file);
-        if (status == DW_OK && paths->identities[i] == NULL) {
-            status = dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
-        }
-    }
-    return status;
-}
+/* ---- copies ------------------------------------------------------------------------------ */
 
-static dw_status find_folder_module(void *user, const char *sha256, dw_module **module,
-                                    dw_error *err)
+/* As the server has it now, in a file of this process's: its own may change meanwhile. */
+static dw_status copy_remote(dw_cli_actors *actors, const char *id, dw_actor **actor,
+                             dw_thaw_options *options, dw_thaw_stats *stats, dw_error *err)
 {
-    return dw_runtime_find_module(((dw_cli_actors *)user)->runtime, sha256, module, err);
-}
-
-/* As the server has it now, in a file: its own may change meanwhile. */
-static dw_status fetch(dw_cli_actors *actors, const char *id, char path[DW_CLI_PATH_MAX], int *fd,
-                       dw_cli_paths *paths, dw_error *err)
-{
-    dw_status status = dw_cli_temporary(path, DW_CLI_PATH_MAX, fd, err);
+    char path[DW_CLI_PATH_MAX] = "";
+    const char *const paths[] = {path};
+    int fd = -1;
+    dw_status status = dw_cli_temporary(path, sizeof path, &fd, err);
     if (status == DW_OK) {
-        status = dw_cli_remote_export(actors, id, *fd, err);
+        status = dw_cli_remote_export(actors, id, fd, err);
     }
     if (status == DW_OK) {
-        take_path(paths, path);
-        status = paths->count > 0 ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a path");
+        options->paths = paths;
+        options->path_count = 1;
+        options->id = id;
+        status = dw_actor_thaw(actor, actors->engine, options, stats, err);
     }
+    dw_cli_remove_temporary(path, fd);
     return status;
 }
 
 dw_status dw_cli_actors_copy(dw_cli_actors *actors, const char *id, const dw_kv_type *kv_type,
                              dw_actor **actor, dw_thaw_stats *stats, dw_error *err)
 {
-    dw_cli_paths paths = {.count = 0};
-    char path[DW_CLI_PATH_MAX] = "";
-    int fd = -1;
     *actor = NULL;
-    dw_status status = actors->remote != NULL ? fetch(actors, id, path, &fd, &paths, err)
-                                              : dw_cli_actors_paths(actors, id, &paths, err);
-    if (status == DW_OK) {
-        status = read_identities(&paths, err);
-    }
-    const dw_thaw_options options = {.struct_bytes = sizeof options,
-                                     .paths = (const char *const *)paths.list,
-                                     .path_count = paths.count,
-                                     .identities = (const char *const *)paths.identities,
-                                     .find_wanted = dw_cli_actors_model,
-                                     .find_module = find_folder_module,
-                                     .find_user = actors,
-                                     .id = id,
-                                     .trusted = true,
-                                     .to_look = true,
-                                     .kv_type = kv_type,
-                                     .on_stderr = on_stderr,
-                                     .user = actors,
-                                     .limits = &actors->limits};
-    if (status == DW_OK) {
-        status = dw_actor_thaw(actor, actors->engine, &options, stats, err);
-    }
-    dw_cli_paths_release(&paths);
-    dw_cli_remove_temporary(path, fd);
-    return status;
+    dw_thaw_options options = {.struct_bytes = sizeof options,
+                               .find_wanted = dw_cli_actors_model,
+                               .find_user = actors,
+                               .trusted = true,
+                               .to_look = true,
+                               .kv_type = kv_type,
+                               .on_stderr = on_stderr,
+                               .user = actors,
+                               .limits = &actors->limits};
+    return actors->remote != NULL
+               ? copy_remote(actors, id, actor, &options, stats, err)
+               : dw_runtime_copy(actor, actors->runtime, id, &options, stats, err);
 }
 
 /* ---- new actors -------------------------------------------------------------------------- */

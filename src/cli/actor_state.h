@@ -63,15 +63,14 @@ const char *dw_cli_own_name(const char *path, char name[DW_CLI_OWN_NAME_MAX]);
  * also the first where none was. Kept until the actors are closed. Errors: as above, DW_E_LIMIT. */
 dw_status dw_cli_actors_load(dw_cli_actors *actors, const char *path, size_t index,
                              dw_model **model, dw_error *err);
-/* The actor as its files have it, a copy that has nothing to do with the runtime; `kv_type` NULL:
- * as it is. The caller's to destroy. `stats` may be NULL. Errors: those of dw_runtime_list_paths
- * and dw_actor_thaw. */
+/* The actor as it is on the disk, or as a server has it, a copy that has nothing to do with either;
+ * `kv_type` NULL: as it is. The caller's to destroy. `stats` may be NULL. Errors: those of
+ * dw_runtime_copy. */
 dw_status dw_cli_actors_copy(dw_cli_actors *actors, const char *id, const dw_kv_type *kv_type,
                              dw_actor **actor, dw_thaw_stats *stats, dw_error *err);
-/* Where an actor's files are, from the first on, and which snapshots they are. */
+/* Where an actor's files are, from the first on. */
 typedef struct dw_cli_paths {
-    char **list;       /* [count] */
-    char **identities; /* [count]; NULL: not looked at */
+    char **list; /* [count] */
     size_t count;
     size_t capacity;
     bool lost; /* some could not be kept */

@@ -913,6 +913,11 @@ dw__keeper dw__folder_keeper(struct dw__folder *f)
     return keeper;
 }
 
+dw_actor_folder *dw__folder_actors(struct dw__folder *f)
+{
+    return f->folder;
+}
+
 dw_status dw__folder_count(struct dw__folder *f,
                            void (*take)(void *user, const char *tenant, uint64_t actors),
                            void *user, dw_error *err)

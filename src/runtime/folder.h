@@ -15,6 +15,7 @@ dw_status dw__folder_open(struct dw__folder **out, dw_engine *engine,
 /* The journal's work is done first. */
 void dw__folder_close(struct dw__folder *folder);
 dw__keeper dw__folder_keeper(struct dw__folder *folder);
+dw_actor_folder *dw__folder_actors(struct dw__folder *folder);
 
 /* Series of deltas, on a worker. Where the turn's delta goes: its row gets its place. */
 void dw__series_choose(const dw_actor_folder *folder, dw__turn *turn, const dw_actor *actor);

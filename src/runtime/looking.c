@@ -154,9 +154,8 @@ dw_status dw_runtime_list_infos(dw_runtime *runtime, const char *after, size_t m
 
 /* ---- on the disk ----------------------------------------------------------------------------- */
 
-/* The id of one that is there, in memory or not. */
-static dw_status find_id(dw_runtime *runtime, const char *id, char found[DW_ACTOR_ID_CHARS + 1],
-                         dw_error *err)
+dw_status dw__find_id(dw_runtime *runtime, const char *id, char found[DW_ACTOR_ID_CHARS + 1],
+                      dw_error *err)
 {
     dw__record *record = NULL;
     dw_actor_row row = {.id = ""};
@@ -178,7 +177,7 @@ dw_status dw_runtime_list_paths(dw_runtime *runtime, const char *id,
     if (runtime->keeper == NULL) {
         return dw_fail(err, DW_E_STATE, "the runtime has no state folder");
     }
-    dw_status status = find_id(runtime, id, found, err);
+    dw_status status = dw__find_id(runtime, id, found, err);
     return status == DW_OK
                ? runtime->keeper->list_paths(runtime->keeper->user, found, take, user, err)
                : status;
@@ -210,7 +209,7 @@ dw_status dw_runtime_list_freezes(dw_runtime *runtime, const char *id, uint64_t 
     if (runtime->keeper == NULL) {
         return list_own_freezes(runtime, id, numbers, capacity, count, err);
     }
-    dw_status status = find_id(runtime, id, found, err);
+    dw_status status = dw__find_id(runtime, id, found, err);
     if (status == DW_OK) {
         status = runtime->keeper->list_kept(runtime->keeper->user, found, kept, count, err);
     }

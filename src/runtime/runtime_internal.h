@@ -814,6 +814,9 @@ dw_status dw__reach(dw_runtime *runtime, const char *text, dw__record **record, 
 /* The same without bringing it in: `*record` is NULL where `row` has it. */
 dw_status dw__look(dw_runtime *runtime, const char *text, dw__record **record, dw_actor_row *row,
                    dw_error *err);
+/* The same without the lock, and the id alone. */
+dw_status dw__find_id(dw_runtime *runtime, const char *id, char found[DW_ACTOR_ID_CHARS + 1],
+                      dw_error *err);
 /* It has no record: bring it in. Where that fails it is tried again later. */
 void dw__bring_in(dw_runtime *runtime, uint64_t id);
 dw_status dw__scan_create(dw_runtime *runtime, dw_error *err);

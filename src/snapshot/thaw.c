@@ -276,8 +276,8 @@ static dw_status make_actor(dw__thaw *t, dw_error *err)
     const char *id = t->options->id;
     dw_status status = id == NULL ? dw__json_text(t->about, "actor", "id", &id, err) : DW_OK;
     if (status == DW_OK && !dw_actor_id_good(id)) {
-        status = dw_fail(err, DW_E_FORMAT, "actor: '%.40s' is no id of %d hexadecimal digits", id,
-                         DW_ACTOR_ID_CHARS);
+        status = dw_fail(err, t->options->id != NULL ? DW_E_ARG : DW_E_FORMAT,
+                         "actor: '%.40s' is no id of %d hexadecimal digits", id, DW_ACTOR_ID_CHARS);
     }
     if (status == DW_OK) {
         status = dw_actor_create_bare(&t->actor, t->module, t->settings, id, err);

@@ -223,60 +223,13 @@ void request_run(runtime_fixture *f)
     assert_int_equal(status, DW_OK);
 }
 
-#define PATHS_MAX 32
-
-typedef struct path_list {
-    char texts[PATHS_MAX][512];
-    char names[PATHS_MAX][33];
-    const char *list[PATHS_MAX];       /* [count] */
-    const char *identities[PATHS_MAX]; /* [count] */
-    size_t count;
-} path_list;
-
-static void take_path(void *user, const char *path)
-{
-    path_list *paths = user;
-    assert_true(paths->count < PATHS_MAX);
-    (void)snprintf(paths->texts[paths->count], sizeof paths->texts[0], "%s", path);
-    paths->list[paths->count] = paths->texts[paths->count];
-    paths->count++;
-}
-
-/* Which snapshots they are: what is between them may be gone. */
-static void read_identities(path_list *paths)
-{
-    for (size_t i = 0; i < paths->count; i++) {
-        dw_snapshot_file *file = NULL;
-        dw_snapshot_file_info info = {.struct_bytes = sizeof info};
-        assert_int_equal(dw_snapshot_file_open(&file, paths->list[i], 0, NULL), DW_OK);
-        dw_snapshot_file_get_info(file, &info);
-        (void)snprintf(paths->names[i], sizeof paths->names[i], "%s", info.identity);
-        paths->identities[i] = paths->names[i];
-        dw_snapshot_file_close(file);
-    }
-}
-
-static dw_status find_module(void *user, const char *sha256, dw_module **module, dw_error *err)
-{
-    return dw_runtime_find_module(((runtime_fixture *)user)->runtime, sha256, module, err);
-}
-
 dw_status runtime_copy(runtime_fixture *f, const char *id, dw_actor **actor, dw_error *error)
 {
-    path_list paths = {.count = 0};
-    *actor = NULL;
-    dw_status status = dw_runtime_list_paths(f->runtime, id, take_path, &paths, error);
-    read_identities(&paths);
     const dw_thaw_options options = {.struct_bytes = sizeof options,
-                                     .paths = paths.list,
-                                     .path_count = paths.count,
-                                     .identities = paths.identities,
                                      .find_model = find_model,
-                                     .find_module = find_module,
                                      .find_user = f,
                                      .limits = f->limits.struct_bytes != 0 ? &f->limits : NULL};
-    return status == DW_OK ? dw_actor_thaw(actor, f->actors->engine, &options, NULL, error)
-                           : status;
+    return dw_runtime_copy(actor, f->runtime, id, &options, NULL, error);
 }
 
 void runtime_await(runtime_fixture *f)

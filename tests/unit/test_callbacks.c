@@ -180,6 +180,8 @@ static void misuse_all_of_runtime(spot *s)
 {
     uint64_t count = 0;
     int seen = 0;
+    dw_actor *copy = NULL;
+    const dw_thaw_options copying = {.struct_bytes = sizeof copying};
     dw_runtime *runtime = at.runtime;
     if (runtime == NULL) {
         return;
@@ -190,6 +192,7 @@ static void misuse_all_of_runtime(spot *s)
     EXPECT(s, DW_E_STATE, dw_runtime_drop_mail(runtime, at.id, DW_MAIL_ALL, NULL, &err));
     EXPECT(s, DW_E_STATE, dw_runtime_retry_mail(runtime, at.id, DW_MAIL_ALL, NULL, &err));
     EXPECT(s, DW_E_STATE, dw_runtime_list_paths(runtime, at.id, take_path, &seen, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_copy(&copy, runtime, at.id, &copying, NULL, &err));
 }
 
 static void look_at_runtime(spot *s)
