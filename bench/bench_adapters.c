@@ -225,6 +225,7 @@ int main(int argc, char **argv)
     c.count = ADAPTERS_MAX;
     apart(&c, 0, DEPTH);
     theirs(&c, 0, DEPTH);
+    run(&c, 1);
     run(&c, 4);
     run(&c, 8);
     run(&c, 16);

@@ -5,6 +5,7 @@
 #include "device/device_run.h"
 #include "device/device_view.h"
 #include "inference/step_parts.h"
+#include "model/adapter_product.h"
 
 void dw__step_graph_destroy(dw_step_graph *graph)
 {
@@ -101,8 +102,11 @@ static dw_status list_kv_views(dw_step_graph *graph, dw_error *err)
     return DW_OK;
 }
 
-/* What one thread does beside the products of one token: some microseconds' a layer at most. */
+/* What one thread does beside the products of one token: some microseconds' a layer at most. An
+ * adapter's product, of few rows or few columns, takes less than threads that wait for each other,
+ * up to so many multiplications. */
 #define ELEMENTS_ALONE 65536
+#define ADAPTER_WORK_ALONE 65536
 
 /* Whether all work of a node is a crew's, or little. */
 static bool goes_alone(const dw_step_graph *graph, const struct ggml_tensor *node)
@@ -110,6 +114,9 @@ static bool goes_alone(const dw_step_graph *graph, const struct ggml_tensor *nod
     uint64_t work;
     if (dw_matmul_units(graph->matmul, node, &work) > 0) {
         return node->src[0]->ne[1] <= DW_MATMUL_OWN_COLUMNS;
+    }
+    if (dw_adapter_product_work(node) > ADAPTER_WORK_ALONE) {
+        return false;
     }
     switch (node->op) {
     case GGML_OP_MUL_MAT:
@@ -127,7 +134,7 @@ static dw_status take_crew(dw_step_graph *graph, dw_error *err)
 {
     dw_crew *crew = dw_device_crew(graph->device);
     if (crew == NULL || graph->matmul == NULL || graph->attention == NULL ||
-        graph->size.adapters != NULL || graph->size.token_count > DW_MATMUL_OWN_COLUMNS ||
+        graph->size.token_count > DW_MATMUL_OWN_COLUMNS ||
         (graph->scatter != NULL && graph->scatter->node != NULL)) {
         return DW_OK;
     }
