@@ -79,9 +79,10 @@ typedef struct dw_cuda_rope_params {
 /* ---- products of a few rows (cuda_products_cuda.cu) ---- */
 
 /* Rows of x, at most: up to so many as float, a row's result being the same bits whatever is beside
- * it; of more, each value is rounded as ggml's products round it. */
+ * it; with quantised weights up to so many more, where each value is rounded as ggml's products
+ * round it. With more still cuBLAS's are faster (cuda_wide.h). */
 #define DW_CUDA_PRODUCT_ROWS 16u
-#define DW_CUDA_PRODUCT_ROWS_MANY 64u
+#define DW_CUDA_PRODUCT_ROWS_MANY 32u
 #define DW_CUDA_PRODUCT_TABLES 3u /* matrices that share x, at most */
 #define DW_CUDA_TILE_ROWS 16u     /* a matrix has a multiple of so many */
 

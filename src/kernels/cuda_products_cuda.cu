@@ -521,6 +521,9 @@ extern "C" uint32_t dw_cuda_product_rows(int type, uint32_t columns)
         const uint32_t most = low.few > low.shares ? low.few : low.shares;
         rows =
             most * LAUNCHES_MAX < DW_CUDA_PRODUCT_ROWS ? most * LAUNCHES_MAX : DW_CUDA_PRODUCT_ROWS;
+        if (form<TYPE>::in_file) {
+            return;
+        }
         a.rows = DW_CUDA_PRODUCT_ROWS_MANY;
         const uint32_t many = LAUNCHES_MAX * limits_of<TYPE>(a, false).shares;
         rows = many < rows                        ? rows

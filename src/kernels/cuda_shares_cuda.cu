@@ -417,8 +417,7 @@ static __device__ __forceinline__ void begin_barriers(const product_args &a, con
 
 /* Blocks [x] are a cluster, which shares x's columns; clusters [y] share the tiles. */
 template <typename WORK>
-static __global__ void __launch_bounds__(THREADS, WORK::groups > 4 ? 1 : 2)
-    shares_kernel(const product_args a)
+static __global__ void __launch_bounds__(THREADS, 2) shares_kernel(const product_args a)
 {
     extern __shared__ __align__(128) unsigned char shared[];
     constexpr int TYPE = WORK::type;
@@ -443,11 +442,13 @@ static __global__ void __launch_bounds__(THREADS, WORK::groups > 4 ? 1 : 2)
 /* Calls `what` with the kernel for so many rows. */
 template <int TYPE, typename WHAT> static void with_work(uint32_t rows, bool low, WHAT what)
 {
-    if (!low && rows <= work_of<TYPE, 4, false>::rows) {
-        what(work_of<TYPE, 4, false>());
-    } else if (!low) {
-        what(work_of<TYPE, 8, false>());
-    } else if (rows <= work_of<TYPE, 2, true>::rows) {
+    if constexpr (!form<TYPE>::in_file) {
+        if (!low) {
+            what(work_of<TYPE, 4, false>());
+            return;
+        }
+    }
+    if (rows <= work_of<TYPE, 2, true>::rows) {
         what(work_of<TYPE, 2, true>());
     } else {
         what(work_of<TYPE, 4, true>());

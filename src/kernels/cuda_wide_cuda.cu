@@ -19,7 +19,7 @@ extern "C" {
 /* Rows from which on products go this way: fewer have the same bits whatever is beside them. Where
  * weights are widened first, which takes as long for one row as for a thousand, more. */
 #define ROWS_MIN (DW_CUDA_PRODUCT_ROWS + 1)
-#define WIDENED_FROM 41u
+#define WIDENED_FROM (DW_CUDA_PRODUCT_ROWS_MANY + 1)
 #define LARGE_FROM 128u /* of these: products with whole numbers are as fast for fewer */
 #define LARGE_VALUES ((uint64_t)1 << 27)
 

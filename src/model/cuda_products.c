@@ -26,6 +26,7 @@ struct dw_cuda_products {
     matrix *matrices; /* [count], by address */
     uint32_t count;
     uint32_t candidates;
+    uint32_t wide;             /* of those: in steps of many rows by nodes of ours */
     struct ggml_context *ggml; /* of the second forms */
     ggml_backend_buffer_t buffer;
     uint64_t repacked_bytes;
@@ -267,13 +268,6 @@ static int64_t rows_of(const factors *of)
     return rows;
 }
 
-/* Of more rows other nodes are faster, where there are such. */
-static int64_t rows_max(const matrix *m)
-{
-    const uint32_t wide = wide_from(m->weight);
-    return wide > 0 && wide <= m->rows ? wide - 1 : m->rows;
-}
-
 /* Sources and parameters; false: there is no kernel for them together. */
 static bool gather(const dw_cuda_products *products, const factors *of,
                    struct ggml_tensor **sources, dw_cuda_product_params *params)
@@ -281,7 +275,7 @@ static bool gather(const dw_cuda_products *products, const factors *of,
     const dw_linear *with = of->with;
     for (uint32_t i = 0; i < of->count; i++) {
         const matrix *m = find(products, with[i].weight);
-        if (m == NULL || of->x->ne[1] > rows_max(m) || m->weight->type != with[0].weight->type ||
+        if (m == NULL || of->x->ne[1] > m->rows || m->weight->type != with[0].weight->type ||
             m->weight->ne[0] != with[0].weight->ne[0]) {
             return false;
         }

@@ -409,10 +409,9 @@ static void test_cuda_products_of_each_type(void **state)
         skip();
     }
     static const dw_cuda_product_limits all = {.shared = 0};
-    dw_cuda_wide_force(DW_CUDA_PRODUCT_ROWS_MANY + 1);
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         const int64_t narrow = ggml_blck_size(types[i]) == 256 ? 768 : 576;
-        const int64_t many = ggml_is_quantized(types[i]) ? 64 : 16; /* of a gated product */
+        const int64_t many = ggml_is_quantized(types[i]) ? 32 : 16; /* of a gated product */
         const product_case cases[] = {
             {types[i], narrow, {192, 64}, 1, true, false, false, DW_CUDA_LINEAR, false},
             {types[i], narrow, {192, 192}, 3, true, false, false, DW_CUDA_SILU, false},
@@ -443,8 +442,7 @@ static void test_cuda_products_of_each_type(void **state)
             {types[i], 8192, {2048, 64}, 32, true, false, true, DW_CUDA_LINEAR, false},
             {types[i], 14336, {64, 16}, 27, false, false, true, DW_CUDA_LINEAR, false},
             {types[i], 2048, {2560, 2560}, many, true, true, false, DW_CUDA_SILU, false},
-            {types[i], 2048, {2560, 512}, 64, true, true, true, DW_CUDA_LINEAR, false},
-            {types[i], 8192, {512, 16}, 61, true, false, true, DW_CUDA_LINEAR, false},
+            {types[i], 2048, {2560, 512}, 31, true, true, true, DW_CUDA_LINEAR, false},
         };
         for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
             check_case(&cases[c], &all);
@@ -461,7 +459,7 @@ static void test_cuda_products_of_many_rows(void **state)
         skip();
     }
     static const dw_cuda_product_limits all = {.shared = 0};
-    dw_cuda_wide_force(DW_CUDA_PRODUCT_ROWS + 1);
+    dw_cuda_wide_force(DW_CUDA_PRODUCT_ROWS_MANY + 1); /* in place of more, of large matrices */
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         const bool rounded = true;
         const product_case cases[] = {
@@ -493,7 +491,6 @@ static void test_cuda_products_of_small_devices(void **state)
         {.shared = 166912, .no_clusters = true, .plain = true}, /* sm_80's */
         {.shared = SMALL_SHARED},
     };
-    dw_cuda_wide_force(DW_CUDA_PRODUCT_ROWS_MANY + 1);
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         for (size_t d = 0; d < sizeof devices / sizeof devices[0]; d++) {
             dw_cuda_products_force(&devices[d]);
@@ -521,7 +518,6 @@ static void test_cuda_products_of_odd_values(void **state)
         skip();
     }
     const size_t count = sizeof types / sizeof types[0];
-    dw_cuda_wide_force(DW_CUDA_PRODUCT_ROWS_MANY + 1);
     for (size_t i = 0; i < 2 * count; i++) {
         const product_case of = {
             types[i % count], 1024, {64, 64}, i < count ? 3 : 20, false, false, false,
@@ -536,7 +532,8 @@ static void test_cuda_products_of_odd_values(void **state)
         for (int row = 0; row < 128; row++) {
             assert_true(isnan(y[row]));
             assert_true(y[128 + row] == 0);
-            assert_true(isfinite(y[256 + row]));
+            const bool halves = of.type == GGML_TYPE_F16 && of.n > DW_CUDA_PRODUCT_ROWS;
+            assert_true(halves || isfinite(y[256 + row])); /* which do not hold as much */
         }
         free(y);
         bench_close(&b);
@@ -550,7 +547,8 @@ static void test_cuda_products_refused(void **state)
     if (cuda == NULL) {
         skip();
     }
-    assert_int_equal(dw_cuda_product_rows(GGML_TYPE_BF16, 64), DW_CUDA_PRODUCT_ROWS_MANY);
+    assert_int_equal(dw_cuda_product_rows(GGML_TYPE_BF16, 64), DW_CUDA_PRODUCT_ROWS);
+    assert_int_equal(dw_cuda_product_rows(GGML_TYPE_Q8_0, 64), DW_CUDA_PRODUCT_ROWS_MANY);
     assert_true(dw_cuda_product_rows(GGML_TYPE_BF16, 28672) >= DW_CUDA_PRODUCT_ROWS);
     assert_int_equal(dw_cuda_product_rows(GGML_TYPE_BF16, 96), 0);
     assert_int_equal(dw_cuda_product_rows(GGML_TYPE_Q4_K, 576), 0);
