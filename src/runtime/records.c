@@ -668,10 +668,24 @@ static dw_status check_tenant(const char *name, const dw_tenant_options *options
         return dw_fail(err, DW_E_RANGE, "tenant '%s': capabilities 0x%x, there are 0x%x", name,
                        options->capabilities, (unsigned)DW_MAY_ALL);
     }
-    dw_status status = check_patterns(options->context_reads, options->context_read_count, err);
-    return status == DW_OK
-               ? check_patterns(options->context_writes, options->context_write_count, err)
-               : status;
+    return DW_OK;
+}
+
+/* What is said of it by those who do not know whose it is. `*folders` are the caller's. */
+static dw_status read_parts(const dw_tenant_options *own, dw_limits *limits, dw__folders **folders,
+                            dw_error *err)
+{
+    dw_status status = check_patterns(own->context_reads, own->context_read_count, err);
+    if (status == DW_OK) {
+        status = check_patterns(own->context_writes, own->context_write_count, err);
+    }
+    if (status == DW_OK) {
+        status = dw__durability_check(own->durability, own->durability_s, err);
+    }
+    if (status == DW_OK) {
+        status = dw_limits_take(limits, own->limits, err);
+    }
+    return status == DW_OK ? dw__folders_create(folders, own->dirs, own->dir_count, err) : status;
 }
 
 /* Its actors in the folder, which slept while it was absent, may have something to do. */
@@ -716,18 +730,14 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
     if (status == DW_OK) {
         status = check_tenant(name, &own, err);
     }
-    if (status == DW_OK) {
-        status = dw__durability_check(own.durability, own.durability_s, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = dw_limits_take(&limits, own.limits, err);
+    status = read_parts(&own, &limits, &folders, err);
+    if (status != DW_OK) {
+        return dw_fail_within(err, status, "tenant '%s'", name);
     }
-    if (status == DW_OK) {
-        status = dw__folders_create(&folders, own.dirs, own.dir_count, err);
-    }
-    if (status == DW_OK) {
-        status = dw__enter_open(runtime, err);
-    }
+    status = dw__enter_open(runtime, err);
     if (status != DW_OK) {
         dw__folders_unref(folders);
         return status;

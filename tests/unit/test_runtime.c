@@ -830,6 +830,11 @@ static void test_runtime_manifest_is_refused(void **state)
         {"{\"tenants\": {\"a\": {\"models\": [1]}}}", DW_E_FORMAT, "models: a list of texts"},
         {"{\"tenants\": {\"a\": {\"limits\": {\"mail\": 0}}}}", DW_E_RANGE, "mail"},
         {"{\"tenants\": {\"a\": {\"prefixes\": true}}}", DW_E_FORMAT, "prefixes: "},
+        {"{\"tenants\": {\"a\": {\"contexts\": {\"read\": [\"x*y\"]}}}}", DW_E_ARG,
+         "tenant 'a': contexts: 'x*y'"},
+        {"{\"tenants\": {\"a\": {\"folders\": [{\"host\": \"/tmp\", \"guest\": \"/t\"}, {\"host\": "
+         "\"/tmp\", \"guest\": \"/t\"}]}}}",
+         DW_E_ARG, "tenant 'a': folders: '/t' twice"},
         {"{\"limits\": {\"nothing\": 1}}", DW_E_NOT_FOUND, "none of this name"},
         {"{\"limits\": 3}", DW_E_FORMAT, "limits: an object"},
     };
