@@ -591,8 +591,8 @@ typedef struct dw_model_options {
      * file (tokenizer.chat_template.NAME) or of one of dw_chat_template_name's. NULL: the file's
      * own. */
     const char *chat_template;
-    /* Load the vocabulary when something first asks for it, not beside the weights: for those who
-     * may end before. Whoever asks first waits. */
+    /* Load the vocabulary when a guest is made that imports functions of it, or who first asks for
+     * it waits; not beside the weights: for those who may end before. */
     bool vocab_when_used;
 } dw_model_options;
 

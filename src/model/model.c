@@ -328,9 +328,11 @@ static dw_status place_weights(dw_model *model, const dw_model_options *options,
 
 /* While the vocabulary is loaded, which takes one core: map the weights' pages, which the first
  * step would fault in one after the other. Ends with the vocabulary, so that a file that is not in
- * memory yet, or does not fit, is not waited for. */
-static void prefault_weights(const dw_model *model)
+ * memory yet, or does not fit, is not waited for. Of a model; who waits for the vocabulary does it,
+ * too. */
+static void prefault_weights(void *user)
 {
+    const dw_model *model = user;
     for (uint32_t part = 0; part < dw_gguf_part_count(model->gguf); part++) {
         size_t bytes = 0;
         const unsigned char *file = dw_gguf_part_bytes(model->gguf, part, &bytes);
@@ -393,6 +395,7 @@ static dw_status load(dw_model *model, const char *path, const dw_model_options 
         return status;
     }
     prefault_weights(model);
+    dw_vocab_set_meanwhile(model->vocab, prefault_weights, model);
     status = dw_gguf_check(model->gguf, err); /* what was uploaded was read from it */
     if (status != DW_OK) {
         return status;

@@ -236,6 +236,42 @@ dw_status dw_vocab_defer(dw_vocab **out, const char *path, uint32_t token_count,
     return defer(out, path, token_count, false, err);
 }
 
+/* It begins where it has not; what takes long is on the thread. */
+static void surely_begin(dw_vocab *vocab)
+{
+    background *loading = vocab->loading;
+    (void)pthread_mutex_lock(&loading->lock);
+    if (!loading->begun) {
+        begin_loading(vocab);
+    }
+    (void)pthread_mutex_unlock(&loading->lock);
+}
+
+void dw_vocab_begin(const dw_vocab *known)
+{
+    dw_vocab *vocab = (dw_vocab *)(uintptr_t)known; /* as in dw_vocab_wait */
+    if (vocab->loading != NULL && !dw_vocab_loaded(vocab)) {
+        surely_begin(vocab);
+    }
+}
+
+void dw_vocab_set_meanwhile(dw_vocab *vocab, void (*meanwhile)(void *user), void *user)
+{
+    if (vocab->loading != NULL) {
+        vocab->loading->meanwhile = meanwhile;
+        vocab->loading->user = user;
+    }
+}
+
+static void begin_waiting(dw_vocab *vocab)
+{
+    const background *loading = vocab->loading;
+    surely_begin(vocab);
+    if (loading->meanwhile != NULL && dw_vocab_loads(vocab)) {
+        loading->meanwhile(loading->user);
+    }
+}
+
 dw_status dw_vocab_wait(const dw_vocab *known, dw_error *err)
 {
     dw_vocab *vocab =
@@ -249,10 +285,8 @@ dw_status dw_vocab_wait(const dw_vocab *known, dw_error *err)
         if (status != DW_OK) {
             return status;
         }
+        begin_waiting(vocab);
         (void)pthread_mutex_lock(&loading->lock);
-        if (!loading->begun) {
-            begin_loading(vocab);
-        }
         if (!atomic_load_explicit(&loading->done, memory_order_relaxed)) {
             DW_ASSERT(pthread_join(loading->thread, NULL) == 0);
             atomic_store_explicit(&loading->done, true, memory_order_release);
@@ -263,27 +297,16 @@ dw_status dw_vocab_wait(const dw_vocab *known, dw_error *err)
                                     : dw_fail(err, loading->status, "%s", loading->err.message);
 }
 
-/* It begins where it has not; what takes long is on the thread. */
-static void surely_begin(dw_vocab *vocab)
-{
-    background *loading = vocab->loading;
-    (void)pthread_mutex_lock(&loading->lock);
-    if (!loading->begun) {
-        begin_loading(vocab);
-    }
-    (void)pthread_mutex_unlock(&loading->lock);
-}
-
 dw_status dw_vocab_wait_for(const dw_vocab *known, dw_stop *stop, dw_error *err)
 {
-    static const struct timespec a_while = {.tv_nsec = 1000000};
+    static const struct timespec a_while = {.tv_nsec = 200000};
     dw_vocab *vocab = (dw_vocab *)(uintptr_t)known; /* as in dw_vocab_wait */
     if (stop != NULL && vocab->loading != NULL && !atomic_load(&vocab->loading->done)) {
         dw_status status = dw_callback_check(err);
         if (status != DW_OK) {
             return status;
         }
-        surely_begin(vocab);
+        begin_waiting(vocab);
         while (!dw_vocab_loaded(vocab)) {
             status = dw_stop_check(stop, "the tokenizer is being loaded", err);
             if (status != DW_OK) {
@@ -323,6 +346,7 @@ void dw_vocab_close(dw_vocab *vocab)
         return;
     }
     if (vocab->loading != NULL) {
+        vocab->loading->meanwhile = NULL; /* who has it goes as well */
         if (vocab->loading->begun) {
             (void)dw_vocab_wait(vocab, NULL);
         }

@@ -21,7 +21,12 @@ dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, 
 dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
 /* The same, once a function needs it: whoever comes first waits for all of it. */
 dw_status dw_vocab_defer(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
-/* Whether the vocabulary loads beside all else: it has begun, and nobody has waited. */
+/* Somebody will: it begins on its thread now, if it has not. Returns at once. */
+void dw_vocab_begin(const dw_vocab *vocab);
+/* What whoever waits for the vocabulary does first, on its thread, while dw_vocab_loads: more than
+ * one may at a time. Before anybody else has the vocabulary; never behind dw_vocab_close. */
+void dw_vocab_set_meanwhile(dw_vocab *vocab, void (*meanwhile)(void *user), void *user);
+/* Whether the vocabulary loads beside all else: it has begun, and is not there yet. */
 bool dw_vocab_loads(const dw_vocab *vocab);
 /* The same file, open for as long as the vocabulary: else `path` is opened again where something
  * in it is needed late. Before the first text. */

@@ -30,7 +30,7 @@ typedef struct lazy_pairs {
 /* A load on a thread of its own: it takes longer than all else of a model's load together. */
 typedef struct background {
     pthread_mutex_t lock; /* of the waiting */
-    bool begun;           /* the thread is there; guarded by lock once others know the vocabulary */
+    _Atomic bool begun;   /* the thread is there; set with lock once others know the vocabulary */
     _Atomic bool done;    /* read before the lock is taken: all below and the vocabulary are set */
     pthread_t thread;
     int fd;                /* keeps the file: its path may come to name another, or none */
@@ -38,6 +38,8 @@ typedef struct background {
     _Atomic bool finished; /* only that waiting would be short */
     dw_status status;
     dw_error err;
+    void (*meanwhile)(void *user); /* of dw_vocab_set_meanwhile; may be NULL */
+    void *user;
 } background;
 
 struct dw_vocab {

@@ -197,6 +197,15 @@ static dw_status name_models(dw_instance *instance, const dw_instance_options *o
     return DW_OK;
 }
 
+/* That of the first model takes longer to load than all else that comes before it is needed. */
+static void begin_vocab(const dw_instance *instance)
+{
+    const dw_vocab *vocab = instance->model_count > 0 ? dw_model_vocab(instance->models[0]) : NULL;
+    if (vocab != NULL && !dw_vocab_loaded(vocab) && dw_module_uses_vocab(instance->module)) {
+        dw_vocab_begin(vocab);
+    }
+}
+
 static dw_status grant_models(dw_instance *instance, const dw_instance_options *options,
                               dw_error *err)
 {
@@ -211,6 +220,7 @@ static dw_status grant_models(dw_instance *instance, const dw_instance_options *
         instance->models[i] = dw_model_ref(options->models[i]);
         instance->model_count++;
     }
+    begin_vocab(instance);
     return name_models(instance, options, err);
 }
 

@@ -371,7 +371,7 @@ bool dw_module_imports_any(const dw_module *module, const char *prefix)
     return found;
 }
 
-bool dw_module_uses_models(const dw_module *module)
+static bool uses_nn(const dw_module *module)
 {
     wasm_importtype_vec_t imports;
     wasmtime_module_imports(module->module, &imports);
@@ -380,7 +380,22 @@ bool dw_module_uses_models(const dw_module *module)
         found = name_is(wasm_importtype_module(imports.data[i]), DW_NN_IMPORT_MODULE);
     }
     wasm_importtype_vec_delete(&imports);
-    return found || dw_module_imports_any(module, "model_");
+    return found;
+}
+
+bool dw_module_uses_models(const dw_module *module)
+{
+    return uses_nn(module) || dw_module_imports_any(module, "model_");
+}
+
+bool dw_module_uses_vocab(const dw_module *module)
+{
+    static const char *const prefixes[] = {"tokenize", "detokenize", "token_is_end", "chat_"};
+    bool found = uses_nn(module);
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0] && !found; i++) {
+        found = dw_module_imports_any(module, prefixes[i]);
+    }
+    return found;
 }
 
 bool dw_module_exports(const dw_module *module, const char *name)

@@ -18,6 +18,8 @@ dw_wasm_host *dw_module_host(const dw_module *module);
 /* Whether actors can be made of it. Errors: DW_E_UNSUPPORTED: it does not export DW_ACTOR_EXPORT,
  * or has state that could not be saved. */
 dw_status dw_module_check_actor(const dw_module *module, dw_error *err);
+/* Whether it imports functions that need a model's vocabulary in all likelihood. */
+bool dw_module_uses_vocab(const dw_module *module);
 bool dw_module_exports(const dw_module *module, const char *name);
 /* Whether that export, if there is one, is a function that the host calls without arguments.
  * Errors: DW_E_TYPE. */
