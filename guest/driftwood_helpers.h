@@ -183,11 +183,15 @@ DW_HELPER int32_t dw_fork_of(int32_t context)
     return dw_must(dw_context_fork(context), "context_fork");
 }
 
-/* All steps [count] went through. */
+/* All steps [count] went through: in one run of the device, or with ONE_BY_ONE=1 in the environment
+ * in one each, to see what that costs. */
 DW_HELPER void dw_forward_all(dw_forward_step *steps, uint32_t count)
 {
-    if (dw_must(dw_forward_many(steps, count), "forward_many") != (int32_t)count) {
-        dw_die("forward_many");
+    const uint32_t most = dw_setting("ONE_BY_ONE", 0) != 0 ? 1 : count;
+    for (uint32_t at = 0; at < count; at += most) {
+        if (dw_must(dw_forward_many(steps + at, most), "forward_many") != (int32_t)most) {
+            dw_die("forward_many");
+        }
     }
 }
 
