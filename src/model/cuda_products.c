@@ -26,7 +26,6 @@ struct dw_cuda_products {
     matrix *matrices; /* [count], by address */
     uint32_t count;
     uint32_t candidates;
-    uint32_t wide;             /* of those: in steps of many rows by nodes of ours */
     struct ggml_context *ggml; /* of the second forms */
     ggml_backend_buffer_t buffer;
     uint64_t repacked_bytes;
