@@ -10,15 +10,19 @@
 extern "C" {
 #endif
 
-#define DW_CUDA_GROUP_MAX 4u /* heads of queries that a block takes for one of keys and values */
+/* Heads of queries that a block takes for one of keys and values, of attention of single tokens: at
+ * most; and where it is not by tensor cores. */
+#define DW_CUDA_BLOCK_HEADS_MAX 8u
+#define DW_CUDA_PLAIN_HEADS_MAX 4u
 #define DW_CUDA_HEAD_DIM_MAX 256u /* of attention: a warp holds a row */
 #define DW_CUDA_BLOCKS 264u       /* wanted, for devices of some 100 multiprocessors: two each */
 #define DW_CUDA_PARTS_MIN 4u
 #define DW_CUDA_PARTS_MAX 64u
 #define DW_CUDA_PARTS_CLUSTER 8u /* of so many the sums meet in shared memory */
-/* What a part leaves of its records, for each of a block's heads: maximum and sum, then values
- * [head_dim]. */
-#define DW_CUDA_PART_FLOATS(head_dim) ((size_t)DW_CUDA_GROUP_MAX * (2u + (head_dim)))
+/* What a part leaves of its records: maximum and sum of each of a block's heads, with room for the
+ * most, then values [heads][head_dim]. */
+#define DW_CUDA_PART_FLOATS(heads, head_dim)                                                       \
+    ((size_t)DW_CUDA_BLOCK_HEADS_MAX * 2u + ((size_t)(heads) * (head_dim) + 3u) / 4u * 4u)
 #define DW_CUDA_PIECE 4096      /* logits that a block sorts */
 #define DW_CUDA_PIECE_SUMMARY 2 /* beside the best: largest and NaNs, then the sum */
 
@@ -43,9 +47,11 @@ typedef struct dw_cuda_token {
 #define DW_CUDA_TILE_COUNTERS(tiles, kv_heads)                                                     \
     (((uint32_t)(tiles) * (uint32_t)(kv_heads)*4u + 255u) / 256u * 256u)
 
-/* Bytes of a token in what the table's node makes: the row, its log, token and position apart. When
- * that began stands behind all, 8 bytes. */
+/* Bytes of a token in what the table's node makes: the row, its log, token and position apart.
+ * Behind all stands when that began, 8 bytes, and how many records the longest log has, the last
+ * DW_CUDA_TABLE_LONGEST words of 4 bytes. */
 #define DW_CUDA_TABLE_ROW 48u
+#define DW_CUDA_TABLE_LONGEST 2u
 
 typedef struct dw_cuda_attention_params {
     uint32_t part_bytes; /* a layer's keys, or its values, in a record */
@@ -62,9 +68,16 @@ typedef struct dw_cuda_attention_params {
     uint8_t rope_halves; /* pairs are half of these apart, else neighbours */
     uint8_t kv_type;
     uint8_t append;
+    uint8_t block_heads;     /* of queries, that a block takes; none of tiles */
     uint16_t tile_count;     /* of tiles, as the next */
     uint32_t scratch_offset; /* where theirs begins */
 } dw_cuda_attention_params;
+
+/* Whether attention of single tokens is by tensor cores. */
+static inline bool dw_cuda_attends_by_tensor_cores(uint8_t kv_type, uint32_t head_dim)
+{
+    return kv_type == DW_KV_F16 ? head_dim % 8 == 0 : kv_type == DW_KV_Q8_0;
+}
 
 typedef struct dw_cuda_rope_params {
     float base;

@@ -16,7 +16,8 @@ struct attend_args {
     const float *v;
     const dw_cuda_token *table;
     unsigned char *scratch;
-    const float *rope; /* [tokens][rope_dims / 2][cosine, sine] */
+    const float *rope;       /* [tokens][rope_dims / 2][cosine, sine] */
+    const uint32_t *longest; /* records of the longest of all tokens' logs */
     float *y;
     size_t q_head_stride; /* in floats, as all strides */
     size_t q_token_stride;
@@ -27,6 +28,9 @@ struct attend_args {
     size_t layer_offset;
     uint32_t head_bytes;
     uint32_t counter_bytes;
+    bool meets; /* of single tokens: parts are cut for meetings of a cluster's blocks */
+    bool
+        spreads; /* of single tokens: a block has the first part of a row, and all share the rest */
     dw_cuda_attention_params p;
 };
 
@@ -138,7 +142,7 @@ static __device__ __forceinline__ bool is_last(unsigned *counter, uint32_t part_
 
 /* ---- launches ---- */
 
-static attend_args args_of(const struct ggml_tensor *node)
+static inline attend_args args_of(const struct ggml_tensor *node)
 {
     attend_args a = {};
     a.p = *(const dw_cuda_attention_params *)dw_cuda_node_params(node);

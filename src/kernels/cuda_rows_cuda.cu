@@ -25,17 +25,40 @@ static __device__ unsigned long long clock_ns()
 
 /* ---- the table ---- */
 
+/* The largest position of `count` rows, and one: by all threads of the block. */
+static __device__ unsigned longest_of(const dw_cuda_token *rows, int count)
+{
+    __shared__ unsigned longest;
+    unsigned own = 0;
+    for (int i = threadIdx.x; i < count; i += blockDim.x) {
+        own = max(own, rows[i].position + 1);
+    }
+    if (threadIdx.x == 0) {
+        longest = 0;
+    }
+    __syncthreads();
+    atomicMax(&longest, own);
+    __syncthreads();
+    return longest;
+}
+
 static __global__ void table_kernel(const dw_cuda_token *from, int count, unsigned char *to)
 {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
+    size_t n = (size_t)count;
+    if (blockIdx.x == 0) {
+        const unsigned long long began = clock_ns();
+        const unsigned longest = longest_of(from, count);
+        if (threadIdx.x == 0) {
+            unsigned long long *behind = (unsigned long long *)(to + n * DW_CUDA_TABLE_ROW);
+            behind[0] = began;
+            behind[1] = longest;
+        }
+    }
     if (i >= count) {
         return;
     }
     dw_cuda_token row = from[i];
-    size_t n = (size_t)count;
-    if (i == 0) {
-        *(unsigned long long *)(to + n * DW_CUDA_TABLE_ROW) = clock_ns();
-    }
     ((dw_cuda_token *)to)[i] = row;
     ((long long *)(to + n * 32))[i] = row.position;
     ((int *)(to + n * 40))[i] = row.token != 0 ? *(const int *)row.token : 0;

@@ -29,7 +29,7 @@ void dw_cuda_table_make(dw_cuda_table *out, struct ggml_context *ggml, struct gg
     int64_t count = input->ne[1];
     size_t n = (size_t)count;
     struct ggml_tensor *all = ggml_new_tensor_1d(
-        ggml, GGML_TYPE_I64, count * (int64_t)(DW_CUDA_TABLE_ROW / sizeof(int64_t)) + 1);
+        ggml, GGML_TYPE_I64, count * (int64_t)(DW_CUDA_TABLE_ROW / sizeof(int64_t)) + 2);
     (void)dw_cuda_node_make(all, dw_cuda_launch_table, &input, 1, &count, sizeof count);
     *out = (dw_cuda_table){
         .rows = all,
@@ -41,19 +41,30 @@ void dw_cuda_table_make(dw_cuda_table *out, struct ggml_context *ggml, struct gg
 
 /* ---- attention ---- */
 
-static uint32_t group_blocks(const dw_model_shape *shape)
+/* Heads of queries that a block takes for one of keys and values, and how many blocks have all. */
+typedef struct group_split {
+    uint32_t heads;
+    uint32_t blocks;
+} group_split;
+
+static group_split split_group(const dw_model_shape *shape, dw_kv_type type)
 {
-    uint32_t group = shape->head_count / shape->kv_head_count;
-    return (group + DW_CUDA_GROUP_MAX - 1) / DW_CUDA_GROUP_MAX;
+    const uint32_t group = shape->head_count / shape->kv_head_count;
+    const uint32_t most = dw_cuda_attends_by_tensor_cores((uint8_t)type, shape->head_dim)
+                              ? DW_CUDA_BLOCK_HEADS_MAX
+                              : DW_CUDA_PLAIN_HEADS_MAX;
+    const uint32_t blocks = (group + most - 1) / most;
+    return (group_split){(group + blocks - 1) / blocks, blocks};
 }
 
 /* Parts that a sequence's records may be cut into: enough blocks to fill a large device when few
  * sequences are there, and some for the one that is longer than the others when there are many. Few
  * are always cut as one alone is: a sequence's sums are then added in the same order. */
-static uint32_t part_count_max(const dw_model_shape *shape, uint32_t token_count)
+static uint32_t part_count_max(const dw_model_shape *shape, dw_kv_type type, uint32_t token_count)
 {
     const bool few = token_count <= DW_CUDA_PRODUCT_ROWS;
-    uint32_t blocks = (few ? 1 : token_count) * shape->kv_head_count * group_blocks(shape);
+    uint32_t blocks =
+        (few ? 1 : token_count) * shape->kv_head_count * split_group(shape, type).blocks;
     uint32_t parts = (DW_CUDA_BLOCKS + blocks - 1) / blocks;
     if (few) {
         parts = (parts + DW_CUDA_PARTS_CLUSTER - 1) / DW_CUDA_PARTS_CLUSTER * DW_CUDA_PARTS_CLUSTER;
@@ -64,12 +75,14 @@ static uint32_t part_count_max(const dw_model_shape *shape, uint32_t token_count
 }
 
 /* Of tokens one by one. */
-static size_t single_bytes(const dw_model_shape *shape, uint32_t token_count)
+static size_t single_bytes(const dw_model_shape *shape, dw_kv_type type, uint32_t token_count)
 {
-    size_t rows = (size_t)token_count * shape->kv_head_count * group_blocks(shape);
-    size_t partial = DW_CUDA_PART_FLOATS(shape->head_dim) * sizeof(float);
+    const group_split split = split_group(shape, type);
+    size_t rows = (size_t)token_count * shape->kv_head_count * split.blocks;
+    size_t partial = DW_CUDA_PART_FLOATS(split.heads, shape->head_dim) * sizeof(float);
     size_t counters = (rows * sizeof(uint32_t) + 255) / 256 * 256;
-    return token_count == 0 ? 0 : counters + rows * part_count_max(shape, token_count) * partial;
+    return token_count == 0 ? 0
+                            : counters + rows * part_count_max(shape, type, token_count) * partial;
 }
 
 /* ---- tiles ---- */
@@ -112,15 +125,15 @@ static size_t tiled_bytes(const dw_model_shape *shape, uint32_t tiled_count)
                      (size_t)tiles * shape->kv_head_count * tile_parts_max(shape, tiles) * partial;
 }
 
-static size_t tiles_offset(const dw_model_shape *shape, uint32_t token_count)
+static size_t tiles_offset(const dw_model_shape *shape, dw_kv_type type, uint32_t token_count)
 {
-    return (single_bytes(shape, token_count) + 255) / 256 * 256;
+    return (single_bytes(shape, type, token_count) + 255) / 256 * 256;
 }
 
-size_t dw_cuda_attention_bytes(const dw_model_shape *shape, uint32_t token_count,
+size_t dw_cuda_attention_bytes(const dw_model_shape *shape, dw_kv_type type, uint32_t token_count,
                                uint32_t tiled_count)
 {
-    return tiles_offset(shape, token_count) + tiled_bytes(shape, tiled_count);
+    return tiles_offset(shape, type, token_count) + tiled_bytes(shape, tiled_count);
 }
 
 struct ggml_tensor *dw_cuda_rope(struct ggml_context *ggml, const dw_cuda_table *table,
@@ -158,11 +171,12 @@ static dw_cuda_attention_params params_of(const dw_cuda_attention *with, const d
         .head_dim = (uint16_t)shape->head_dim,
         .head_count = (uint16_t)shape->head_count,
         .kv_head_count = (uint16_t)shape->kv_head_count,
-        .part_count_max = (uint16_t)part_count_max(shape, token_count),
+        .part_count_max = (uint16_t)part_count_max(shape, with->kv_type, token_count),
         .rope_dims = (uint16_t)(layer->rope != NULL ? layer->rope_dims : 0),
         .rope_halves = layer->rope_mode == GGML_ROPE_TYPE_NEOX,
         .kv_type = (uint8_t)with->kv_type,
         .append = with->alone,
+        .block_heads = (uint8_t)split_group(shape, with->kv_type).heads,
     };
 }
 
@@ -199,8 +213,8 @@ static struct ggml_tensor *attend_tiles(const dw_cuda_attention *with, const dw_
     dw_cuda_attention_params params = params_of(with, layer);
     params.tile_count = (uint16_t)dw_cuda_tile_count(shape, with->tiled_count);
     params.part_count_max = (uint16_t)tile_parts_max(shape, params.tile_count);
-    params.scratch_offset =
-        (uint32_t)tiles_offset(shape, (uint32_t)with->table->tokens->ne[0] - with->tiled_count);
+    params.scratch_offset = (uint32_t)tiles_offset(
+        shape, with->kv_type, (uint32_t)with->table->tokens->ne[0] - with->tiled_count);
     struct ggml_tensor *sources[] = {layer->q, with->table->rows, with->scratch, layer->rope,
                                      before};
     return dw_cuda_node_make(y, dw_cuda_launch_tiles, sources, before != NULL ? 5 : 4, &params,

@@ -68,7 +68,7 @@ uint32_t dw_cuda_tile_count(const dw_model_shape *shape, uint32_t tiled_count);
 
 /* Work memory that all attention nodes of a graph may share, in bytes: of `token_count` tokens one
  * by one, and `tiled_count` in tiles. */
-size_t dw_cuda_attention_bytes(const dw_model_shape *shape, uint32_t token_count,
+size_t dw_cuda_attention_bytes(const dw_model_shape *shape, dw_kv_type type, uint32_t token_count,
                                uint32_t tiled_count);
 /* What a layer brings to its attention, not rotated yet; F32, rows may lie apart. */
 typedef struct dw_cuda_layer {

@@ -751,8 +751,8 @@ static void make_cuda_inputs(builder *b, const dw_forward_size *size)
     out->tokens = b->table.tokens;
     out->positions = b->table.positions;
     if (b->kv_count == 0) {
-        size_t bytes = dw_cuda_attention_bytes(shape, size->token_count - size->tiled_count,
-                                               size->tiled_count);
+        size_t bytes = dw_cuda_attention_bytes(
+            shape, b->kv.type, size->token_count - size->tiled_count, size->tiled_count);
         out->scratch = input(b, GGML_TYPE_I8, "scratch", (int64_t)bytes, 1);
         b->cuda = (dw_cuda_attention){.shape = shape,
                                       .kv_type = b->kv.type,

@@ -92,7 +92,8 @@ static void build(const dw_model_shape *shape, const dw_model_weights *weights,
     assert_int_equal(forward.scratch != NULL, size->kv_count == 0);
     if (forward.scratch != NULL) {
         assert_int_equal(ggml_nbytes(forward.scratch),
-                         dw_cuda_attention_bytes(shape, size->token_count - size->tiled_count,
+                         dw_cuda_attention_bytes(shape, size->kv_type,
+                                                 size->token_count - size->tiled_count,
                                                  size->tiled_count));
     }
     ggml_free(ggml);
@@ -194,19 +195,21 @@ static void test_cuda_graphs_of_every_architecture(void **state)
 static void test_cuda_attention_bytes_grow(void **state)
 {
     (void)state;
-    for (uint32_t ratio = 1; ratio <= 8; ratio++) {
-        dw_model_shape shape = {
-            .head_dim = 64, .kv_head_count = 2, .head_count = 2 * ratio, .layer_count = 1};
-        for (uint32_t tokens = 1; tokens <= 512; tokens++) {
-            size_t bytes = dw_cuda_attention_bytes(&shape, tokens, 0);
-            size_t rows = (size_t)tokens * 2 * ((ratio + 3) / 4);
-            assert_true(bytes >= rows * (4 + 4 * (size_t)4 * 66 * sizeof(float)));
-            /* Few tokens are cut into as many parts as one. */
-            assert_true(tokens <= DW_CUDA_PRODUCT_ROWS ||
-                        dw_cuda_attention_bytes(&shape, 2 * tokens, 0) >= bytes);
+    for (int type = DW_KV_F16; type <= DW_KV_F32; type++) {
+        for (uint32_t ratio = 1; ratio <= 20; ratio++) {
+            const dw_kv_type of = (dw_kv_type)type;
+            const dw_model_shape shape = {
+                .head_dim = 64, .kv_head_count = 2, .head_count = 2 * ratio, .layer_count = 1};
+            for (uint32_t tokens = 1; tokens <= 512; tokens++) {
+                const size_t bytes = dw_cuda_attention_bytes(&shape, of, tokens, 0);
+                assert_true(bytes >= (size_t)tokens * 2 * ratio * 4 * 66 * sizeof(float));
+                /* Few tokens are cut into as many parts as one. */
+                assert_true(tokens <= DW_CUDA_PRODUCT_ROWS ||
+                            dw_cuda_attention_bytes(&shape, of, 2 * tokens, 0) >= bytes);
+            }
+            assert_true(dw_cuda_attention_bytes(&shape, of, 512, 0) >
+                        2 * dw_cuda_attention_bytes(&shape, of, 1, 0));
         }
-        assert_true(dw_cuda_attention_bytes(&shape, 512, 0) >
-                    2 * dw_cuda_attention_bytes(&shape, 1, 0));
     }
 }
 

@@ -5,123 +5,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "device/device_memory.h"
-#include "device/device_run.h"
 #include "model/attention.h"
 #include "model/cuda_ops.h"
-#include "cuda_fixture.h"
-
-#define BENCH_TOKENS 160u
-#define SCRATCH_BYTES ((size_t)64 << 20)
-#define LOCKED_CANDIDATES 8u
-
-/* A small graph and what its tensors lie in. */
-typedef struct bench {
-    struct ggml_context *ggml;
-    struct ggml_cgraph *graph;
-    ggml_backend_buffer_t data;
-    ggml_backend_buffer_t own;    /* attention's scratch, zero; also tells whose inputs are */
-    ggml_backend_buffer_t locked; /* rows, then ids, then candidates */
-    dw_cuda_token *rows;          /* [BENCH_TOKENS] */
-    int32_t *ids;                 /* [BENCH_TOKENS] */
-    dw_top_k *candidates;         /* [LOCKED_CANDIDATES] */
-    dw_cuda_table table;
-} bench;
-
-static struct ggml_tensor *placed(bench *b, struct ggml_tensor *tensor, void *data)
-{
-    tensor->buffer = b->own;
-    tensor->data = data;
-    return tensor;
-}
-
-static void bench_open(bench *b, uint32_t token_count)
-{
-    dw_error err = {0};
-    size_t rows = BENCH_TOKENS * sizeof *b->rows;
-    size_t ids = BENCH_TOKENS * sizeof *b->ids;
-    size_t bytes = rows + ids + LOCKED_CANDIDATES * sizeof *b->candidates;
-    *b = (bench){.ggml = cuda_new_context()};
-    assert_true(token_count <= BENCH_TOKENS);
-    b->graph = ggml_new_graph(b->ggml);
-    cuda_check(dw_device_buffer_create(&b->own, cuda, DW_USE_WORK, SCRATCH_BYTES, &err), &err);
-    cuda_check(dw_device_buffer_fill(cuda, b->own, 0, &err), &err);
-    cuda_check(dw_device_locked_create(&b->locked, cuda, bytes, &err), &err);
-    unsigned char *base = ggml_backend_buffer_get_base(b->locked);
-    memset(base, 0, bytes);
-    b->rows = (void *)base;
-    b->ids = (void *)(base + rows);
-    b->candidates = (void *)(base + rows + ids);
-    struct ggml_tensor *input = ggml_new_tensor_2d(b->ggml, GGML_TYPE_I64, 4, token_count);
-    dw_cuda_table_make(&b->table, b->ggml, placed(b, input, base));
-    ggml_build_forward_expand(b->graph, b->table.rows);
-}
-
-/* Nothing is made of the context any more; what an input holds follows. */
-static void bench_allocate(bench *b)
-{
-    dw_error err = {0};
-    cuda_check(dw_device_buffer_for_tensors(&b->data, cuda, DW_USE_WORK, b->ggml, &err), &err);
-}
-
-static void bench_run(bench *b)
-{
-    dw_error err = {0};
-    cuda_check(dw_device_run(cuda, b->graph, NULL, &err), &err);
-}
-
-static void bench_close(bench *b)
-{
-    dw_device_buffer_destroy(cuda, DW_USE_WORK, b->data);
-    dw_device_locked_destroy(cuda, b->locked);
-    dw_device_buffer_destroy(cuda, DW_USE_WORK, b->own);
-    ggml_free(b->ggml);
-}
-
-/* The caller's to free. */
-static void *get(const struct ggml_tensor *tensor)
-{
-    dw_error err = {0};
-    void *to = malloc(ggml_nbytes(tensor));
-    assert_non_null(to);
-    cuda_check(dw_device_tensor_get(cuda, tensor, to, 0, ggml_nbytes(tensor), &err), &err);
-    return to;
-}
+#include "cuda_bench.h"
 
 static uint64_t address(const void *pointer)
 {
     return (uint64_t)(uintptr_t)pointer;
 }
 
-/* The caller's to free. */
-static float *random_floats(size_t count, float largest)
-{
-    float *values = malloc(count * sizeof *values);
-    assert_non_null(values);
-    for (size_t i = 0; i < count; i++) {
-        values[i] = cuda_random(-largest, largest);
-    }
-    return values;
-}
-
 static void test_cuda_table(void **state)
 {
-    bench b;
+    cuda_bench b;
     (void)state;
     if (cuda == NULL) {
         skip();
     }
-    bench_open(&b, 5);
-    bench_allocate(&b);
+    cuda_bench_open(&b, 5);
+    cuda_bench_allocate(&b);
     for (uint32_t i = 0; i < 5; i++) { /* token 3 is padding */
         b.ids[i] = 100 + (int32_t)i;
         b.rows[i] = (dw_cuda_token){.token = i == 3 ? 0 : address(&b.ids[i]),
                                     .position = i == 3 ? 0 : 7 * i};
     }
-    bench_run(&b);
-    int32_t *tokens = get(b.table.tokens);
-    int32_t *positions = get(b.table.positions);
-    int64_t *records = get(b.table.records);
+    cuda_bench_run(&b);
+    int32_t *tokens = cuda_get(b.table.tokens);
+    int32_t *positions = cuda_get(b.table.positions);
+    int64_t *records = cuda_get(b.table.records);
     for (int i = 0; i < 5; i++) {
         assert_int_equal(tokens[i], i == 3 ? 0 : 100 + i);
         assert_int_equal(positions[i], i == 3 ? 0 : 7 * i);
@@ -130,7 +40,7 @@ static void test_cuda_table(void **state)
     free(tokens);
     free(positions);
     free(records);
-    bench_close(&b);
+    cuda_bench_close(&b);
 }
 
 /* ---- rope ---- */
@@ -138,7 +48,8 @@ static void test_cuda_table(void **state)
 static const uint32_t rope_positions[] = {0, 1, 2, 63, 500, 4100, 100000};
 #define ROPE_TOKENS 7
 
-static struct ggml_tensor *ggml_turns(bench *b, struct ggml_tensor *x, const dw_rope_numbers *n)
+static struct ggml_tensor *ggml_turns(cuda_bench *b, struct ggml_tensor *x,
+                                      const dw_rope_numbers *n)
 {
     return ggml_rope_ext(b->ggml, x, b->table.positions, n->factors, (int)n->dims, n->mode,
                          (int)n->context, n->base, n->scale, n->ext_factor, n->attn_factor,
@@ -148,15 +59,15 @@ static struct ggml_tensor *ggml_turns(bench *b, struct ggml_tensor *x, const dw_
 /* Rows of ones and zeros by turns come back as cosines and sines. */
 static void expect_turns(dw_rope_numbers n, bool with_factors)
 {
-    bench b;
-    bench_open(&b, ROPE_TOKENS);
+    cuda_bench b;
+    cuda_bench_open(&b, ROPE_TOKENS);
     struct ggml_tensor *x = ggml_new_tensor_3d(b.ggml, GGML_TYPE_F32, n.dims, 1, ROPE_TOKENS);
     n.factors = with_factors ? ggml_new_tensor_1d(b.ggml, GGML_TYPE_F32, n.dims / 2) : NULL;
     struct ggml_tensor *ours = dw_cuda_rope(b.ggml, &b.table, &n);
     struct ggml_tensor *theirs = ggml_turns(&b, x, &n);
     ggml_build_forward_expand(b.graph, ours);
     ggml_build_forward_expand(b.graph, theirs);
-    bench_allocate(&b);
+    cuda_bench_allocate(&b);
     float *ones = calloc((size_t)n.dims * ROPE_TOKENS, sizeof *ones);
     assert_non_null(ones);
     for (uint32_t i = 0; i < n.dims * ROPE_TOKENS; i += 2) {
@@ -172,9 +83,9 @@ static void expect_turns(dw_rope_numbers n, bool with_factors)
     for (int i = 0; i < ROPE_TOKENS; i++) {
         b.rows[i].position = rope_positions[i];
     }
-    bench_run(&b);
-    float *got = get(ours);
-    float *wanted = get(theirs);
+    cuda_bench_run(&b);
+    float *got = cuda_get(ours);
+    float *wanted = cuda_get(theirs);
     for (uint32_t i = 0; i < n.dims * ROPE_TOKENS; i++) {
         double limit = 1e-5 + 1e-6 * rope_positions[i / n.dims];
         assert_true(fabs((double)got[i] - (double)wanted[i]) < limit);
@@ -182,7 +93,7 @@ static void expect_turns(dw_rope_numbers n, bool with_factors)
     free(got);
     free(wanted);
     free(ones);
-    bench_close(&b);
+    cuda_bench_close(&b);
 }
 
 static void test_cuda_rope_as_ggml(void **state)
@@ -226,8 +137,8 @@ enum { ROPE_NONE, ROPE_NORMAL, ROPE_NEOX, ROPE_PARTIAL, ROPE_FACTORS, ROPES };
 /* Which log each token is of, and how many records are before it. */
 typedef struct token_plan {
     uint32_t token_count;
-    uint32_t log[BENCH_TOKENS]; /* PADDING: of none */
-    uint32_t position[BENCH_TOKENS];
+    uint32_t log[CUDA_BENCH_TOKENS]; /* PADDING: of none */
+    uint32_t position[CUDA_BENCH_TOKENS];
     bool alone;
     uint32_t tiled_count; /* the last of them attend as tiles */
 } token_plan;
@@ -243,7 +154,7 @@ typedef struct attention_case {
 } attention_case;
 
 typedef struct attention_fixture {
-    bench b;
+    cuda_bench b;
     attention_case of;
     dw_model_shape shape;
     struct ggml_tensor *qkv; /* as one product gives them */
@@ -252,7 +163,7 @@ typedef struct attention_fixture {
     struct ggml_tensor *y;
     size_t head_bytes;
     size_t record_bytes;
-    size_t log_starts[BENCH_TOKENS];
+    size_t log_starts[CUDA_BENCH_TOKENS];
     float *inputs;        /* what is in qkv */
     unsigned char *image; /* what is in the logs */
 } attention_fixture;
@@ -313,7 +224,7 @@ static void fill_logs(attention_fixture *w)
 {
     const token_plan *plan = w->of.plan;
     float row[256];
-    bool filled[BENCH_TOKENS] = {false};
+    bool filled[CUDA_BENCH_TOKENS] = {false};
     for (uint32_t i = 0; i < plan->token_count; i++) {
         if (plan->log[i] == PADDING || filled[plan->log[i]]) {
             continue;
@@ -415,17 +326,17 @@ static void attention_open(attention_fixture *w, const attention_case *of)
     dw_kv_layout layout = dw_model_kv_layout(&w->shape, of->type);
     w->head_bytes = layout.head_bytes;
     w->record_bytes = layout.record_bytes;
-    bench_open(&w->b, of->plan->token_count);
+    cuda_bench_open(&w->b, of->plan->token_count);
     dw_cuda_layer layer = make_layer(w);
     size_t scratch = dw_cuda_attention_bytes(
-        &w->shape, of->plan->token_count - of->plan->tiled_count, of->plan->tiled_count);
-    assert_true(scratch <= SCRATCH_BYTES);
+        &w->shape, of->type, of->plan->token_count - of->plan->tiled_count, of->plan->tiled_count);
+    assert_true(scratch <= CUDA_BENCH_SCRATCH_BYTES);
     dw_cuda_attention with = {
         .shape = &w->shape,
         .kv_type = of->type,
         .table = &w->b.table,
-        .scratch = placed(&w->b, ggml_new_tensor_1d(w->b.ggml, GGML_TYPE_I8, (int64_t)scratch),
-                          ggml_backend_buffer_get_base(w->b.own)),
+        .scratch = cuda_placed(&w->b, ggml_new_tensor_1d(w->b.ggml, GGML_TYPE_I8, (int64_t)scratch),
+                               ggml_backend_buffer_get_base(w->b.own)),
         .alone = of->plan->alone,
         .tiled_count = of->plan->tiled_count};
     if (!of->plan->alone) {
@@ -435,12 +346,12 @@ static void attention_open(attention_fixture *w, const attention_case *of)
     ggml_build_forward_expand(w->b.graph, w->y);
     w->log = ggml_new_tensor_1d(w->b.ggml, GGML_TYPE_I8, (int64_t)make_logs(w));
     fill_logs(w);
-    bench_allocate(&w->b);
-    w->inputs = random_floats((size_t)ggml_nelements(w->qkv), 1.0F);
+    cuda_bench_allocate(&w->b);
+    w->inputs = cuda_random_floats((size_t)ggml_nelements(w->qkv), 1.0F);
     cuda_set(w->qkv, w->inputs);
     cuda_set(w->log, w->image);
     if (of->rope == ROPE_FACTORS) {
-        float *factors = random_floats(of->head_dim / 2, 0.5F);
+        float *factors = cuda_random_floats(of->head_dim / 2, 0.5F);
         for (uint32_t i = 0; i < of->head_dim / 2; i++) {
             factors[i] += 1.5F;
         }
@@ -454,7 +365,7 @@ static void attention_close(attention_fixture *w)
 {
     free(w->inputs);
     free(w->image);
-    bench_close(&w->b);
+    cuda_bench_close(&w->b);
 }
 
 /* A head's row turned as `turns`, the rope node's result, say: what that holds is tested above. */
@@ -572,9 +483,9 @@ static void expect_run(attention_fixture *w)
 {
     const token_plan *plan = w->of.plan;
     uint32_t width = w->of.head_dim * KV_HEADS * w->of.ratio;
-    unsigned char *got = get(w->log);
-    float *turns = w->turns != NULL ? get(w->turns) : NULL;
-    float *y = get(w->y);
+    unsigned char *got = cuda_get(w->log);
+    float *turns = w->turns != NULL ? cuda_get(w->turns) : NULL;
+    float *y = cuda_get(w->y);
     for (uint32_t i = 0; i < plan->token_count; i++) {
         if (plan->log[i] != PADDING) {
             expect_appended(w, got, turns, i);
@@ -600,14 +511,17 @@ static void expect_same_again(attention_fixture *w)
 {
     size_t bytes = ggml_nbytes(w->y);
     const uint32_t singles = w->of.plan->token_count - w->of.plan->tiled_count;
-    size_t counters = (size_t)singles * KV_HEADS * ((w->of.ratio + 3) / 4);
-    float *first = get(w->y);
+    const uint32_t most = dw_cuda_attends_by_tensor_cores((uint8_t)w->of.type, w->of.head_dim)
+                              ? DW_CUDA_BLOCK_HEADS_MAX
+                              : DW_CUDA_PLAIN_HEADS_MAX;
+    size_t counters = (size_t)singles * KV_HEADS * ((w->of.ratio + most - 1) / most);
+    float *first = cuda_get(w->y);
     for (int i = 0; i < 4; i++) {
         for (uint32_t t = 0; t < w->of.plan->token_count && i == 1; t++) {
             w->b.rows[t].position /= 3; /* overwrites the record there: put back below */
         }
-        bench_run(&w->b);
-        uint32_t *left = get(w->y->src[2]);
+        cuda_bench_run(&w->b);
+        uint32_t *left = cuda_get(w->y->src[2]);
         for (size_t k = 0; k < counters; k++) {
             assert_int_equal(left[k], 0);
         }
@@ -617,7 +531,7 @@ static void expect_same_again(attention_fixture *w)
             cuda_set(w->log, w->image);
             continue;
         }
-        float *again = get(w->y);
+        float *again = cuda_get(w->y);
         assert_memory_equal(first, again, bytes);
         free(again);
     }
@@ -631,7 +545,7 @@ static void attention_trial(const attention_case *of)
         return; /* its blocks are of 32 */
     }
     attention_open(&w, of);
-    bench_run(&w.b);
+    cuda_bench_run(&w.b);
     expect_run(&w);
     expect_same_again(&w);
     attention_close(&w);
@@ -653,7 +567,8 @@ static const token_plan plans[] = {
 #define PLANS 4
 
 static const uint32_t head_dims[] = {32, 40, 64, 80, 96, 128, 192, 256};
-static const uint32_t ratios[] = {1, 2, 3, 4, 7, 8};
+static const uint32_t ratios[] = {1, 2, 3, 4, 7, 8, 12, 16};
+#define RATIOS 8
 
 /* All sizes, with the rest taken by turns. */
 static void test_cuda_attention_of_all_sizes(void **state)
@@ -665,7 +580,7 @@ static void test_cuda_attention_of_all_sizes(void **state)
     }
     uint32_t turn = 0;
     for (int d = 0; d < 8; d++) {
-        for (int r = 0; r < 6; r++) {
+        for (int r = 0; r < RATIOS; r++) {
             for (int type = DW_KV_F16; type <= DW_KV_F32; type++, turn++) {
                 attention_case of = {.head_dim = head_dims[d],
                                      .ratio = ratios[r],
@@ -690,13 +605,94 @@ static void test_cuda_attention_of_all_kinds(void **state)
     }
     for (int i = 0; i < 3 * 2 * ROPES * PLANS; i++) {
         attention_case of = {.head_dim = i % 2 == 0 ? 64 : 96,
-                             .ratio = ratios[i % 6],
+                             .ratio = ratios[i % RATIOS],
                              .type = (dw_kv_type)(i % 3),
                              .window = windows[i / (2 * ROPES * PLANS)],
                              .cap = i / (ROPES * PLANS) % 2 == 0 ? 0.0F : 30.0F,
                              .rope = i / PLANS % ROPES,
                              .plan = &plans[i % PLANS]};
         attention_trial(&of);
+    }
+}
+
+/* So many rows that a block has the first part of one, and all share the rest of long logs. */
+static void many_plan(token_plan *plan)
+{
+    static const uint32_t long_ones[] = {511, 512, 513, 1100, 2600};
+    *plan = (token_plan){.token_count = 136, .alone = true};
+    for (uint32_t i = 0; i < plan->token_count; i++) {
+        plan->log[i] = i % 30 == 7 ? PADDING : i;
+        plan->position[i] = i % 30 == 7 ? 0 : i % 27 == 11 ? long_ones[i / 27] : i * 7 % 150;
+    }
+}
+
+static void test_cuda_attention_of_many(void **state)
+{
+    static const uint32_t dims[] = {64, 80, 128, 256};
+    static const uint32_t many_ratios[] = {1, 4, 7};
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    token_plan plan;
+    many_plan(&plan);
+    for (int i = 0; i < 12; i++) {
+        attention_case of = {.head_dim = dims[i % 4],
+                             .ratio = many_ratios[i / 4],
+                             .type = (dw_kv_type)((i + i / 4) % 3),
+                             .window = i % 5 == 3 ? 700 : 0,
+                             .rope = i % 2 == 0 ? ROPE_NORMAL : ROPE_NEOX,
+                             .plan = &plan};
+        attention_trial(&of);
+    }
+}
+
+/* One token of `all` alone, in a graph of its own, has the same bits. */
+static void expect_alone_as_in_company(const attention_fixture *all, uint32_t token)
+{
+    const token_plan *plan = all->of.plan;
+    const size_t width = (size_t)all->of.head_dim * KV_HEADS * all->of.ratio;
+    const size_t row = (size_t)all->of.head_dim * KV_HEADS * (all->of.ratio + 2);
+    token_plan one = {.token_count = 1, .position = {plan->position[token]}, .alone = true};
+    attention_case of = all->of;
+    of.plan = &one;
+    attention_fixture w;
+    attention_open(&w, &of);
+    cuda_set(w.qkv, all->inputs + token * row);
+    cuda_set(w.log, all->image + all->log_starts[plan->log[token]]);
+    cuda_bench_run(&w.b);
+    float *got = cuda_get(w.y);
+    float *wanted = cuda_get(all->y);
+    assert_memory_equal(got, wanted + token * width, width * sizeof *got);
+    free(wanted);
+    free(got);
+    attention_close(&w);
+}
+
+/* Up to DW_CUDA_PRODUCT_ROWS tokens have the bits that they have alone, in any company. */
+static void test_cuda_attention_in_company(void **state)
+{
+    static const uint32_t dims[] = {64, 96, 128, 256};
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    for (int i = 0; i < 24; i++) {
+        attention_case of = {.head_dim = dims[i % 4],
+                             .ratio = ratios[i % RATIOS],
+                             .type = (dw_kv_type)(i % 3),
+                             .window = i % 7 == 4 ? 300 : 0,
+                             .rope = ROPE_NORMAL,
+                             .plan = &plans[0]};
+        attention_fixture w;
+        attention_open(&w, &of);
+        cuda_bench_run(&w.b);
+        for (uint32_t token = 0; token < of.plan->token_count; token++) {
+            if (of.plan->log[token] != PADDING) {
+                expect_alone_as_in_company(&w, token);
+            }
+        }
+        attention_close(&w);
     }
 }
 
@@ -763,16 +759,16 @@ static void test_cuda_masks(void **state)
         skip();
     }
     for (int i = 0; i < 3; i++) {
-        bench b;
-        bench_open(&b, 7);
+        cuda_bench b;
+        cuda_bench_open(&b, 7);
         struct ggml_tensor *mask = dw_cuda_mask(b.ggml, &b.table, 300, 7, windows[i]);
         ggml_build_forward_expand(b.graph, mask);
-        bench_allocate(&b);
+        cuda_bench_allocate(&b);
         for (int t = 0; t < 7; t++) {
             b.rows[t].position = positions[t];
         }
-        bench_run(&b);
-        uint16_t *got = get(mask);
+        cuda_bench_run(&b);
+        uint16_t *got = cuda_get(mask);
         for (uint32_t at = 0; at < 7 * 300; at++) {
             uint32_t record = at % 300;
             uint32_t own = positions[at / 300];
@@ -780,7 +776,7 @@ static void test_cuda_masks(void **state)
             assert_int_equal(got[at], seen ? 0 : 0xfc00);
         }
         free(got);
-        bench_close(&b);
+        cuda_bench_close(&b);
     }
 }
 
@@ -793,30 +789,30 @@ static void test_cuda_place_rows(void **state)
         skip();
     }
     for (int i = 0; i < 4; i++) {
-        bench b;
+        cuda_bench b;
         uint32_t vocab = counts[i];
-        bench_open(&b, 3);
+        cuda_bench_open(&b, 3);
         struct ggml_tensor *logits = ggml_new_tensor_2d(b.ggml, GGML_TYPE_F32, vocab, 3);
         struct ggml_tensor *to = ggml_new_tensor_2d(b.ggml, GGML_TYPE_F32, vocab + 2, 3);
         ggml_build_forward_expand(b.graph, dw_cuda_place_rows(b.ggml, &b.table, logits));
-        bench_allocate(&b);
-        float *from = random_floats((size_t)vocab * 3, 10.0F);
-        float *before = random_floats((size_t)(vocab + 2) * 3, 1.0F);
+        cuda_bench_allocate(&b);
+        float *from = cuda_random_floats((size_t)vocab * 3, 10.0F);
+        float *before = cuda_random_floats((size_t)(vocab + 2) * 3, 1.0F);
         cuda_set(logits, from);
         cuda_set(to, before);
         float *base = to->data;
         b.rows[0].logits = address(base + 1);
         b.rows[2].logits = address(base + 2 * (size_t)(vocab + 2) + 1);
-        bench_run(&b);
+        cuda_bench_run(&b);
         memcpy(before + 1, from, vocab * sizeof *from);
         memcpy(before + 2 * (size_t)(vocab + 2) + 1, from + 2 * (size_t)vocab,
                vocab * sizeof *from);
-        float *after = get(to);
+        float *after = cuda_get(to);
         assert_memory_equal(after, before, ggml_nbytes(to));
         free(after);
         free(before);
         free(from);
-        bench_close(&b);
+        cuda_bench_close(&b);
     }
 }
 
@@ -833,7 +829,7 @@ enum {
     ROW_INFINITE
 };
 #define ROW_KINDS 8u
-static_assert(ROW_KINDS <= LOCKED_CANDIDATES, "a row of each kind");
+static_assert(ROW_KINDS <= CUDA_BENCH_CANDIDATES, "a row of each kind");
 
 static float logit_of_kind(uint32_t kind, uint32_t token)
 {
@@ -899,13 +895,13 @@ static void expect_candidates(const dw_top_k *got, const float *row, uint32_t vo
 
 static void candidates_trial(uint32_t vocab, uint32_t count)
 {
-    bench b;
-    bench_open(&b, 1);
+    cuda_bench b;
+    cuda_bench_open(&b, 1);
     struct ggml_tensor *logits = ggml_new_tensor_2d(b.ggml, GGML_TYPE_F32, vocab, ROW_KINDS);
-    struct ggml_tensor *to = placed(
+    struct ggml_tensor *to = cuda_placed(
         &b, ggml_new_tensor_2d(b.ggml, GGML_TYPE_I8, sizeof(dw_top_k), ROW_KINDS), b.candidates);
     ggml_build_forward_expand(b.graph, dw_cuda_top_k(b.ggml, NULL, logits, to, count));
-    bench_allocate(&b);
+    cuda_bench_allocate(&b);
     float *rows = malloc(ggml_nbytes(logits));
     assert_non_null(rows);
     for (int run = 0; run < 2; run++) {
@@ -914,13 +910,13 @@ static void candidates_trial(uint32_t vocab, uint32_t count)
         }
         cuda_set(logits, rows);
         memset(b.candidates, 0xff, ROW_KINDS * sizeof *b.candidates);
-        bench_run(&b);
+        cuda_bench_run(&b);
         for (size_t kind = 0; kind < ROW_KINDS; kind++) {
             expect_candidates(&b.candidates[kind], rows + kind * vocab, vocab, count);
         }
     }
     free(rows);
-    bench_close(&b);
+    cuda_bench_close(&b);
 }
 
 static void test_cuda_candidates(void **state)
@@ -944,6 +940,8 @@ int main(void)
         cmocka_unit_test(test_cuda_rope_as_ggml),
         cmocka_unit_test(test_cuda_attention_of_all_sizes),
         cmocka_unit_test(test_cuda_attention_of_all_kinds),
+        cmocka_unit_test(test_cuda_attention_of_many),
+        cmocka_unit_test(test_cuda_attention_in_company),
         cmocka_unit_test(test_cuda_attention_of_tiles),
         cmocka_unit_test(test_cuda_masks),
         cmocka_unit_test(test_cuda_place_rows),
