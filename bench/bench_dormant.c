@@ -57,8 +57,8 @@ static dw_runtime *open_runtime(const bench *b, const char *path, bool read_only
 static const char *const copies[] = {
     "INSERT INTO actor(id, depth, head, module, sequence, done, numbered, timer_ms) SELECT ?1, "
     "depth, ?1, module, sequence, done, numbered, timer_ms FROM actor WHERE id = ?2",
-    "INSERT INTO snapshot SELECT ?1, sequence, done, whole, pending, bytes FROM snapshot "
-    "WHERE actor = ?2"};
+    "INSERT INTO snapshot(actor, sequence, done, whole, pending, bytes, identity) SELECT ?1, "
+    "sequence, done, whole, pending, bytes, identity FROM snapshot WHERE actor = ?2"};
 
 static uint64_t id_of(uint64_t number)
 {

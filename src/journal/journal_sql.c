@@ -143,11 +143,11 @@ int dw__tx_step(sqlite3_stmt *statement)
 void dw__tx_reset(dw_journal_tx *tx)
 {
     for (uint32_t i = 0; i < tx->schema->statement_count; i++) {
-        if (tx->queries[i].used) {
+        if (tx->queries[i].used && tx->queries[i].statement != NULL) { /* NULL: not prepared */
             (void)sqlite3_reset(tx->queries[i].statement);
             (void)sqlite3_clear_bindings(tx->queries[i].statement);
-            tx->queries[i].used = false;
         }
+        tx->queries[i].used = false;
     }
 }
 

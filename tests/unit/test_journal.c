@@ -200,6 +200,36 @@ static void test_journal_failed_piece_is_undone(void **state)
     dw_journal_close(journal);
 }
 
+/* A statement that does not fit the tables, of a journal that was damaged so that a column or a
+ * table is missing, fails by itself: the next is worked on. */
+static void test_journal_statement_that_does_not_fit(void **state)
+{
+    static const char *const other[STATEMENT_COUNT] = {
+        [PUT] = "INSERT INTO item VALUES(?1, ?2, ?3, 'more')",
+        [COUNT] = "SELECT count(*) FROM nowhere",
+        [ALL] = "SELECT id, text, bytes FROM item ORDER BY id",
+        [FIND] = "SELECT text FROM item WHERE id = ?1",
+    };
+    (void)state;
+    dw_error err;
+    dw_journal *journal = NULL;
+    dw_journal_schema as = schema;
+    as.statements = other;
+    fresh();
+    assert_int_equal(open_as(&journal, &as, false, &err), DW_OK);
+    for (int i = 0; i < 3; i++) {
+        uint64_t number = 0;
+        assert_int_equal(write_one(journal, 7, &err), DW_E_FORMAT);
+        assert_non_null(strstr(err.message, "4 values"));
+        assert_int_equal(dw_journal_read(journal, count, &number, &err), DW_E_FORMAT);
+        assert_non_null(strstr(err.message, "nowhere"));
+    }
+    dw_journal_close(journal);
+    journal = opened();
+    assert_int_equal(counted(journal), 0);
+    dw_journal_close(journal);
+}
+
 /* ---- groups ------------------------------------------------------------------------------- */
 
 #define PIECES 64
@@ -682,6 +712,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_journal_keeps_what_is_written),
         cmocka_unit_test(test_journal_failed_piece_is_undone),
+        cmocka_unit_test(test_journal_statement_that_does_not_fit),
         cmocka_unit_test(test_journal_groups),
         cmocka_unit_test(test_journal_queue_is_bounded),
         cmocka_unit_test(test_journal_threads),
