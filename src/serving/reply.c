@@ -429,7 +429,9 @@ void dw_reply_put_line(dw_reply *reply, json_t *line)
 void dw_reply_put_comment(dw_reply *reply)
 {
     static const char comment[] = ": working\n\n";
-    dw_reply_write(reply, comment, sizeof comment - 1);
+    /* OpenAI's library takes an empty line for an event once events had numbers; others that look
+     * for empty lines alone would not see an event right behind a comment. */
+    dw_reply_write(reply, comment, sizeof comment - (reply->linger_ms > 0 ? 2 : 1));
 }
 
 void dw_reply_end_stream(dw_reply *reply)
