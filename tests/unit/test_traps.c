@@ -144,6 +144,16 @@ static void test_traps_tell_an_exhausted_c_stack(void **state)
         assert_string_equal(err.message,
                             "the guest trapped: it reached outside its memory, in far < main");
     }
+    /* By a copy, of which it is not told where. */
+    trap("(module (memory (export \"memory\") 2) (global $__stack_pointer (mut i32) (i32.const "
+         "65536))"
+         "(func $deep (result i32) (global.set 0 (i32.sub (global.get 0) (i32.const 4096)))"
+         " (memory.copy (global.get 0) (i32.const 70000) (i32.const 256))"
+         " (i32.add (call $deep) (i32.const 1)))"
+         "(func $main (export \"run\") (result i32) (call $deep)))",
+         &err, lines);
+    assert_string_equal(err.message, "the guest trapped: its C stack is exhausted, in deep "
+                                     "(17 calls deep) < main");
     trap(GUEST("(func $far (export \"run\") (result i32) (i32.load (i32.const 1000000)))"), &err,
          lines);
     assert_string_equal(err.message, "the guest trapped: it reached outside its memory, in far");
