@@ -176,6 +176,11 @@ class Sdk(unittest.TestCase):
         said = run(DRIFTWOOD, "run", "javascript", "--dir", ".", "--", "depth.js",
                    cwd=SOURCE / "tests/sdk/javascript").splitlines()
         self.assertEqual([line.split()[1:] for line in said], [["RangeError", "true"]] * 11)
+        with tempfile.TemporaryDirectory(prefix="dw-sdk-") as folder:
+            deep = run(DRIFTWOOD, "actor", "spawn", "--guest", project("generate", "depth"), "--state", folder).strip()
+            for _ in range(2):
+                said = run(DRIFTWOOD, "actor", "send", deep, "go", "--state", folder)
+                self.assertEqual(said.splitlines()[-1], "RangeError")
 
     @unittest.skipUnless(LANGUAGE == "python", "a program in Python")
     def test_python(self):

@@ -479,7 +479,7 @@ DW_ACTOR_RECEIVE
         js = NULL; /* the next message tries anew */
         return status;
     }
-    JS_UpdateStackTop(runtime);
+    interpreter_limit_stack(runtime, STACK_BYTES);
     uint32_t room = 4096;
     char *text = malloc(room);
     int32_t bytes = text != NULL ? dw_input(text, room) : DW_E_MEMORY;
@@ -511,7 +511,7 @@ static int32_t call_own(const char *name)
     if (status != 0) {
         return status;
     }
-    JS_UpdateStackTop(runtime);
+    interpreter_limit_stack(runtime, STACK_BYTES);
     JSValue function = JS_GetPropertyStr(js, own_module, name);
     if (!JS_IsFunction(js, function)) {
         JS_FreeValue(js, function);

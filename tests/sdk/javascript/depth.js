@@ -26,3 +26,11 @@ for (const [name, call] of Object.entries({
     print(`${name} ${error.name} ${depth > 300}\n`);
   }
 }
+
+export function receive() {
+  try {
+    plain();
+  } catch (error) {
+    return error.name;
+  }
+}
