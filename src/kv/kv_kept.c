@@ -63,13 +63,21 @@ static void forget(dw__kv_pool *pool, const char *owner, const char *but, const 
     }
 }
 
-/* Whether others on the device, other processes among them, have little left. */
-static bool is_short(dw__kv_pool *pool)
+/* Whether others on the device, other processes among them, have little left beside `more`. */
+static bool is_short(dw__kv_pool *pool, size_t more)
 {
     size_t free_bytes = 0;
     size_t total_bytes = 0;
     dw_vram_memory(pool->vram, &free_bytes, &total_bytes);
-    return free_bytes < total_bytes / FREE_SHARE;
+    return free_bytes < total_bytes / FREE_SHARE + more;
+}
+
+void dw__kv_pool_leave_share(dw__kv_pool *pool, size_t more)
+{
+    while (pool->kept.tail != NULL && is_short(pool, more)) {
+        (void)dw__kv_pool_drop_kept(pool);
+        while (dw__kv_pool_release_ready(pool)) {}
+    }
 }
 
 static void keep_bounds(dw__kv_pool *pool)
@@ -77,10 +85,7 @@ static void keep_bounds(dw__kv_pool *pool)
     while (pool->stats.kept_count > KEPT_MAX || pool->stats.kept_bytes > pool->kept_limit) {
         (void)dw__kv_pool_drop_kept(pool);
     }
-    while (pool->kept.tail != NULL && is_short(pool)) {
-        (void)dw__kv_pool_drop_kept(pool);
-        while (dw__kv_pool_release_ready(pool)) {}
-    }
+    dw__kv_pool_leave_share(pool, 0);
 }
 
 /* ---- a log's ---- */
@@ -145,8 +150,9 @@ dw__kv_backing *dw__kv_range_find_kept(dw_device *device, const dw_kv_log_option
 
 void dw_kv_kept_limit(dw_device *device, uint64_t bytes)
 {
-    dw__kv_pool *pool = dw__kv_pool_find(device);
+    /* A pool that is made from now on has it from there. */
     atomic_store(&dw_device_counters_of(device)->kept_kv_limit, bytes);
+    dw__kv_pool *pool = dw__kv_pool_find(device);
     if (pool != NULL) {
         dw__kv_pool_lock(pool);
         pool->kept_limit = bytes;

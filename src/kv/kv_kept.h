@@ -48,6 +48,9 @@ struct dw__kv_backing *dw__kv_range_find_kept(dw_device *device, const dw_kv_log
                                               const dw_kv_key *key, uint32_t length);
 /* Under the pool's lock: give up the one that was kept for longest; false: there is none. */
 bool dw__kv_pool_drop_kept(struct dw__kv_pool *pool);
+/* Likewise, before `more` of the device's memory is taken: so many that the share of it that is to
+ * stay free does, or all. */
+void dw__kv_pool_leave_share(struct dw__kv_pool *pool, size_t more);
 /* A dw_device_extra's: somebody else lacks memory. */
 bool dw__kv_pool_relieve(void *pool);
 

@@ -26,7 +26,10 @@ static void make_ahead(dw__kv_pool *pool, dw__kv_range *range)
         range->ahead = AHEAD_NONE;
         return;
     }
-    pool->stats.device_bytes += taken ? 0 : bytes;
+    if (!taken) {
+        dw__kv_pool_leave_share(pool, bytes);
+        pool->stats.device_bytes += bytes;
+    }
     range->ahead = AHEAD_BUSY;
     dw__kv_pool_unlock(pool);
     dw_status status = taken ? DW_OK : dw_vram_create(pool->vram, &memory, bytes, NULL);

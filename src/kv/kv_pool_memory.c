@@ -89,6 +89,7 @@ dw_status dw__kv_pool_take(dw__kv_pool *pool, size_t bytes, dw_vram_allocation *
         }
         dw_status status = DW_E_MEMORY;
         if (!dw__kv_pool_is_over(pool, bytes)) {
+            dw__kv_pool_leave_share(pool, bytes);
             status = dw_vram_create(pool->vram, memory, bytes, err);
         }
         if (status == DW_OK) {

@@ -49,6 +49,24 @@ static void look_ahead(dw__kv_range *range)
 
 /* ---- life ---- */
 
+/* Addresses. Ranges that are kept have as many each, however little is in them, and go for one that
+ * is in use. */
+static dw_status reserve(dw__kv_pool *pool, void **base, size_t bytes, dw_error *err)
+{
+    dw_status status;
+    bool dropped;
+    do {
+        status = dw_vram_reserve(pool->vram, base, bytes, err);
+        dropped = false;
+        if (status == DW_E_MEMORY) {
+            dw__kv_pool_lock(pool);
+            dropped = dw__kv_pool_drop_kept(pool);
+            dw__kv_pool_unlock(pool);
+        }
+    } while (dropped);
+    return status;
+}
+
 static dw_status create(dw__kv_backing **out, const dw__kv_backing_options *options, dw_error *err)
 {
     dw__kv_pool *pool;
@@ -69,7 +87,7 @@ static dw_status create(dw__kv_backing **out, const dw__kv_backing_options *opti
     if (!dw_round_up(&range->reserved_bytes, bytes, pool->granularity)) {
         status = dw_fail(err, DW_E_MEMORY, "kv log: %zu bytes are too many", bytes);
     } else {
-        status = dw_vram_reserve(pool->vram, &address, range->reserved_bytes, err);
+        status = reserve(pool, &address, range->reserved_bytes, err);
     }
     if (status != DW_OK) {
         dw_free(range);

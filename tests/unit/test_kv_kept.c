@@ -201,6 +201,63 @@ static void test_kv_kept_goes_for_others(void **state)
     kv_check_end(&t);
 }
 
+/* Also when it is contexts in use that grow: what is kept leaves others their share of the device's
+ * memory, as long as there is any. */
+static void test_kv_kept_leaves_others_their_share(void **state)
+{
+    enum { UNITS = 32, SHARE = 16, KEPT = 4 };
+    (void)state;
+    if (strcmp(kv_check_device_name(), "CPU") != 0) {
+        skip(); /* a card has as much as it has */
+    }
+    const size_t unit = kv_check_granularity();
+    dw_kv_pool_options options = kv_check_pool(0, true);
+    options.emulation.memory_bytes = UNITS * unit;
+    kv_check t = kv_check_with_log(&options, unit / DW_KV_STEP_TOKENS, ALL, true);
+    dw_kv_kept_limit(t.device, UINT64_MAX);
+    for (int32_t i = 0; i < KEPT; i++) {
+        dw_kv_key key = key_of("a", i);
+        reference *r = add_log(&t);
+        keep(r, &key);
+        kv_check_drop(&t, r);
+    }
+    assert_int_equal(kv_check_stats(t.device).kept_count, KEPT);
+    bool gave = false;
+    while (t.count < LOGS_MAX) {
+        (void)add_log(&t);
+        size_t left = 0;
+        size_t all = 0;
+        dw_vram_memory(dw_kv_pool_vram(t.device), &left, &all);
+        const uint64_t kept = kv_check_stats(t.device).kept_count;
+        assert_int_equal(all, UNITS * unit);
+        assert_true(kept == 0 || left >= all / SHARE);
+        gave = gave || kept < KEPT;
+    }
+    assert_true(gave);
+    assert_int_equal(kv_check_stats(t.device).eviction_count, 0);
+    kv_check_end(&t);
+}
+
+/* Addresses are short as well: each has those of all that its context might hold. */
+static void test_kv_kept_gives_up_addresses(void **state)
+{
+    (void)state;
+    kv_check t = opened(0);
+    const dw_kv_key keys[] = {key_of("a", 1), key_of("b", 1)};
+    (void)add_log(&t);
+    keep(&t.logs[0], &keys[0]);
+    keep(&t.logs[1], &keys[1]);
+    dw_vram_fail_after(dw_kv_pool_vram(t.device), DW_VRAM_RESERVE, 0);
+    reference *fresh = add_log(&t);
+    dw_vram_fail_after(dw_kv_pool_vram(t.device), 0, -1);
+    assert_int_equal(kv_check_stats(t.device).kept_lost_count, 1);
+    assert_false(find(&t, &t.logs[0], &keys[0]));
+    assert_true(find(&t, &t.logs[1], &keys[1]));
+    kv_check_check(&t, fresh);
+    kv_check_drop(&t, &t.logs[0]);
+    kv_check_end(&t);
+}
+
 static void test_kv_kept_limit(void **state)
 {
     (void)state;
@@ -347,6 +404,8 @@ int main(void)
         cmocka_unit_test(test_kv_kept_is_what_was_saved),
         cmocka_unit_test(test_kv_kept_goes_first),
         cmocka_unit_test(test_kv_kept_goes_for_others),
+        cmocka_unit_test(test_kv_kept_leaves_others_their_share),
+        cmocka_unit_test(test_kv_kept_gives_up_addresses),
         cmocka_unit_test(test_kv_kept_limit),
         cmocka_unit_test(test_kv_kept_is_forgotten),
         cmocka_unit_test(test_kv_kept_shares_with_forks),
