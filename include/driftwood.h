@@ -1644,7 +1644,6 @@ typedef struct dw_thaw_stats {
     uint64_t kv_mapped_bytes;    /* of files, read when they are touched */
     uint64_t kv_converted_bytes; /* read, and written in another type or to another memory */
     uint64_t memory_bytes;
-    uint64_t kv_kept_bytes;      /* found on the device, where they had stayed */
 } dw_thaw_stats;
 
 /* The actor of options->paths or options->fds. These files must not be changed while it lives; they

@@ -340,6 +340,13 @@ dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine, const dw_thaw_options
     return dw_snapshot_thaw(out, &host, &own, stats, err);
 }
 
+dw_status dw_engine_bring_back(dw_actor **out, dw_engine *engine, const dw_thaw_options *options,
+                               dw_error *err)
+{
+    const dw_thaw_host host = {.wasm = engine->wasm, .heads = engine->heads, .comes_back = true};
+    return dw_snapshot_thaw(out, &host, options, NULL, err);
+}
+
 dw_status dw_scheduler_create(dw_scheduler **out, dw_engine *engine,
                               const dw_scheduler_options *options, dw_error *err)
 {

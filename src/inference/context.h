@@ -44,7 +44,6 @@ typedef struct dw_context_thaw_options {
     /* Under which the same log may have been kept (dw_context_keep_log), for frozen.length tokens,
      * to be taken in the place of the segments; its model is not looked at. NULL: it was not. */
     const struct dw_kv_key *kept;
-    bool *was_kept; /* out: it was; or NULL */
 } dw_context_thaw_options;
 
 /* A context as it was frozen. Where the stored type is the wanted one, records are mapped; else

@@ -159,9 +159,6 @@ static dw_status thaw_same_type(dw_context *context, const dw_kv_log_options *lo
         key.model = context->model;
         status = dw_kv_log_find_kept(&context->log, device, log, &key, options->frozen.length, err);
     }
-    if (options->was_kept != NULL) {
-        *options->was_kept = context->log != NULL;
-    }
     if (status != DW_OK || context->log != NULL) {
         return status;
     }

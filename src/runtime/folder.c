@@ -13,6 +13,7 @@
 #include "runtime/guests.h"
 #include "runtime/runtime_internal.h"
 #include "snapshot/snapshot_file.h"
+#include "snapshot/thaw.h"
 
 /* An actor's snapshots, each a file that is open while it is read: as many as descriptors allow.
  * With each freeze beyond that one is written once more, so it is as many as the turns that a
@@ -410,7 +411,7 @@ static dw_status read_actor(reading *of, const char *id, uint64_t number,
                                          .limits = &f->limits,
                                          .dirs = folders != NULL ? folders->dirs : NULL,
                                          .dir_count = folders != NULL ? folders->count : 0};
-        status = dw_actor_thaw(&actor, f->engine, &options, NULL, err);
+        status = dw_engine_bring_back(&actor, f->engine, &options, err);
     }
     if (status == DW_OK) {
         number_files(f, id, actor, &chain);

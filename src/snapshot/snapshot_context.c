@@ -660,13 +660,13 @@ static dw_status read_window(const json_t *entry, dw_context *context, dw_error 
                            : status;
 }
 
-/* By what a log may be found that stayed on the device, where it is known which file is meant.
- * NULL: it is not. */
+/* By what a log may be found that stayed on the device, where this is its actor, and it is known
+ * which file is meant. NULL: it is not. */
 static const dw_kv_key *key_of(const dw__thaw *t, int32_t handle, dw_kv_key *key)
 {
     const char *const *identities = t->options->identities;
     const char *last = identities != NULL ? identities[t->file_count - 1] : NULL;
-    if (!t->options->trusted || last == NULL || last[0] == '\0') {
+    if (!t->comes_back || !t->options->trusted || last == NULL || last[0] == '\0') {
         return NULL;
     }
     dw_actor_log_key(t->actor->id, last, handle, key);
@@ -693,7 +693,6 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
     }
     if (status == DW_OK) {
         dw_kv_key key;
-        bool was_kept = false;
         dw_context_thaw_options options = {.tokens_max = (uint32_t)saved.tokens_max,
                                            .kv_type = t->options->kv_type != NULL
                                                           ? *t->options->kv_type
@@ -703,17 +702,15 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
                                            .tokens = tokens,
                                            .frozen = frozen,
                                            .like = saved.like,
-                                           .kept = key_of(t, handle, &key),
-                                           .was_kept = &was_kept};
+                                           .kept = key_of(t, handle, &key)};
         bool converted = false;
         options.frozen.length = (uint32_t)saved.length;
         options.frozen.like_bytes = saved.like_bytes;
         status = dw_context_thaw(&context, saved.model, &options, &converted, err);
         uint64_t bytes = saved.length * saved.record_bytes;
         const bool read = converted || t->options->unmapped;
-        t->stats.kv_kept_bytes += was_kept ? bytes : 0;
-        t->stats.kv_converted_bytes += !was_kept && read ? bytes : 0;
-        t->stats.kv_mapped_bytes += was_kept || read ? 0 : bytes;
+        t->stats.kv_converted_bytes += read ? bytes : 0;
+        t->stats.kv_mapped_bytes += read ? 0 : bytes;
     }
     if (status == DW_OK) {
         status = read_rows(t, entry, handle, context, err);

@@ -206,6 +206,33 @@ static void test_kept_beside_forks_and_rewinds(void **state)
     close_folder(f);
 }
 
+/* Copies are made of the files: they leave the actor what it left. */
+static void test_kept_beside_copies(void **state)
+{
+    runtime_fixture *f = *state;
+    runtime_answer answer;
+    dw_error error = {.message = ""};
+    open_folder(f);
+    runtime_id stays = spawned(f);
+    runtime_id kept = spawned(f);
+    for (size_t i = 0; i < 2; i++) {
+        const runtime_id *id = i == 0 ? &stays : &kept;
+        told(f, id, "m", &answer);
+        told(f, id, "n200", &answer);
+    }
+    parked(f, &kept);
+    const dw_kv_stats before = kv_of(f);
+    dw_actor *copy = NULL;
+    assert_int_equal(runtime_copy(f, kept.text, &copy, &error), DW_OK);
+    assert_string_equal(dw_actor_id(copy), kept.text);
+    assert_int_equal(kv_of(f).kept_count, 1);
+    assert_int_equal(kv_of(f).kept_found_count, before.kept_found_count);
+    same(f, &stays, &kept, "g20");
+    assert_int_equal(kv_of(f).kept_found_count, before.kept_found_count + 1);
+    dw_actor_destroy(copy);
+    close_folder(f);
+}
+
 /* ---- who wants the room ---------------------------------------------------------------------- */
 
 static void test_kept_goes_for_who_computes(void **state)
@@ -392,6 +419,7 @@ int main(void)
         runtime_test(test_kept_answers_go_on),
         runtime_test(test_kept_again_and_again),
         runtime_test(test_kept_beside_forks_and_rewinds),
+        runtime_test(test_kept_beside_copies),
         runtime_test(test_kept_goes_for_who_computes),
         runtime_test(test_kept_not_at_all),
         runtime_test(test_kept_ends_with_its_owner),
