@@ -100,7 +100,7 @@ bool dw__kv_range_keep(dw__kv_backing *backing, const dw_kv_key *key, uint32_t l
     dw__kv_pool *pool = range->pool;
     dw__kv_pool_lock(pool);
     dw__kv_pool_await(pool, range);
-    bool keeps = pool->kept_limit > 0 && range->resident && range->place_count > 0 &&
+    bool keeps = range->mapped <= pool->kept_limit && range->resident && range->place_count > 0 &&
                  range->pins == 0 && !range->in_step && !dw_device_lost(pool->device);
     if (keeps) {
         forget(pool, key->owner, key->state, NULL);

@@ -282,6 +282,26 @@ static void test_kv_kept_limit(void **state)
     kv_check_end(&t);
 }
 
+/* One that is beyond the limit by itself leaves the others where they are. */
+static void test_kv_kept_limit_of_one(void **state)
+{
+    (void)state;
+    kv_check t = opened(0);
+    const size_t unit = kv_check_granularity();
+    const dw_kv_key keys[] = {key_of("a", 1), key_of("b", 1)};
+    reference *large = add_log(&t);
+    assert_int_equal(dw_kv_log_append(large->log, large->bytes, RECORDS_MAX - ALL, NULL), DW_OK);
+    keep(&t.logs[0], &keys[0]);
+    assert_int_equal(kv_check_stats(t.device).kept_bytes, 2 * unit);
+    dw_kv_kept_limit(t.device, 3 * unit);
+    keep(large, &keys[1]);
+    assert_int_equal(kv_check_stats(t.device).kept_count, 1);
+    assert_true(find(&t, &t.logs[0], &keys[0]));
+    kv_check_check(&t, &t.logs[0]);
+    kv_check_drop(&t, large);
+    kv_check_end(&t);
+}
+
 /* An owner's, a model's, all, and those of an owner's earlier state. */
 static void test_kv_kept_is_forgotten(void **state)
 {
@@ -407,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_kv_kept_leaves_others_their_share),
         cmocka_unit_test(test_kv_kept_gives_up_addresses),
         cmocka_unit_test(test_kv_kept_limit),
+        cmocka_unit_test(test_kv_kept_limit_of_one),
         cmocka_unit_test(test_kv_kept_is_forgotten),
         cmocka_unit_test(test_kv_kept_shares_with_forks),
         cmocka_unit_test(test_kv_kept_must_be_there),
