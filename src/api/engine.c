@@ -186,6 +186,7 @@ dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats)
         .matrices = atomic_load(&counters->matrices),
         .matrices_served = atomic_load(&counters->matrices_served),
         .repacked_bytes = atomic_load(&counters->repacked_bytes),
+        .matrices_wide = atomic_load(&counters->matrices_wide),
     };
     dw_kv_stats ranges; /* what contexts have there by address ranges has a count of its own */
     if (dw_kv_pool_get_stats(engine->device, &ranges)) {

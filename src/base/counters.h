@@ -61,6 +61,7 @@ typedef struct dw_device_counters {
     _Atomic uint64_t matrices;
     _Atomic uint64_t matrices_served;
     _Atomic uint64_t repacked_bytes;
+    _Atomic uint64_t matrices_wide;
 } dw_device_counters;
 
 static inline void dw_count(_Atomic uint64_t *counter, uint64_t amount)

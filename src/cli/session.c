@@ -85,9 +85,9 @@ static void print_usage(const dw_instance *instance, const dw_instance_stats *st
     if (usage.matrices > 0) {
         (void)fprintf(stderr,
                       "products   of %llu matrices %llu by kernels for few tokens, which have %.1f "
-                      "MB of weights a second time\n",
+                      "MB of weights a second time, %llu by nodes for many\n",
                       (unsigned long long)usage.matrices, (unsigned long long)usage.matrices_served,
-                      (double)usage.repacked_bytes / 1e6);
+                      (double)usage.repacked_bytes / 1e6, (unsigned long long)usage.matrices_wide);
     }
     if (usage.registered_bytes > 0) {
         (void)fprintf(stderr, "registered %.1f MB of guest memory\n",

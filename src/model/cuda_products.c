@@ -26,6 +26,7 @@ struct dw_cuda_products {
     matrix *matrices; /* [count], by address */
     uint32_t count;
     uint32_t candidates;
+    uint32_t wide;             /* of the candidates: nodes of many rows have them */
     struct ggml_context *ggml; /* of the second forms */
     ggml_backend_buffer_t buffer;
     uint64_t repacked_bytes;
@@ -48,6 +49,7 @@ static void add(dw_cuda_products *products, struct ggml_tensor *weight)
         return;
     }
     products->candidates++;
+    products->wide += wide_from(weight) > 0;
     if (ggml_is_contiguous(weight) && weight->ne[2] == 1 && weight->ne[0] <= UINT32_MAX &&
         weight->ne[1] <= UINT32_MAX && weight->ne[1] % DW_CUDA_TILE_ROWS == 0) {
         const uint32_t rows = dw_cuda_product_rows((int)weight->type, (uint32_t)weight->ne[0]);
@@ -209,6 +211,7 @@ dw_status dw_cuda_products_create(dw_cuda_products **out, dw_device *device,
     dw_device_counters *counters = dw_device_counters_of(device);
     dw_count(&counters->matrices, products->candidates);
     dw_count(&counters->matrices_served, products->count);
+    dw_count(&counters->matrices_wide, products->wide);
     dw_count(&counters->repacked_bytes, products->repacked_bytes);
     products->counted = true;
     *out = products;
@@ -224,6 +227,7 @@ void dw_cuda_products_destroy(dw_cuda_products *products)
         dw_device_counters *counters = dw_device_counters_of(products->device);
         dw_uncount(&counters->matrices, products->candidates);
         dw_uncount(&counters->matrices_served, products->count);
+        dw_uncount(&counters->matrices_wide, products->wide);
         dw_uncount(&counters->repacked_bytes, products->repacked_bytes);
     }
     dw_device_buffer_destroy(products->device, DW_USE_WEIGHTS, products->buffer);
