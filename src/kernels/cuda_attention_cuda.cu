@@ -382,8 +382,7 @@ extern "C" void dw_cuda_launch_attend(const struct ggml_tensor *node, void *stre
     a.q_head_stride = q->nb[1] / sizeof(float);
     a.q_token_stride = q->nb[2] / sizeof(float);
     a.table = (const dw_cuda_token *)table->data;
-    a.longest = (const uint32_t *)((const unsigned char *)table->data + ggml_nbytes(table)) -
-                DW_CUDA_TABLE_LONGEST;
+    a.longest = dw_cuda_table_behind(table) + DW_CUDA_TABLE_LONGEST;
     a.scratch = (unsigned char *)node->src[2]->data;
     a.counter_bytes = (uint32_t)((rows * sizeof(unsigned) + 255) / 256 * 256);
     a.spreads = tokens > DW_CUDA_PRODUCT_ROWS && rows >= ROWS_MANY;

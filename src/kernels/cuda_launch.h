@@ -48,10 +48,18 @@ typedef struct dw_cuda_token {
     (((uint32_t)(tiles) * (uint32_t)(kv_heads)*4u + 255u) / 256u * 256u)
 
 /* Bytes of a token in what the table's node makes: the row, its log, token and position apart.
- * Behind all stands when that began, 8 bytes, and how many records the longest log has, the last
- * DW_CUDA_TABLE_LONGEST words of 4 bytes. */
+ * Behind all stand two numbers of 8 bytes: when that began, and how many records the longest log
+ * has. */
 #define DW_CUDA_TABLE_ROW 48u
-#define DW_CUDA_TABLE_LONGEST 2u
+#define DW_CUDA_TABLE_BEGAN 0u
+#define DW_CUDA_TABLE_LONGEST 1u
+#define DW_CUDA_TABLE_BEHIND 2u
+
+/* Where they are. */
+static inline const unsigned long long *dw_cuda_table_behind(const struct ggml_tensor *table)
+{
+    return (const unsigned long long *)table->data + (table->ne[0] - DW_CUDA_TABLE_BEHIND);
+}
 
 typedef struct dw_cuda_attention_params {
     uint32_t part_bytes; /* a layer's keys, or its values, in a record */

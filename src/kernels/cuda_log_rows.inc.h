@@ -16,8 +16,8 @@ struct attend_args {
     const float *v;
     const dw_cuda_token *table;
     unsigned char *scratch;
-    const float *rope;       /* [tokens][rope_dims / 2][cosine, sine] */
-    const uint32_t *longest; /* records of the longest of all tokens' logs */
+    const float *rope;                 /* [tokens][rope_dims / 2][cosine, sine] */
+    const unsigned long long *longest; /* records of the longest of all tokens' logs */
     float *y;
     size_t q_head_stride; /* in floats, as all strides */
     size_t q_token_stride;

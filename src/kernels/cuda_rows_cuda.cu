@@ -51,8 +51,8 @@ static __global__ void table_kernel(const dw_cuda_token *from, int count, unsign
         const unsigned longest = longest_of(from, count);
         if (threadIdx.x == 0) {
             unsigned long long *behind = (unsigned long long *)(to + n * DW_CUDA_TABLE_ROW);
-            behind[0] = began;
-            behind[1] = longest;
+            behind[DW_CUDA_TABLE_BEGAN] = began;
+            behind[DW_CUDA_TABLE_LONGEST] = longest;
         }
     }
     if (i >= count) {
@@ -481,7 +481,7 @@ extern "C" void dw_cuda_launch_top_k(const struct ggml_tensor *node, void *strea
     const struct ggml_tensor *best = node->src[0];
     const struct ggml_tensor *table = node->src[3];
     const unsigned long long *began =
-        table != nullptr ? (const unsigned long long *)table->data + table->ne[0] - 1 : nullptr;
+        table != nullptr ? dw_cuda_table_behind(table) + DW_CUDA_TABLE_BEGAN : nullptr;
     launch_kernel(candidates_kernel, sorting(dim3((unsigned)best->ne[2])), (cudaStream_t)stream,
                   (const unsigned long long *)best->data, (unsigned)best->ne[1],
                   (unsigned)*(const uint32_t *)dw_cuda_node_params(node),

@@ -29,7 +29,8 @@ void dw_cuda_table_make(dw_cuda_table *out, struct ggml_context *ggml, struct gg
     int64_t count = input->ne[1];
     size_t n = (size_t)count;
     struct ggml_tensor *all = ggml_new_tensor_1d(
-        ggml, GGML_TYPE_I64, count * (int64_t)(DW_CUDA_TABLE_ROW / sizeof(int64_t)) + 2);
+        ggml, GGML_TYPE_I64,
+        count * (int64_t)(DW_CUDA_TABLE_ROW / sizeof(int64_t)) + (int64_t)DW_CUDA_TABLE_BEHIND);
     (void)dw_cuda_node_make(all, dw_cuda_launch_table, &input, 1, &count, sizeof count);
     *out = (dw_cuda_table){
         .rows = all,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/os.h"
 #include "model/attention.h"
 #include "model/cuda_ops.h"
 #include "cuda_bench.h"
@@ -933,6 +934,39 @@ static void test_cuda_candidates(void **state)
     }
 }
 
+/* What the likeliest tell of when the run began and when they were done lies within what the host
+ * saw of it, whatever else stands behind the table. */
+static void test_cuda_run_times(void **state)
+{
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    const uint64_t ticks = 20000000; /* a device's clock may move in steps */
+    cuda_bench b;
+    cuda_bench_open(&b, 3);
+    struct ggml_tensor *logits = ggml_new_tensor_2d(b.ggml, GGML_TYPE_F32, 500, 1);
+    struct ggml_tensor *to = cuda_placed(
+        &b, ggml_new_tensor_2d(b.ggml, GGML_TYPE_I8, sizeof(dw_top_k), 1), b.candidates);
+    ggml_build_forward_expand(b.graph, dw_cuda_top_k(b.ggml, &b.table, logits, to, 1));
+    cuda_bench_allocate(&b);
+    float *row = cuda_random_floats(500, 1.0F);
+    cuda_set(logits, row);
+    b.rows[1].position = 70000;
+    uint32_t before = 0;
+    for (int run = 0; run < 3; run++) {
+        const uint64_t started = dw_os_clock_ns();
+        cuda_bench_run(&b);
+        const uint64_t took = dw_os_clock_ns() - started;
+        const dw_top_k *got = b.candidates;
+        assert_true((uint32_t)(got->ended_ns - got->began_ns) <= took + ticks);
+        assert_true(run == 0 || (uint32_t)(got->began_ns - before) <= INT32_MAX);
+        before = got->ended_ns;
+    }
+    free(row);
+    cuda_bench_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -946,6 +980,7 @@ int main(void)
         cmocka_unit_test(test_cuda_masks),
         cmocka_unit_test(test_cuda_place_rows),
         cmocka_unit_test(test_cuda_candidates),
+        cmocka_unit_test(test_cuda_run_times),
     };
     return cmocka_run_group_tests(tests, cuda_open, cuda_close);
 }
