@@ -16,6 +16,42 @@ static const char *const capability_names[] = DW__CAPABILITY_NAMES;
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
+#define TOLD_BYTES 64u
+
+/* The value, as an error tells it. */
+static const char *told(const json_t *value, char room[TOLD_BYTES])
+{
+    switch (json_typeof(value)) {
+    case JSON_STRING:
+        (void)snprintf(room, TOLD_BYTES, "'%.40s'", json_string_value(value));
+        return room;
+    case JSON_INTEGER:
+        (void)snprintf(room, TOLD_BYTES, "%lld", (long long)json_integer_value(value));
+        return room;
+    case JSON_REAL:
+        (void)snprintf(room, TOLD_BYTES, "%g", json_real_value(value));
+        return room;
+    case JSON_TRUE:
+        return "true";
+    case JSON_FALSE:
+        return "false";
+    case JSON_ARRAY:
+        return "a list";
+    case JSON_OBJECT:
+        return "an object";
+    default:
+        return "null";
+    }
+}
+
+/* `name` is not what it may be: DW_E_FORMAT. */
+static dw_status wanted(const char *name, const json_t *value, const char *what, dw_error *err)
+{
+    char room[TOLD_BYTES];
+    return dw_fail(err, DW_E_FORMAT, "manifest: %s is %s; %s is wanted", name, told(value, room),
+                   what);
+}
+
 /* Whether all of the object's names are among `names` [count]. */
 static dw_status check_names(const char *what, const json_t *object, const char *const *names,
                              size_t count, dw_error *err)
@@ -23,7 +59,7 @@ static dw_status check_names(const char *what, const json_t *object, const char 
     const char *name;
     json_t *value;
     if (!json_is_object(object)) {
-        return dw_fail(err, DW_E_FORMAT, "manifest: %s: an object is wanted", what);
+        return wanted(what, object, "an object", err);
     }
     json_object_foreach((json_t *)(uintptr_t)object, name, value)
     {
@@ -48,7 +84,7 @@ static dw_status take_number(const json_t *object, const char *name, uint64_t mo
         return DW_OK;
     }
     if (!json_is_integer(value)) {
-        return dw_fail(err, DW_E_FORMAT, "manifest: %s: a whole number is wanted", name);
+        return wanted(name, value, "a whole number", err);
     }
     json_int_t given = json_integer_value(value);
     if (given < 1 || (uint64_t)given > most) {
@@ -67,7 +103,7 @@ static dw_status take_limits(const json_t *object, dw_limits *limits, dw_error *
         return DW_OK;
     }
     if (!json_is_object(value)) {
-        return dw_fail(err, DW_E_FORMAT, "manifest: limits: an object is wanted");
+        return wanted("limits", value, "an object", err);
     }
     size_t bytes = json_dumpb(value, NULL, 0, JSON_COMPACT);
     char *text = dw_alloc(bytes + 1, 1);
@@ -99,7 +135,7 @@ static dw_status take_capabilities(const json_t *tenant, uint32_t *capabilities,
     const json_t *list = json_object_get(tenant, "may");
     *capabilities = 0;
     if (list != NULL && !json_is_array(list)) {
-        return dw_fail(err, DW_E_FORMAT, "manifest: may: a list of texts is wanted");
+        return wanted("may", list, "a list of texts", err);
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *name = text_at(list, i);
@@ -125,21 +161,22 @@ typedef struct granted {
     const char *const *names; /* `texts`; NULL: any, where "*" is among them */
 } granted;
 
-static dw_status take_granted(const json_t *tenant, const char *key, granted *to, dw_error *err)
+/* `name`: of the list, for errors. */
+static dw_status take_granted(const json_t *list, const char *name, granted *to, dw_error *err)
 {
-    const json_t *list = json_object_get(tenant, key);
     bool any = false;
     if (list != NULL && !json_is_array(list)) {
-        return dw_fail(err, DW_E_FORMAT, "manifest: %s: a list of texts is wanted", key);
+        return wanted(name, list, "a list of texts", err);
     }
     if (json_array_size(list) > GRANTED_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "manifest: %s: %zu, limit %u", key, json_array_size(list),
+        return dw_fail(err, DW_E_LIMIT, "manifest: %s: %zu, limit %u", name, json_array_size(list),
                        GRANTED_MAX);
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
         to->texts[i] = text_at(list, i);
         if (to->texts[i] == NULL) {
-            return dw_fail(err, DW_E_FORMAT, "manifest: %s: a list of texts is wanted", key);
+            return dw_fail(err, DW_E_FORMAT, "manifest: %s: item %zu is no text without NUL", name,
+                           i);
         }
         any = any || strcmp(to->texts[i], "*") == 0;
     }
@@ -161,15 +198,17 @@ static dw_status take_contexts(const json_t *tenant, granted *reads, granted *wr
     const json_t *value = json_object_get(tenant, "contexts");
     dw_status status = DW_OK;
     if (value != NULL && !json_is_object(value)) {
-        return dw_fail(err, DW_E_FORMAT, "manifest: contexts: an object is wanted");
+        return wanted("contexts", value, "an object", err);
     }
     if (value != NULL) {
         status = check_names("contexts", value, members, 2, err);
     }
     if (status == DW_OK) {
-        status = take_granted(value, "read", reads, err);
+        status = take_granted(json_object_get(value, "read"), "contexts: read", reads, err);
     }
-    return status == DW_OK ? take_granted(value, "write", writes, err) : status;
+    return status == DW_OK
+               ? take_granted(json_object_get(value, "write"), "contexts: write", writes, err)
+               : status;
 }
 
 static dw_status take_prefixes(const json_t *tenant, dw_tenant_options *options, dw_error *err)
@@ -181,8 +220,7 @@ static dw_status take_prefixes(const json_t *tenant, dw_tenant_options *options,
     return value == NULL || options->no_shared_prefixes || options->public_prefixes ||
                    (text != NULL && strcmp(text, "shared") == 0)
                ? DW_OK
-               : dw_fail(err, DW_E_FORMAT,
-                         "manifest: prefixes: \"shared\", \"own\" or \"public\" is wanted");
+               : wanted("prefixes", value, "'shared', 'own' or 'public'", err);
 }
 
 /* Seconds of having nothing to do, after which an actor leaves memory; absent: 0. */
@@ -221,8 +259,7 @@ static dw_status take_durability(const json_t *object, dw_durability *durability
         dw__durability_read(text, durability, seconds);
         return DW_OK;
     }
-    return dw_fail(err, DW_E_FORMAT,
-                   "manifest: durability: \"each\", \"park\" or a number of seconds is wanted");
+    return wanted("durability", value, "'each', 'park' or a number of seconds", err);
 }
 
 static dw_status take_folder(const json_t *value, dw_dir *dir, dw_error *err)
@@ -242,7 +279,7 @@ static dw_status take_folder(const json_t *value, dw_dir *dir, dw_error *err)
     }
     return writable == NULL || json_is_boolean(writable)
                ? DW_OK
-               : dw_fail(err, DW_E_FORMAT, "manifest: folders: writable is true or false");
+               : wanted("folders: writable", writable, "true or false", err);
 }
 
 /* Borrowed from the JSON: folders [*count]. */
@@ -252,7 +289,7 @@ static dw_status take_folders(const json_t *tenant, dw_dir *dirs, size_t *count,
     dw_status status = DW_OK;
     *count = json_array_size(list);
     if (list != NULL && !json_is_array(list)) {
-        return dw_fail(err, DW_E_FORMAT, "manifest: folders: a list of objects is wanted");
+        return wanted("folders", list, "a list of objects", err);
     }
     if (*count > DW_ACTOR_DIRS_MAX) {
         return dw_fail(err, DW_E_LIMIT, "manifest: folders: %zu, limit %d", *count,
@@ -289,10 +326,10 @@ static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t
         status = take_limits(value, &limits, err);
     }
     if (status == DW_OK) {
-        status = take_granted(value, "models", &models, err);
+        status = take_granted(json_object_get(value, "models"), "models", &models, err);
     }
     if (status == DW_OK) {
-        status = take_granted(value, "tools", &tools, err);
+        status = take_granted(json_object_get(value, "tools"), "tools", &tools, err);
     }
     if (status == DW_OK) {
         status = take_contexts(value, &reads, &writes, err);
@@ -336,7 +373,7 @@ static dw_status take_tenants(dw_runtime *runtime, const json_t *manifest, dw_er
         return status;
     }
     if (!json_is_object(tenants)) {
-        return dw_fail(err, DW_E_FORMAT, "manifest: tenants: an object is wanted");
+        return wanted("tenants", tenants, "an object", err);
     }
     json_object_foreach(tenants, name, value)
     {
