@@ -41,9 +41,6 @@ static dw_status copy(dw_actor **out, dw_engine *engine, copying *c, const char 
     dw_snapshot_chain chain = {.count = 0};
     dw_thaw_options options = *c->options;
     dw_status status = dw_actor_folder_read_chain(dw__folder_actors(c->folder), id, &chain, err);
-    if (status != DW_OK) {
-        return status;
-    }
     options.paths = chain.list;
     options.path_count = chain.count;
     options.identities = chain.identities;
@@ -54,7 +51,9 @@ static dw_status copy(dw_actor **out, dw_engine *engine, copying *c, const char 
     options.find_wanted = options.find_wanted != NULL ? find_wanted : NULL;
     options.find_module = find_module;
     options.find_user = c;
-    status = dw_actor_thaw(out, engine, &options, stats, err);
+    if (status == DW_OK) {
+        status = dw_actor_thaw(out, engine, &options, stats, err);
+    }
     dw_snapshot_chain_release(&chain);
     return status;
 }
