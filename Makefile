@@ -85,14 +85,15 @@ SANITIZERS_LEAVE_OUT ?= ^($(WHOLE_MODELS)|$(MANY_STARTS)|check_json_schema|check
 # Under DW_TEST_SHORT (.ci/run) moreover what another stage goes through as well: threads are check-tsan's;
 # templates and chats fuzz_jinja's and fuzz_chat_answer's; emulated device memory is in
 # test_snapshot_in_ranges, models that come and go in test_model_pool, routes and what clients send in test_serve_malformed
-# and test_serve_actors; what freezes write is counted without, series are test_series_index's;
+# and test_serve_actors; what freezes write, and time, is counted without, series are test_series_index's,
+# prefixes test_runtime_prefixes' and test_prefix_folder's;
 # guests of other compilers make the calls of those in C; encoders, adapters and guest/examples are
 # numbers over whole models; grammars are fuzz_grammar's and fuzz_json_schema's, and two torture
 # programs fuzz targets; what begins ahead does so in test_batch_ahead; processes that are killed and
 # disks that fail are torture_kills' and torture_disk's.
-ASAN_THREADS = test_(generation|scheduler_actors)_(device|guest)_threads?|test_scheduler_device_thread
+ASAN_THREADS = test_(generation|runtime|scheduler|scheduler_actors)_(device|guest)_threads?|test_scheduler_device_thread|test_small_threads
 ASAN_RANGES = test_(context_fork|context_shift|actor|actor_state|golden)_in_ranges
-ASAN_ELSEWHERE = test_(chat|chat_jinja|chat_served|embeddings|freeze_bytes|scheduler_encoders|guest_programs|sdk_.*|serve|serve_pool|serve_shapes|lora|request_kills|runtime_left_overs|deadline_random|grammar_ways|json_grammar|generation_ahead|generate_abi_ahead|scheduler_ahead)|torture_host_calls|torture_tokenize
+ASAN_ELSEWHERE = test_(chat|chat_jinja|chat_served|deadline|embeddings|freeze_bytes|prefix_cache|scheduler_encoders|guest_programs|sdk_.*|serve|serve_pool|serve_shapes|lora|request_kills|runtime_left_overs|deadline_random|grammar_ways|json_grammar|generation_ahead|generate_abi_ahead|scheduler_ahead)|torture_host_calls|torture_tokenize
 ifdef DW_TEST_SHORT
 ASAN_LEAVE_OUT = |^($(ASAN_THREADS)|$(ASAN_RANGES)|$(ASAN_ELSEWHERE))$$
 endif
