@@ -223,6 +223,25 @@ void request_run(runtime_fixture *f)
     assert_int_equal(status, DW_OK);
 }
 
+uint32_t runtime_asked(runtime_fixture *f, const runtime_id *id, uint32_t what, uint32_t a,
+                       uint32_t b, uint32_t c)
+{
+    const uint32_t message[4] = {what, a, b, c};
+    runtime_answer answer = {.count = 0};
+    dw_error error = {.message = ""};
+    const dw_request request = {.struct_bytes = sizeof request,
+                                .message = message,
+                                .message_bytes = sizeof message,
+                                .on_answer = runtime_keep,
+                                .user = &answer};
+    dw_status status = dw_runtime_call(f->runtime, id->text, &request, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    uint32_t value = 0;
+    memcpy(&value, answer.bytes, sizeof value);
+    return value;
+}
+
 dw_status runtime_copy(runtime_fixture *f, const char *id, dw_actor **actor, dw_error *error)
 {
     const dw_thaw_options options = {.struct_bytes = sizeof options,

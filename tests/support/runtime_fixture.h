@@ -66,6 +66,9 @@ dw_status request_tell(runtime_fixture *f, const char *id, const char *text, run
                        dw_error *error);
 uint32_t request_told(runtime_fixture *f, const char *id, const char *text);
 void request_run(runtime_fixture *f);
+/* What actor_sparse.wat answers to the message of these four numbers; it is to go well. */
+uint32_t runtime_asked(runtime_fixture *f, const runtime_id *id, uint32_t what, uint32_t a,
+                       uint32_t b, uint32_t c);
 /* A copy of the actor, read from its files; the caller's to destroy. */
 dw_status runtime_copy(runtime_fixture *f, const char *id, dw_actor **actor, dw_error *error);
 /* Until nothing is worked on. */

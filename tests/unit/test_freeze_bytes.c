@@ -77,26 +77,6 @@ static uint64_t bytes_of(const runtime_id *id, size_t *count)
 
 /* ---- memories ---- */
 
-/* To actor_sparse.wat; its answer. */
-static uint32_t asked(runtime_fixture *f, const runtime_id *id, uint32_t what, uint32_t a,
-                      uint32_t b, uint32_t c)
-{
-    const uint32_t message[4] = {what, a, b, c};
-    runtime_answer answer = {.count = 0};
-    dw_error error = {.message = ""};
-    const dw_request request = {.struct_bytes = sizeof request,
-                                .message = message,
-                                .message_bytes = sizeof message,
-                                .on_answer = runtime_keep,
-                                .user = &answer};
-    dw_status status = dw_runtime_call(f->runtime, id->text, &request, &error);
-    assert_string_equal(error.message, "");
-    assert_int_equal(status, DW_OK);
-    uint32_t value = 0;
-    memcpy(&value, answer.bytes, sizeof value);
-    return value;
-}
-
 enum { GROW = 0, LOAD = 2, FILL = 4 };
 
 /* An actor with a memory of so many blocks. Those up to `filled`, but the first, hold 7. */
@@ -110,15 +90,15 @@ static memory spawn_memory(runtime_fixture *f, dw_module *module, uint32_t block
 {
     memory m = {.blocks = blocks, .held = dw_alloc(blocks, 1)};
     m.id = runtime_spawned(f, module, NULL);
-    (void)asked(f, &m.id, GROW, blocks / 16 - 2, 0, 0);
-    (void)asked(f, &m.id, FILL, BLOCK, (filled - 1) * BLOCK, 7);
+    (void)runtime_asked(f, &m.id, GROW, blocks / 16 - 2, 0, 0);
+    (void)runtime_asked(f, &m.id, FILL, BLOCK, (filled - 1) * BLOCK, 7);
     memset(m.held, 7, filled);
     return m;
 }
 
 static void change(runtime_fixture *f, memory *m, uint32_t first, uint32_t count, uint32_t value)
 {
-    (void)asked(f, &m->id, FILL, first * BLOCK, count * BLOCK, value % 251);
+    (void)runtime_asked(f, &m->id, FILL, first * BLOCK, count * BLOCK, value % 251);
     memset(m->held + first, (int)(value % 251), count);
 }
 
@@ -126,7 +106,8 @@ static void assert_held(runtime_fixture *f, const memory *m)
 {
     for (uint32_t i = 1; i < m->blocks; i += m->blocks < 1024 ? 1 : 37) {
         uint32_t expected = m->held[i] * 0x01010101u;
-        assert_int_equal(asked(f, &m->id, LOAD, i * BLOCK + 4 * (i % 1024), 0, 0), expected);
+        assert_int_equal(runtime_asked(f, &m->id, LOAD, i * BLOCK + 4 * (i % 1024), 0, 0),
+                         expected);
     }
 }
 
@@ -240,21 +221,21 @@ static void test_freeze_bytes_are_limited(void **state)
     open_folder(f);
     memory other = spawn_memory(f, sparse, 1024, 1024);
     runtime_id id = runtime_spawned(f, sparse, &options);
-    (void)asked(f, &id, GROW, 64, 0, 0);
-    (void)asked(f, &id, FILL, BLOCK, MAY / 2, 9);
+    (void)runtime_asked(f, &id, GROW, 64, 0, 0);
+    (void)runtime_asked(f, &id, FILL, BLOCK, MAY / 2, 9);
     const uint32_t message[4] = {FILL, 4 * BLOCK, MAY, 8};
     const dw_request more = {
         .struct_bytes = sizeof more, .message = message, .message_bytes = sizeof message};
     for (int i = 0; i < 3; i++) {
         assert_int_equal(dw_runtime_call(f->runtime, id.text, &more, &error), DW_E_LIMIT);
         assert_non_null(strstr(error.message, "limit 1M (actor_bytes)"));
-        assert_int_equal(asked(f, &id, LOAD, 4 * BLOCK, 0, 0), 0x09090909);
+        assert_int_equal(runtime_asked(f, &id, LOAD, 4 * BLOCK, 0, 0), 0x09090909);
         assert_true(bytes_of(&id, &files) <= MAY);
         change(f, &other, 1, 500, 3 + (uint32_t)i);
     }
     runtime_close(f);
     open_folder(f);
-    assert_int_equal(asked(f, &id, LOAD, 4 * BLOCK, 0, 0), 0x09090909);
+    assert_int_equal(runtime_asked(f, &id, LOAD, 4 * BLOCK, 0, 0), 0x09090909);
     assert_held(f, &other);
     dw_free(other.held);
     close_folder(f);
@@ -268,11 +249,11 @@ static void test_freeze_bytes_of_nothing_new(void **state)
     size_t files;
     open_folder(f);
     memory m = spawn_memory(f, sparse, 64, 64);
-    (void)asked(f, &m.id, LOAD, BLOCK, 0, 0);
+    (void)runtime_asked(f, &m.id, LOAD, BLOCK, 0, 0);
     dw_runtime_stats before = stats_of(f);
     for (int i = 0; i < TURNS; i++) {
-        (void)asked(f, &m.id, LOAD, BLOCK, 0,
-                    0); /* it answers, and has its message in its memory */
+        (void)runtime_asked(f, &m.id, LOAD, BLOCK, 0,
+                            0); /* it answers, and has its message in its memory */
     }
     dw_runtime_stats after = stats_of(f);
     uint64_t written = after.written_bytes - before.written_bytes;

@@ -19,36 +19,17 @@ enum { GROW = 0, LOAD = 2, FILL = 4 }; /* of actor_sparse.wat */
 
 static char folder[64];
 
-static uint32_t asked(runtime_fixture *f, const runtime_id *id, uint32_t what, uint32_t a,
-                      uint32_t b, uint32_t c)
-{
-    const uint32_t message[4] = {what, a, b, c};
-    runtime_answer answer = {.count = 0};
-    dw_error error = {.message = ""};
-    const dw_request request = {.struct_bytes = sizeof request,
-                                .message = message,
-                                .message_bytes = sizeof message,
-                                .on_answer = runtime_keep,
-                                .user = &answer};
-    dw_status status = dw_runtime_call(f->runtime, id->text, &request, &error);
-    assert_string_equal(error.message, "");
-    assert_int_equal(status, DW_OK);
-    uint32_t value = 0;
-    memcpy(&value, answer.bytes, sizeof value);
-    return value;
-}
-
 static runtime_id spawn_memory(runtime_fixture *f, dw_module *module, uint32_t pages)
 {
     runtime_id id = runtime_spawned(f, module, NULL);
-    (void)asked(f, &id, GROW, pages, 0, 0);
+    (void)runtime_asked(f, &id, GROW, pages, 0, 0);
     return id;
 }
 
 static void fill(runtime_fixture *f, const runtime_id *id, uint32_t first, uint32_t count,
                  uint32_t value)
 {
-    (void)asked(f, id, FILL, first * BLOCK, count * BLOCK, value);
+    (void)runtime_asked(f, id, FILL, first * BLOCK, count * BLOCK, value);
 }
 
 static uint32_t block_of(dw_actor *actor, uint32_t block)
