@@ -23,12 +23,12 @@ static void release(dw_reply *reply)
     for (uint32_t i = 0; i < reply->part_count * reply->n; i++) {
         dw_free(c->choices[i].message);
         dw_text_free(&c->choices[i].text);
+        dw_text_free(&c->choices[i].start);
         json_decref(c->choices[i].logprobs);
     }
     for (uint32_t i = 0; i < DW_PROMPTS_MAX; i++) {
         dw_free(c->prompts[i]);
     }
-    dw_text_free(&c->head);
     dw_text_free(&c->event);
 }
 

@@ -12,6 +12,7 @@ typedef struct dw_completion dw_completion;
 typedef struct dw_choice_state {
     char *message;    /* of a chat, once it is whole: JSON */
     dw_text text;     /* of a text */
+    dw_text start;    /* what its events begin with, once there is one */
     json_t *logprobs; /* tokens so far; NULL: none are asked for */
     size_t text_offset;
     const char *reason; /* static; NULL: it goes on */
@@ -26,7 +27,6 @@ struct dw_completion {
     int logprobs;     /* -1: none */
     char id[48];
     int64_t created;
-    dw_text head;                                             /* what all events begin with */
     dw_text event;                                            /* the one that is written */
     char *prompts[DW_PROMPTS_MAX];                            /* texts, where they are echoed */
     dw_choice_state choices[DW_PROMPTS_MAX * DW_CHOICES_MAX]; /* [part_count * n] */

@@ -157,22 +157,37 @@ static bool add_json(dw_text *to, json_t *value)
     return added;
 }
 
+/* What all such events of a choice begin with. */
+static bool begin_piece(dw_completion *c, uint32_t choice, dw_text *start)
+{
+    char own[64];
+    (void)snprintf(own, sizeof own, ",\"choices\":[{\"index\":%u,\"%s\":", (unsigned)choice,
+                   c->is_chat ? "delta" : "text");
+    start->count = 0;
+    bool made =
+        add_json(start, head_json(c, c->is_chat ? "chat.completion.chunk" : "text_completion"));
+    start->count -= made ? 1 : start->count; /* not the brace */
+    return made && add(start, own);
+}
+
 /* Most events of a stream are such, and differ in little: they are put together as text. */
 const dw_text *dw__completion_piece(dw_completion *c, uint32_t choice, const char *content,
                                     json_t *logprobs)
 {
-    char start[64];
+    static const char tail[] = ",\"logprobs\":null,\"finish_reason\":null}]}";
     dw_text *event = &c->event;
-    if (c->head.count == 0 && !add_json(&c->head, head_json(c, c->is_chat ? "chat.completion.chunk"
-                                                                          : "text_completion"))) {
+    dw_text *start = &c->choices[choice].start;
+    if (start->count == 0 && !begin_piece(c, choice, start)) {
+        dw_text_free(start);
         json_decref(logprobs);
         return NULL;
     }
-    (void)snprintf(start, sizeof start, ",\"choices\":[{\"index\":%u,\"%s\":", (unsigned)choice,
-                   c->is_chat ? "delta" : "text");
     event->count = 0;
-    bool added = dw_text_add(event, c->head.bytes, c->head.count - 1) && /* not the brace */
-                 add(event, start) && add(event, content) && add(event, ",\"logprobs\":");
+    bool added = dw_text_add(event, start->bytes, start->count) && add(event, content);
+    if (logprobs == NULL && !c->tells_usage) {
+        return added && dw_text_add(event, tail, sizeof tail - 1) ? event : NULL;
+    }
+    added = added && add(event, ",\"logprobs\":");
     added = (logprobs != NULL ? add_json(event, logprobs) : add(event, "null")) && added;
     added = added && add(event, ",\"finish_reason\":null}]") &&
             add(event, c->tells_usage ? ",\"usage\":null}" : "}");
