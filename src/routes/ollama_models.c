@@ -41,13 +41,27 @@ static void time_text(char text[40], time_t at)
     (void)strftime(text, 40, "%Y-%m-%dT%H:%M:%SZ", &parts);
 }
 
+/* As Ollama lists it, where each name has a tag; but where that would be another's name. */
+static json_t *listed_name(const dw_named_model *named)
+{
+    json_t *tagged =
+        strchr(named->name, ':') == NULL ? json_sprintf("%s:latest", named->name) : NULL;
+    const char *text = json_string_value(tagged);
+    if (text != NULL && dw_models_find(named->server, NULL, text) == named) {
+        return tagged;
+    }
+    json_decref(tagged);
+    return json_string(named->name);
+}
+
 static json_t *model_json(const dw_named_model *named, const dw_model_pool_info *info)
 {
     char at[40];
     time_text(at, (time_t)named->server->started_s);
-    return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o}", "name", named->name, "model", named->name,
-                     "modified_at", at, "size", (json_int_t)info->bytes, "digest", digest_of(info),
-                     "details", details_json(info));
+    json_t *name = listed_name(named);
+    return json_pack("{s:O, s:o, s:s, s:I, s:o, s:o}", "name", name, "model", name, "modified_at",
+                     at, "size", (json_int_t)info->bytes, "digest", digest_of(info), "details",
+                     details_json(info));
 }
 
 void dw_ollama_tags(dw_server *server, dw_exchange *exchange)

@@ -34,12 +34,20 @@ void dw_models_destroy(dw_server *server)
     dw_free(server->models);
 }
 
-/* Ollama's clients say ":latest" behind a name without a tag. */
-static bool is_called(const char *own, const char *name)
+/* Of a name without ":latest", which Ollama and its clients take for the same as with it. */
+static size_t bare_length(const char *name)
 {
-    size_t length = strlen(own);
-    return strncmp(own, name, length) == 0 &&
-           (name[length] == '\0' || strcmp(name + length, ":latest") == 0);
+    static const char latest[] = ":latest";
+    size_t length = strlen(name);
+    size_t tail = sizeof latest - 1;
+    return length > tail && strcmp(name + length - tail, latest) == 0 ? length - tail : length;
+}
+
+static bool is_called(const char *own, const char *name, bool exactly)
+{
+    size_t length = bare_length(own);
+    return exactly ? strcmp(own, name) == 0
+                   : bare_length(name) == length && strncmp(own, name, length) == 0;
 }
 
 static void read_names(uv_work_t *queued)
@@ -80,16 +88,25 @@ static bool is_granted(dw_named_model *named, const char *tenant)
     return granted;
 }
 
-dw_named_model *dw_models_find(dw_server *server, const char *tenant, const char *name)
+/* The first that the tenant may have, and `name`, if any is wanted, calls. */
+static dw_named_model *find(dw_server *server, const char *tenant, const char *name, bool exactly)
 {
-    bool any = name == NULL || name[0] == '\0';
     for (size_t i = 0; i < server->model_count; i++) {
         dw_named_model *named = &server->models[i];
-        if ((any || is_called(named->name, name)) && is_granted(named, tenant)) {
+        if ((name == NULL || is_called(named->name, name, exactly)) && is_granted(named, tenant)) {
             return named;
         }
     }
     return NULL;
+}
+
+dw_named_model *dw_models_find(dw_server *server, const char *tenant, const char *name)
+{
+    if (name == NULL || name[0] == '\0') {
+        return find(server, tenant, NULL, false);
+    }
+    dw_named_model *named = find(server, tenant, name, true);
+    return named != NULL ? named : find(server, tenant, name, false);
 }
 
 const char *dw_models_seer(const dw_server *server, const dw_exchange *exchange)

@@ -187,14 +187,14 @@ class Ollama(Case):
 
     def test_models(self):
         tags = self.ask("/api/tags")["models"]
-        self.assertEqual([m["name"] for m in tags], ["small"])
+        self.assertEqual([m["name"] for m in tags], ["small:latest"])
         self.chat([user("Hi")])
         shown = self.ask("/api/show", {"model": "small"})
         self.assertEqual(shown["capabilities"], ["completion", "tools"])
         self.assertEqual(shown["model_info"]["general.architecture"], "llama")
         self.assertGreater(shown["model_info"]["llama.context_length"], 100)
         running = self.ask("/api/ps")["models"][0]
-        self.assertEqual((running["name"], len(running["digest"])), ("small", 64))
+        self.assertEqual((running["name"], len(running["digest"])), ("small:latest", 64))
         self.assertRegex(self.ask("/api/version")["version"], r"^\d+\.\d+\.\d+$")
 
     def test_embed(self):

@@ -171,15 +171,28 @@ class Pool(unittest.TestCase):
         self.assertIn("the limit of all models is 1048576", told["error"]["message"])
         self.assertEqual(server.end(), 0, server.errors)
 
+    def test_names_with_tags(self):
+        """NAME and NAME:latest are the same, unless both are served; other tags are part of a name."""
+        server = self.serve("--model", "small:latest=" + self.tiny, "--model", "tiny:latest=" + self.tiny,
+                            "--model", "tiny:q4=" + self.tiny)
+        for name, own in (("small", "small"), ("small:latest", "small:latest"), ("tiny", "tiny:latest"),
+                          ("tiny:latest", "tiny:latest"), ("tiny:q4", "tiny:q4")):
+            self.assertEqual(server.ask("/v1/models/" + name)[1]["id"], own)
+        for name in ("tiny:q4:latest", "tiny:q5", "tin", ":latest"):
+            self.assertEqual(server.ask("/v1/models/" + name)[0], 404 if name != "tiny:q4:latest" else 200, name)
+        self.assertEqual([m["name"] for m in server.ask("/api/tags")[1]["models"]],
+                         ["small", "small:latest", "tiny:latest", "tiny:q4"])
+        self.assertEqual(server.end(), 0, server.errors)
+
     def test_by_ollamas_and_llamas_routes(self):
         server = self.serve("--model", "tiny=" + self.tiny, "--model-idle", "600")
 
         def loaded():
-            return {m["name"]: m for m in server.ask("/api/ps")[1]["models"]}
+            return {m["name"].removesuffix(":latest"): m for m in server.ask("/api/ps")[1]["models"]}
 
         self.assertEqual(loaded(), {})
         self.assertEqual({m["name"]: m["size"] > 0 for m in server.ask("/api/tags")[1]["models"]},
-                         {"small": True, "tiny": True})
+                         {"small:latest": True, "tiny:latest": True})
         status, told = server.ask("/api/generate", {"model": "tiny", "stream": False})
         self.assertEqual((status, told["done_reason"]), (200, "load"))
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 300))
@@ -329,7 +342,7 @@ class Pool(unittest.TestCase):
                 return [one[name] for one in server.ask(path, key=key)[1][of]]
             self.assertEqual(listed("/v1/models", "data", "id"), seen[tenant])
             self.assertEqual(listed("/models", "data", "id"), seen[tenant])
-            self.assertEqual(listed("/api/tags", "models", "name"), seen[tenant])
+            self.assertEqual(listed("/api/tags", "models", "name"), [one + ":latest" for one in seen[tenant]])
             self.assertEqual(listed("/api/ps", "models", "name"), [])
         told = server.ask("/v1/models", connection=server.own())[1]["data"]
         self.assertEqual([one["id"] for one in told], order)  # the user's own, whatever tenants have

@@ -82,9 +82,9 @@ class Ollama(Case):
         self.assertEqual(rows[0], self.client.embeddings(model="small", prompt="a cat").embedding)
 
     def test_models(self):
-        self.assertEqual([m.model for m in self.client.list().models], ["small"])
+        self.assertEqual([m.model for m in self.client.list().models], ["small:latest"])
         self.assertIn("completion", self.client.show("small").capabilities)
-        self.assertEqual([m.model for m in self.client.ps().models], ["small"])
+        self.assertEqual([m.model for m in self.client.ps().models], ["small:latest"])
 
     def test_errors(self):
         with self.assertRaises(ollama.ResponseError) as caught:
