@@ -3,6 +3,8 @@
 worth: the guest's time with a run of the device for each step (ONE_BY_ONE=1), against that with one for all.
 
 usage: bench/examples.py [--driftwood P] [--guests DIR] [--model M] [--device D] [--rounds N] [--only NAMES]
+Program and guests are those of build/ beside bench/ where none are named, wherever it is called from; the model is a file, or
+a name that driftwood knows. It needs Python's standard library alone.
 Prints CSV: example, together_ms, one_by_one_ms, ratio, equal (whether both said the same), figure. The device is
 DW_TEST_DEVICE's, else the CPU. Ways take turns, and the best of each counts. Examples without branches, or that compare both
 ways themselves, have no times. `speculate fitting` drafts for a model that says what its draft says: the same with
@@ -13,6 +15,8 @@ import json
 import os
 import pathlib
 import re
+import shlex
+import shutil
 import struct
 import subprocess
 import sys
@@ -29,14 +33,24 @@ BY_ITSELF = {"prefix_tree": {}, "lookup": {}, "speculate": {}, "sink": {}, "wate
 
 
 def arguments():
+    root = pathlib.Path(__file__).resolve().parent.parent
     own = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    own.add_argument("--driftwood", default="build/driftwood")
-    own.add_argument("--guests", default="build/guests")
+    own.add_argument("--driftwood", default=str(root / "build/driftwood"))
+    own.add_argument("--guests", default=str(root / "build/guests"))
     own.add_argument("--model", default="SmolLM2-135M-Instruct.Q4_1")
     own.add_argument("--device", default=os.environ.get("DW_TEST_DEVICE", "CPU"))
     own.add_argument("--rounds", type=int, default=2)
     own.add_argument("--only", default="", help="these examples, with commas between")
-    return own.parse_args()
+    given = own.parse_args()
+    found = shutil.which(given.driftwood)  # a path, or a name that PATH has
+    if not found:
+        own.error(f"{given.driftwood}: no such program")
+    if not os.path.isfile(os.path.join(given.guests, "branches.wasm")):
+        own.error(f"{given.guests}: no guests there (branches.wasm)")
+    given.driftwood, given.guests = os.path.abspath(found), os.path.abspath(given.guests)
+    if os.path.exists(given.model):
+        given.model = os.path.abspath(given.model)
+    return given
 
 
 # ---- a model that a draft fits ---------------------------------------------------------------------
@@ -127,6 +141,10 @@ def deepened(path, target, times):
 
 # ---- runs --------------------------------------------------------------------------------------------
 
+class Failed(Exception):
+    pass
+
+
 class Examples:
     def __init__(self, given):
         self.given = given
@@ -141,7 +159,7 @@ class Examples:
         done = subprocess.run([*command, *options, os.path.join(self.given.guests, guest + ".wasm")],
                               capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
-            raise SystemExit(f"{guest}: {done.returncode}: {done.stdout}{done.stderr}")
+            raise Failed(f"{guest}: {done.returncode}: {done.stdout}{done.stderr}")
         stats = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")][-1]
         return done.stdout, done.stdout.splitlines()[-1], stats["run_ms"]
 
@@ -185,32 +203,40 @@ def show(name, figure, together=None, alone=None, equal=None):
     print(f'{name},{",".join(times)},{same},"{quoted}"', flush=True)
 
 
+def each(given):
+    """(name, what shows its lines) of each example."""
+    examples = Examples(given)
+    calculate = shlex.join([given.driftwood, "run", os.path.join(given.guests, "calculate.wasm")])
+
+    def branches():
+        for line in examples.run("branches", TOKENS=64)[0].splitlines():
+            show("branches", line)
+
+    yield "branches", branches
+    for name, settings in TOGETHER.items():
+        yield name, lambda: examples.together(name, **settings)
+    for name, settings in BY_ITSELF.items():
+        yield name, lambda: show(name, examples.run(name, **settings)[1])
+    yield "speculate fitting", examples.fitting
+    for name, tool in ("react", "calc"), ("code_act", "run"):
+        yield name, lambda: show(name, examples.run(name, "--tool", f"{tool}={calculate}")[1])
+    yield "swarm", examples.swarm
+
+
 def main():
     given = arguments()
     only = [name for name in given.only.split(",") if name]
-    examples = Examples(given)
-    calculate = f"{given.driftwood} run {os.path.join(given.guests, 'calculate.wasm')}"
-
-    def wanted(name):
-        return not only or name in only
-
-    print("example,together_ms,one_by_one_ms,ratio,equal,figure")
-    if wanted("branches"):
-        for line in examples.run("branches", TOKENS=64)[0].splitlines():
-            show("branches", line)
-    for name, settings in TOGETHER.items():
-        if wanted(name):
-            examples.together(name, **settings)
-    for name, settings in BY_ITSELF.items():
-        if wanted(name):
-            show(name, examples.run(name, **settings)[1])
-    if wanted("speculate fitting"):
-        examples.fitting()
-    for name, tool in ("react", "calc"), ("code_act", "run"):
-        if wanted(name):
-            show(name, examples.run(name, "--tool", f"{tool}={calculate}")[1])
-    if wanted("swarm"):
-        examples.swarm()
+    failed = []
+    print("example,together_ms,one_by_one_ms,ratio,equal,figure", flush=True)
+    for name, shown in each(given):
+        if only and name not in only:
+            continue
+        try:
+            shown()
+        except (Failed, subprocess.CalledProcessError, OSError) as error:  # the others' figures are wanted all the same
+            failed.append(name)
+            print(f"{error} {getattr(error, 'stderr', None) or ''}".rstrip(), file=sys.stderr, flush=True)
+    return f"failed: {', '.join(failed)}" if failed else 0
 
 
 if __name__ == "__main__":
