@@ -60,6 +60,7 @@ static ptrdiff_t on_stderr(void *user, const unsigned char *bytes, size_t count)
     } else if (options->on_stderr != NULL) {
         taken = options->on_stderr(options->user, bytes, count);
     }
+    dw_last_words_put(&actor->said, bytes, taken > 0 ? (size_t)taken : 0);
     if (taken > 0 && actor->on_error_output != NULL && !actor->answered_too_much) {
         actor->on_error_output(actor->error_output_user, bytes, (size_t)taken);
     }
@@ -496,6 +497,7 @@ void dw_actor_destroy(dw_actor *actor)
     dw_mailbox_release(&actor->tickets);
     dw_mailbox_release(&actor->new_tickets);
     dw_free(actor->current);
+    dw_last_words_release(&actor->said);
     dw_actor_settings_unref(actor->settings);
     dw_module_unref(actor->module);
     dw_free(actor);
@@ -695,6 +697,21 @@ static void commit_effects(dw_actor *actor)
     actor->received++;
 }
 
+dw_status dw_actor_fail_with(const dw_actor *actor, const char *who, int32_t result, dw_error *err)
+{
+    const dw_error *last = dw_instance_error(actor->instance);
+    dw_status code = dw_status_name((dw_status)result)[5] == '?' ? DW_E_TRAP : (dw_status)result;
+    dw_error own = {.message = ""};
+    (void)dw_fail(&own, code, "%s answered %d (%s)", who, (int)result,
+                  dw_status_text((dw_status)result));
+    size_t bytes = strlen(own.message);
+    dw_last_words_append(&actor->said, own.message, sizeof own.message);
+    if (own.message[bytes] == '\0' && last->code == code) {
+        (void)snprintf(own.message + bytes, sizeof own.message - bytes, ": %.200s", last->message);
+    }
+    return dw_fail(err, code, "%s", own.message);
+}
+
 /* What driftwood_receive came to; `local` has the message of a `status` that is a failure. */
 static dw_status judge(dw_actor *actor, dw_status status, int32_t result, int exit_code,
                        dw_error *local)
@@ -702,18 +719,16 @@ static dw_status judge(dw_actor *actor, dw_status status, int32_t result, int ex
     if (status == DW_OK && dw_instance_has_left(actor->instance)) {
         status = dw_fail(local, DW_E_TRAP, "the guest left with code %d", exit_code);
     }
+    if (status == DW_E_TRAP) {
+        dw_last_words_append(&actor->said, local->message, sizeof local->message);
+    }
     if (status != DW_OK) {
         (void)snprintf(actor->broken, sizeof actor->broken, "%.190s", local->message);
         return status;
     }
     commit_effects(actor);
     if (result < 0) {
-        const dw_error *last = dw_instance_error(actor->instance);
-        dw_status code =
-            dw_status_name((dw_status)result)[5] == '?' ? DW_E_TRAP : (dw_status)result;
-        return dw_fail(local, code, "the actor answered %d (%s)%s%s", (int)result,
-                       dw_status_text((dw_status)result), last->code == code ? ": " : "",
-                       last->code == code ? last->message : "");
+        return dw_actor_fail_with(actor, "the actor", result, local);
     }
     if (actor->answered_too_much) {
         return dw_fail(
@@ -751,6 +766,7 @@ dw_status dw_actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *u
     actor->flushed = false;
     actor->answered_bytes = 0;
     actor->answered_too_much = false;
+    dw_last_words_release(&actor->said);
     actor->on_answer = on_answer;
     actor->user = user;
     return DW_OK;
@@ -787,6 +803,7 @@ dw_status dw_actor_receive_end(dw_actor *actor, dw_status status, int32_t result
     dw_mailbox_release(&actor->new_effects);
     dw_mailbox_release(&actor->new_timers);
     dw_mailbox_release(&actor->new_tickets);
+    dw_last_words_release(&actor->said);
     dw_free(actor->current);
     actor->current = NULL;
     return status;

@@ -6,6 +6,7 @@
 
 #include "actor/actor.h"
 #include "actor/frozen_map.h"
+#include "actor/last_words.h"
 #include "memory/memory_image.h"
 #include "wasm/repeatable.h"
 
@@ -56,6 +57,7 @@ struct dw_actor {
     void *user;
     dw_actor_call_fn calls; /* NULL: none */
     void *calls_user;
+    dw_last_words said;                 /* to standard error, since the message began */
     dw_actor_output_fn on_error_output; /* NULL: nobody's */
     void *error_output_user;
     dw_effect_guard_fn guard; /* NULL: none */
@@ -98,6 +100,8 @@ void dw__frozen_release(dw_frozen *frozen);
 void dw_actor_log_key(const char *id, const char *identity, int32_t handle, struct dw_kv_key *key);
 /* Whether the files hold a part of the log of the context with this handle. */
 bool dw_actor_files_hold(const dw_frozen *frozen, int32_t handle);
+/* `who` answered that failure: with what the guest said of it, else what the host refused last. */
+dw_status dw_actor_fail_with(const dw_actor *actor, const char *who, int32_t result, dw_error *err);
 /* DW_E_STATE while a call is under way, or after one was aborted. */
 dw_status dw_actor_check_rests(const dw_actor *actor, dw_error *err);
 

@@ -121,19 +121,19 @@ static dw_status call(dw_actor *actor, const char *name, dw_error *err)
     int exit_code = 0;
     dw_instance *instance = actor->instance;
     dw_status status = dw_instance_call_export(instance, name, &result, &exit_code, &local);
+    if (status == DW_OK && dw_instance_has_left(instance)) {
+        status = dw_fail(&local, DW_E_TRAP, "the guest left with code %d", exit_code);
+    }
+    if (status == DW_E_TRAP) {
+        dw_last_words_append(&actor->said, local.message, sizeof local.message);
+    }
     if (status != DW_OK) {
         return dw_fail(err, status, "upgrade: %s: %s", name, local.message);
     }
-    if (dw_instance_has_left(instance)) {
-        return dw_fail(err, DW_E_TRAP, "upgrade: %s: the guest left with code %d", name, exit_code);
-    }
     if (result < 0) {
-        const dw_error *last = dw_instance_error(instance);
-        dw_status code =
-            dw_status_name((dw_status)result)[5] == '?' ? DW_E_TRAP : (dw_status)result;
-        return dw_fail(err, code, "upgrade: %s answered %d (%s)%s%s", name, (int)result,
-                       dw_status_text((dw_status)result), last->code == code ? ": " : "",
-                       last->code == code ? last->message : "");
+        char who[64];
+        (void)snprintf(who, sizeof who, "upgrade: %s", name);
+        return dw_actor_fail_with(actor, who, result, err);
     }
     return DW_OK;
 }

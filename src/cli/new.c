@@ -249,8 +249,19 @@ static dw_status copy_any(const project *made, const char *from, const char *to,
                                  : copy_file(made, from, to, err);
 }
 
-/* A list of [from, to]. */
-static dw_status copy_list(const project *made, const json_t *list, dw_error *err)
+typedef dw_status (*file_fn)(const project *made, const char *from, const char *to, dw_error *err);
+
+static dw_status look_for(const project *made, const char *from, const char *to, dw_error *err)
+{
+    (void)made;
+    (void)to;
+    return access(from, R_OK) == 0
+               ? DW_OK
+               : dw_fail(err, DW_E_NOT_FOUND, "%.150s: %s", from, strerror(errno));
+}
+
+/* What `each` does with each of a list of [from, to]. */
+static dw_status go_through(const project *made, const json_t *list, file_fn each, dw_error *err)
 {
     dw_status status = DW_OK;
     for (size_t i = 0; status == DW_OK && i < json_array_size(list); i++) {
@@ -262,9 +273,20 @@ static dw_status copy_list(const project *made, const json_t *list, dw_error *er
                            made->sdk, i);
         }
         status = place_of(from, made, source, err);
-        status = status == DW_OK ? copy_any(made, from, to, err) : status;
+        status = status == DW_OK ? each(made, from, to, err) : status;
     }
     return status;
+}
+
+static dw_status go_through_all(const project *made, const json_t *example, file_fn each,
+                                dw_error *err)
+{
+    dw_status status = go_through(made, json_object_get(made->plan, "sdk"), each, err);
+    if (status == DW_OK) {
+        status = go_through(made, json_object_get(made->plan, "files"), each, err);
+    }
+    return status == DW_OK ? go_through(made, json_object_get(example, "files"), each, err)
+                           : status;
 }
 
 /* `key` as the example has it, else as the language has it. */
@@ -305,13 +327,12 @@ static dw_status make(const project *made, dw_error *err)
                        "`driftwood new --list` lists those there are",
                        made->example);
     }
-    if (mkdir(made->folder, 0777) != 0) {
-        return dw_fail(err, errno == EEXIST ? DW_E_ARG : DW_E_IO, "%.150s: %s", made->folder,
-                       strerror(errno));
+    dw_status status = go_through_all(made, example, look_for, err); /* before there is a folder */
+    if (status == DW_OK && mkdir(made->folder, 0777) != 0) {
+        status = dw_fail(err, errno == EEXIST ? DW_E_ARG : DW_E_IO, "%.150s: %s", made->folder,
+                         strerror(errno));
     }
-    dw_status status = copy_list(made, json_object_get(made->plan, "sdk"), err);
-    status = status == DW_OK ? copy_list(made, json_object_get(made->plan, "files"), err) : status;
-    status = status == DW_OK ? copy_list(made, json_object_get(example, "files"), err) : status;
+    status = status == DW_OK ? go_through_all(made, example, copy_any, err) : status;
     return status == DW_OK ? write_recipe(made, example, err) : status;
 }
 

@@ -66,6 +66,7 @@ class New(Case):
             if "@guest@" in (SOURCE / f"sdk/{language}/project.json").read_text() and \
                     not guest.exists():
                 self.refused(1, [f"guest '{language}'"], "new", language, "-l", language)
+                self.assertFalse((self.folder / language).exists())
                 continue
             for example in "generate", "actor", "tool":
                 name = f"my-{language}_{example}"

@@ -123,6 +123,25 @@ class Actors(Base):
         self.refused(404, "sha256", "DELETE", "/v1/modules/" + sha256)
         self.refused(404, "module", "POST", "/v1/actors", {"module": sha256})
 
+    def test_failures_say_what_the_guest_said(self):
+        def told(message):
+            actor = self.spawn("actor_excuse")
+            status, _, answer = self.send(actor, message)
+            self.assertNotEqual(status, 200, message)
+            return json.loads(answer)["error"]["message"]
+
+        trace = b"Traceback (most recent call last):\n  File \"main.py\", line 1\n"
+        self.assertTrue(told(b"n" + trace + b"ValueError: no tide\n").endswith("(invalid argument): ValueError: no tide"))
+        self.assertTrue(told(b"lforward: no room\n").endswith("left with code 3: forward: no room"))
+        self.assertRegex(told(b"t" + b"panic: no sea\n\ngoroutine 1 [running]:\nmain.main()\n"), "trapped: .*: panic: no sea$")
+        self.assertRegex(told(b"h"), r"\): .*nosuch")  # what the host said, where the guest said nothing
+        self.assertIn("\u00e9\u00e9", told(b"n" + "\u00e9".encode() * 4000))
+        self.assertTrue(told(b"n\xff\x00\x1b[31m\xfe").endswith(": [31m"))
+        actor = self.spawn("actor_excuse")
+        self.assertEqual(self.send(actor, b"nmine\n")[0], 400)
+        self.assertEqual(self.send(actor, b"eof no matter\n")[2], b"well")
+        self.assertNotIn("mine", json.loads(self.send(actor, b"n")[2])["error"]["message"])  # of that message alone
+
     def test_oversized_modules_are_refused_before_they_come(self):
         connection = self.server.connect()
         connection.putrequest("POST", "/v1/modules")

@@ -1,0 +1,150 @@
+#include "actor/last_words.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/utf8.h"
+
+#define KEPT_MAX ((size_t)4096)
+#define ROOM_MIN ((size_t)16) /* of less nobody would learn anything */
+
+void dw_last_words_put(dw_last_words *words, const unsigned char *bytes, size_t count)
+{
+    if (words->bytes == NULL && count > 0) {
+        words->bytes = dw_alloc(KEPT_MAX, 1);
+    }
+    if (words->bytes == NULL) {
+        return;
+    }
+    if (count > KEPT_MAX) {
+        bytes += count - KEPT_MAX;
+        count = KEPT_MAX;
+    }
+    if (words->count + count > KEPT_MAX) {
+        size_t old = words->count + count - KEPT_MAX;
+        memmove(words->bytes, words->bytes + old, words->count - old);
+        words->count -= old;
+    }
+    if (count > 0) {
+        memcpy(words->bytes + words->count, bytes, count);
+    }
+    words->count += count;
+}
+
+void dw_last_words_release(dw_last_words *words)
+{
+    dw_free(words->bytes);
+    *words = (dw_last_words){.bytes = NULL};
+}
+
+typedef struct line {
+    const unsigned char *text;
+    size_t bytes; /* without the end of the line */
+} line;
+
+/* The line at *at, which moves behind it. */
+static line next_line(const dw_last_words *words, size_t *at)
+{
+    const unsigned char *from = words->bytes + *at;
+    const unsigned char *end = memchr(from, '\n', words->count - *at);
+    line found = {from, end != NULL ? (size_t)(end - from) : words->count - *at};
+    *at += found.bytes + (end != NULL);
+    return found;
+}
+
+static bool begins(const line *own, const char *with)
+{
+    size_t bytes = strlen(with);
+    return own->bytes >= bytes && memcmp(own->text, with, bytes) == 0;
+}
+
+/* Go lists its goroutines behind the line that says why. */
+static bool says_why(const line *own)
+{
+    return begins(own, "panic: ") || begins(own, "fatal error: ");
+}
+
+/* The last line that is not indented, as places in the program are in the traces of Python and
+ * JavaScript, nor advice, as Rust gives it. -> where it begins, or `count` */
+static size_t find_line(const dw_last_words *words)
+{
+    size_t found = words->count;
+    for (size_t at = 0; at < words->count;) {
+        size_t from = at;
+        line own = next_line(words, &at);
+        if (says_why(&own)) {
+            return from;
+        }
+        if (own.bytes > 0 && own.text[0] > ' ' && !begins(&own, "note: ")) {
+            found = from;
+        }
+    }
+    return found;
+}
+
+/* Rust: "thread 'main' panicked at src/main.rs:3:5:", and what was said on the line behind. */
+static size_t behind_panic(const dw_last_words *words)
+{
+    size_t found = words->count;
+    for (size_t at = 0; at < words->count;) {
+        size_t from = at;
+        line own = next_line(words, &at);
+        if (begins(&own, "thread '") && own.text[own.bytes - 1] == ':') {
+            found = from;
+        }
+    }
+    return found;
+}
+
+/* One space for what is not printed; what is no UTF-8 is left out. */
+static void put_clean(const line *own, char *text, size_t *used, size_t capacity)
+{
+    for (size_t i = 0; i < own->bytes;) {
+        size_t bytes = dw_utf8_bytes(own->text + i, own->bytes - i);
+        bool blank = bytes == 1 && (own->text[i] <= ' ' || own->text[i] == 0x7f);
+        if (bytes == 0 || (blank && (*used == 0 || text[*used - 1] == ' '))) {
+            i++;
+            continue;
+        }
+        if (*used + bytes >= capacity) {
+            return;
+        }
+        memcpy(text + *used, own->text + i, bytes);
+        if (blank) {
+            text[*used] = ' ';
+        }
+        *used += bytes;
+        i += bytes;
+    }
+}
+
+void dw_last_words_append(const dw_last_words *words, char *text, size_t capacity)
+{
+    size_t used = strnlen(text, capacity);
+    if (words->count == 0 || capacity - used < ROOM_MIN) {
+        return;
+    }
+    size_t at = behind_panic(words);
+    at = at < words->count ? at : find_line(words);
+    size_t start = used;
+    while (at < words->count) {
+        line own = next_line(words, &at);
+        if (own.bytes == 0 || begins(&own, "note: ")) {
+            break; /* Go's goroutines, Rust's advice */
+        }
+        size_t begin = used;
+        const line between = {(const unsigned char *)(used == start ? ": " : " "),
+                              used == start ? 2 : 1};
+        put_clean(&between, text, &used, capacity);
+        size_t empty = used;
+        put_clean(&own, text, &used, capacity);
+        if (used == empty) {
+            used = begin;
+        }
+    }
+    while (used > start && text[used - 1] == ' ') {
+        used--;
+    }
+    text[used] = '\0';
+}
