@@ -9,6 +9,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from client_requests import CLIENTS  # noqa: E402
 from serving import Server, text_of, user  # noqa: E402
 
 CITY = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 12}},
@@ -353,6 +354,15 @@ class Ollama(Case):
         self.assertIn("error", self.ask("/api/pull", {"model": "large"}, 501))
         self.assertIn("error", self.ask("/api/nothing", {}, 404))
         self.assertIsInstance(self.ask("/api/nothing", {}, 404)["error"], str)
+
+
+class Published(Case):
+    def test_requests_of_clients(self):
+        for name, path, body in CLIENTS:
+            status, _, data = self.server.request("POST", path, json.dumps({"model": "small", **body}))
+            self.assertEqual(status, 200, (name, data))
+            self.assertNotRegex(data.decode(), r'(?m)^(data: )? *\{"error":|event: error', name)
+            self.assertGreater(len(data), 10, name)
 
 
 if __name__ == "__main__":
