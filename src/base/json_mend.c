@@ -8,7 +8,7 @@
 
 #define ESCAPE_BYTES 6    /* \uXXXX */
 #define INTEGER_DIGITS 19 /* of the largest integer */
-#define DOUBLE_DIGITS 309 /* of the largest double, in front of its point; the first is 1 */
+#define DOUBLE_DIGITS 309 /* of the largest double, in front of its point */
 #define EXPONENT_MAX 1000000000L
 
 typedef struct mending {
@@ -104,6 +104,24 @@ static size_t exponent_end(const mending *m, size_t at, long *value)
     return end > from ? end : at;
 }
 
+/* Whether the number at `at`, of as many digits in front of its point as the largest double, is
+ * beyond it: by the digits that tell one double from the next. */
+static bool passes_largest(const mending *m, size_t at)
+{
+    static const char largest[] = "17976931348623157";
+    size_t same = 0;
+    for (; at < m->bytes && same < sizeof largest - 1; at++) {
+        if (m->text[at] == '.') {
+            continue;
+        }
+        if (!is_digit(m->text[at]) || m->text[at] != largest[same]) {
+            return is_digit(m->text[at]) && m->text[at] > largest[same];
+        }
+        same++;
+    }
+    return false;
+}
+
 /* A number without its sign -> bytes of the text. */
 static size_t put_number(mending *m, size_t at)
 {
@@ -116,7 +134,8 @@ static size_t put_number(mending *m, size_t at)
     const bool negative = at > 0 && m->text[at - 1] == '-';
     const char *most = negative ? "9223372036854775808" : "9223372036854775807";
     const double magnitude = (double)whole + (double)exponent;
-    if (m->text[at] != '0' && magnitude + (m->text[at] > '1' ? 1 : 0) > DOUBLE_DIGITS) {
+    if (m->text[at] != '0' &&
+        (magnitude > DOUBLE_DIGITS || (magnitude == DOUBLE_DIGITS && passes_largest(m, at)))) {
         put(m, "1e308", 5); /* not longer than what it is for */
         m->mended = true;
         return end - at;

@@ -6,6 +6,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* A copy of text [bytes] -> [*count], for dw_free, in which escapes that are no character, half of
  * a surrogate pair and \u0000, are \ufffd, integers beyond 64 bits numbers with a fraction, and
  * numbers beyond double's 1e308.
@@ -13,5 +17,9 @@
 char *dw_json_mend(const char *text, size_t bytes, size_t *count);
 /* The same of halves of surrogate pairs alone: several parsers refuse these, none the others. */
 char *dw_json_mend_halves(const char *text, size_t bytes, size_t *count);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -20,6 +20,7 @@
 
 #include "base/alloc.h"
 #include "base/ggml_guard.h"
+#include "base/json_mend.h"
 #include "chat/chat_internal.h"
 #include "chat/chat_request.h"
 #include "values/bounds.h"
@@ -726,11 +727,24 @@ bool is_all_text(const dw_chat_format *format, const std::string &answer,
     return all == string_strip(message.reasoning_content);
 }
 
+/* Also JSON of numbers and escapes that the parser does not hold. */
+bool is_json(const std::string &text)
+{
+    if (!common_json::parse_no_throw(text).is_discarded()) {
+        return true;
+    }
+    size_t bytes = 0;
+    char *mended = dw_json_mend(text.data(), text.size(), &bytes);
+    bool is = mended != nullptr &&
+              !common_json::parse_no_throw(std::string(mended, bytes)).is_discarded();
+    dw_free(mended);
+    return is;
+}
+
 bool calls_are_whole(const common_chat_msg &message)
 {
     return std::all_of(message.tool_calls.begin(), message.tool_calls.end(), [](const auto &call) {
-        return call.arguments.empty() ||
-               !common_json::parse_no_throw(call.arguments).is_discarded();
+        return call.arguments.empty() || is_json(call.arguments);
     });
 }
 

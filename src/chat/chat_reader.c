@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/json_bounds.h"
+#include "base/json_mend.h"
 #include "base/json_text.h"
 #include "base/alloc.h"
 #include "base/hash.h"
@@ -209,6 +210,24 @@ static void make_id(const dw_chat_reader *reader, const json_t *call, size_t ind
     id[CALL_ID_CHARS] = '\0';
 }
 
+static bool is_object(const char *json, size_t bytes)
+{
+    json_t *parsed = json_loadb(json, bytes, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+    bool is = json_is_object(parsed);
+    json_decref(parsed);
+    return is;
+}
+
+/* One of numbers and escapes that JSON has, and the parser does not hold. */
+static bool is_mended_object(const char *json)
+{
+    size_t bytes = 0;
+    char *mended = dw_json_mend(json, strlen(json), &bytes);
+    bool is = mended != NULL && is_object(mended, bytes);
+    dw_free(mended);
+    return is;
+}
+
 /* Whether it is a call with a name and an object of arguments. */
 static bool is_whole(const json_t *call)
 {
@@ -223,10 +242,7 @@ static bool is_whole(const json_t *call)
     if (!dw_json_within(arguments, strlen(arguments), &bounds, &excess)) {
         return false;
     }
-    json_t *parsed = json_loads(arguments, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
-    bool whole = json_is_object(parsed);
-    json_decref(parsed);
-    return whole;
+    return is_object(arguments, strlen(arguments)) || is_mended_object(arguments);
 }
 
 static void tell_call(dw_chat_reader *reader, const json_t *call, json_t *deltas)

@@ -21,6 +21,9 @@
 /* As many values as a chat of 4,096 messages with tools may have. */
 static const dw_json_bounds bounds = {
     .bytes = SIZE_MAX, .values = UINT64_C(4) << 20, .depth = 256, .object_values = 24};
+/* Of what a model said: as deep as an answer may nest, which is less than the parser reads. */
+static const dw_json_bounds said_bounds = {
+    .bytes = SIZE_MAX, .values = UINT64_C(4) << 20, .depth = 2000, .object_values = 24};
 
 void dw_fault_set(dw_fault *fault, int status, const char *param, const char *format, ...)
 {
@@ -79,7 +82,7 @@ json_t *dw_params_body(const dw_exchange *exchange, dw_fault *fault)
 json_t *dw_params_said(const char *text, size_t flags)
 {
     dw_json_excess excess;
-    return text != NULL && dw_json_within(text, strlen(text), &bounds, &excess)
+    return text != NULL && dw_json_within(text, strlen(text), &said_bounds, &excess)
                ? load(text, strlen(text), flags, NULL)
                : NULL;
 }

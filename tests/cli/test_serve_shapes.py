@@ -323,15 +323,41 @@ class Ollama(Case):
     def test_arguments_are_whole(self):
         """Also what a parser of 64 bits and of C's texts does not hold; no other text counts as such."""
         told = r'{"n": [123456789012345678901234, -9223372036854775809], "s": "a\u0000b \"raw_", "n": 1.50}'
-        call = '<tool_call>\n{"name": "get_weather", "arguments": ' + told + "}\n</tool_call>"
         for stream in (False, True):
             _, _, data = self.server.request("POST", "/api/chat", json.dumps({
                 "messages": [user("Weather?")], "tools": [TOOL], "stream": stream, "options": {
-                    "num_predict": 200, "grammar": "root ::= " + json.dumps(call)}}))
+                    "num_predict": 200, "grammar": self.grammar(told)}}))
             lines = [line for line in data.decode().splitlines() if "tool_calls" in line]
             self.assertEqual(len(lines), 1, data)
             self.assertIn('"arguments":' + told, lines[0])
             self.assertEqual(json.loads(lines[0])["message"]["tool_calls"][0]["function"]["name"], "get_weather")
+
+    @staticmethod
+    def grammar(told):
+        return "root ::= " + json.dumps('<tool_call>\n{"name": "get_weather", "arguments": ' + told + "}\n</tool_call>")
+
+    def test_arguments_that_parsers_refuse(self):
+        """They are calls all the same, told as text to the letter; as objects but for halves of characters. What a
+        client sends back of them is taken."""
+        messages = [user("Weather?")]
+        for told, within in ((r'{"n": [1e999, -1.8e308], "a\u0000b": 1}', None),
+                             (r'{"s": "a\ud83d b\ude00"}', r'{"s": "a\ufffd b\ufffd"}'),
+                             ('{"n": ' + "[" * 260 + "]" * 260 + "}", None)):
+            _, _, data = self.server.request("POST", "/api/chat", json.dumps({
+                "messages": messages, "tools": [TOOL], "stream": False,
+                "options": {"num_predict": 900, "grammar": self.grammar(told)}}))
+            self.assertIn('"arguments":' + (within or told), data.decode())
+            if len(told) > 99:
+                continue
+            body = {"messages": messages, "tools": [TOOL], "max_tokens": 900, "grammar": self.grammar(told)}
+            message = self.ask(CHAT, body)["choices"][0]["message"]
+            self.assertEqual([call["function"]["arguments"] for call in message.get("tool_calls", [])], [told], message)
+            call = message["tool_calls"][0]
+            events = self.server.stream(CHAT, body)
+            calls = [call for event in events for call in event["choices"][0]["delta"].get("tool_calls", [])]
+            self.assertEqual("".join(call["function"].get("arguments", "") for call in calls), told)
+            self.ask(CHAT, {"messages": [*messages, message, {"role": "tool", "tool_call_id": call["id"],
+                                                              "content": "cold"}], "max_tokens": 2})
 
     def test_embeddings(self):
         whole, short = (self.ask("/api/embed", {"input": "a cat", **more})["embeddings"][0]
