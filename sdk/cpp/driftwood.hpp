@@ -13,11 +13,119 @@
 #ifndef DRIFTWOOD_HPP
 #define DRIFTWOOD_HPP
 
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "driftwood_guest.h"
+
+/* ---- what the language calls ------------------------------------------------------------------- */
+
+/* new, delete, static objects within functions, and abstract classes, where no C++ library is linked.
+ * Weak: a library's, or a program's own, take their place. Out of memory ends the guest. */
+#if __has_include(<new>)
+#include <new>
+#else
+namespace std {
+enum class align_val_t : size_t;
+}
+inline void *operator new(size_t, void *place) noexcept
+{
+    return place;
+}
+inline void *operator new[](size_t, void *place) noexcept
+{
+    return place;
+}
+inline void operator delete(void *, void *) noexcept {}
+inline void operator delete[](void *, void *) noexcept {}
+#endif
+
+namespace dw {
+namespace detail {
+inline void *allocated(size_t bytes, size_t alignment)
+{
+    size_t room = bytes > 0 ? bytes : 1;
+    size_t whole = (room + alignment - 1) / alignment * alignment;
+    void *memory = whole >= room ? aligned_alloc(alignment, whole) : nullptr;
+    if (memory == nullptr) {
+        fprintf(stderr, "operator new: no memory for %zu bytes\n", bytes);
+        exit(1);
+    }
+    return memory;
+}
+} // namespace detail
+} // namespace dw
+
+#define DW_WEAK __attribute__((weak))
+DW_WEAK void *operator new(size_t bytes)
+{
+    return dw::detail::allocated(bytes, alignof(max_align_t));
+}
+DW_WEAK void *operator new[](size_t bytes)
+{
+    return dw::detail::allocated(bytes, alignof(max_align_t));
+}
+DW_WEAK void *operator new(size_t bytes, std::align_val_t alignment)
+{
+    return dw::detail::allocated(bytes, static_cast<size_t>(alignment));
+}
+DW_WEAK void *operator new[](size_t bytes, std::align_val_t alignment)
+{
+    return dw::detail::allocated(bytes, static_cast<size_t>(alignment));
+}
+DW_WEAK void operator delete(void *memory) noexcept
+{
+    free(memory);
+}
+DW_WEAK void operator delete[](void *memory) noexcept
+{
+    free(memory);
+}
+DW_WEAK void operator delete(void *memory, size_t) noexcept
+{
+    free(memory);
+}
+DW_WEAK void operator delete[](void *memory, size_t) noexcept
+{
+    free(memory);
+}
+DW_WEAK void operator delete(void *memory, std::align_val_t) noexcept
+{
+    free(memory);
+}
+DW_WEAK void operator delete[](void *memory, std::align_val_t) noexcept
+{
+    free(memory);
+}
+DW_WEAK void operator delete(void *memory, size_t, std::align_val_t) noexcept
+{
+    free(memory);
+}
+DW_WEAK void operator delete[](void *memory, size_t, std::align_val_t) noexcept
+{
+    free(memory);
+}
+extern "C" {
+/* A guest has one thread: the first byte says that the object is made. */
+DW_WEAK int __cxa_guard_acquire(uint64_t *guard)
+{
+    return *reinterpret_cast<const unsigned char *>(guard) == 0;
+}
+DW_WEAK void __cxa_guard_release(uint64_t *guard)
+{
+    *reinterpret_cast<unsigned char *>(guard) = 1;
+}
+DW_WEAK void __cxa_guard_abort(uint64_t *) {}
+DW_WEAK void __cxa_pure_virtual()
+{
+    fprintf(stderr, "a function of an abstract class was called\n");
+    abort();
+}
+}
+#undef DW_WEAK
 
 namespace dw {
 
@@ -746,10 +854,11 @@ public:
                                                     logits.data(), logits.empty() ? 0 : rows));
     }
     /* Computes a tree of tokens behind the context; parents[i] is the earlier token that token i
-     * hangs on, -1: the context's end. `logits`: rows for the last tokens. For masks and positions
-     * of your own fill a dw_forward_tree_step, and call dw_forward_tree. */
+     * hangs on, -1: the context's end. `logits`: rows for the last `rows` tokens, without a
+     * number for all. For masks and positions of your own fill a dw_forward_tree_step, and call
+     * dw_forward_tree. */
     Result<int32_t> forward_tree(TokenSpan tokens, TokenSpan parents, Span<float> logits = {},
-                                 uint32_t rows = 0)
+                                 uint32_t rows = UINT32_MAX)
     {
         if (!parents.empty() && parents.size() != tokens.size()) {
             return Error::of(DW_E_ARG, "forward_tree: a parent for each token is needed");
@@ -762,7 +871,7 @@ public:
         step.token_count = aligned.count();
         step.parents = parents.empty() ? nullptr : aligned_parents.data();
         step.rows = logits.data();
-        step.row_count = logits.empty() ? 0 : rows;
+        step.row_count = logits.empty() ? 0 : rows < step.token_count ? rows : step.token_count;
         return detail::number(dw_forward_tree(&step));
     }
     /* Appends a path of the tree, and drops the rest. */
@@ -996,9 +1105,13 @@ inline String text(Text value)
         if (c == 'u' && i + 5 < value.size()) {
             uint32_t code = detail::hex4(&value[i + 1]);
             i += 4;
-            if (code >= 0xd800 && code < 0xdc00 && i + 7 < value.size() && value[i + 1] == '\\') {
-                code = 0x10000 + ((code - 0xd800) << 10) + (detail::hex4(&value[i + 3]) - 0xdc00);
-                i += 6;
+            if (code >= 0xd800 && code < 0xe000) { /* half of a pair, with the other or alone */
+                bool first = code < 0xdc00 && i + 7 < value.size() && value[i + 1] == '\\' &&
+                             value[i + 2] == 'u';
+                uint32_t second = first ? detail::hex4(&value[i + 3]) : 0;
+                bool pair = second >= 0xdc00 && second < 0xe000;
+                code = pair ? 0x10000 + ((code - 0xd800) << 10) + (second - 0xdc00) : 0xfffd;
+                i += pair ? 6 : 0;
             }
             detail::put_utf8(&out, code);
             continue;

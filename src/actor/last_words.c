@@ -7,7 +7,7 @@
 #include "base/utf8.h"
 
 #define KEPT_MAX ((size_t)4096)
-#define ROOM_MIN ((size_t)16) /* of less nobody would learn anything */
+#define WORDS_MAX ((size_t)160) /* of a message's 248 bytes */
 
 void dw_last_words_put(dw_last_words *words, const unsigned char *bytes, size_t count)
 {
@@ -119,32 +119,47 @@ static void put_clean(const line *own, char *text, size_t *used, size_t capacity
     }
 }
 
-void dw_last_words_append(const dw_last_words *words, char *text, size_t capacity)
+/* The words as one line in text [capacity]. -> its bytes */
+static size_t tell(const dw_last_words *words, char *text, size_t capacity)
 {
-    size_t used = strnlen(text, capacity);
-    if (words->count == 0 || capacity - used < ROOM_MIN) {
-        return;
-    }
+    size_t used = 0;
+    bool whole = false; /* what is not indented now is another matter */
     size_t at = behind_panic(words);
-    at = at < words->count ? at : find_line(words);
-    size_t start = used;
-    while (at < words->count) {
+    for (at = at < words->count ? at : find_line(words); at < words->count;) {
         line own = next_line(words, &at);
-        if (own.bytes == 0 || begins(&own, "note: ")) {
+        if (own.bytes == 0 || begins(&own, "note: ") || (whole && own.text[0] > ' ')) {
             break; /* Go's goroutines, Rust's advice */
         }
-        size_t begin = used;
-        const line between = {(const unsigned char *)(used == start ? ": " : " "),
-                              used == start ? 2 : 1};
+        whole = whole || says_why(&own);
+        const line between = {(const unsigned char *)" ", 1};
         put_clean(&between, text, &used, capacity);
-        size_t empty = used;
         put_clean(&own, text, &used, capacity);
-        if (used == empty) {
-            used = begin;
-        }
     }
-    while (used > start && text[used - 1] == ' ') {
+    while (used > 0 && text[used - 1] == ' ') {
         used--;
     }
-    text[used] = '\0';
+    return used;
+}
+
+void dw_last_words_append(const dw_last_words *words, char *text, size_t capacity)
+{
+    static const char cut[] = " ...";
+    char own[WORDS_MAX];
+    size_t used = strnlen(text, capacity);
+    size_t bytes = words->count > 0 ? tell(words, own, sizeof own) : 0;
+    if (bytes == 0 || capacity < sizeof own + sizeof cut + 16) {
+        return;
+    }
+    size_t room = capacity - 1 - 2 - bytes; /* for what is there */
+    if (used > room) {
+        used = room - (sizeof cut - 1);
+        while (used > 0 && ((unsigned char)text[used] & 0xc0) == 0x80) {
+            used--; /* at a character's beginning */
+        }
+        memcpy(text + used, cut, sizeof cut - 1);
+        used += sizeof cut - 1;
+    }
+    memcpy(text + used, ": ", 2);
+    memcpy(text + used + 2, own, bytes);
+    text[used + 2 + bytes] = '\0';
 }

@@ -15,8 +15,8 @@ typedef struct dw_last_words {
 /* Appends to what is kept, of which the newest stay. Without memory nothing is kept. */
 void dw_last_words_put(dw_last_words *words, const unsigned char *bytes, size_t count);
 /* ": " and the line that says what happened, with as many of the lines that belong to it as there
- * is room for, behind the text in `text` [capacity, with its NUL]. Nothing where nothing was
- * written, or too little room is left. UTF-8 without control characters. */
+ * is room for, behind the text in `text` [capacity, with its NUL: 184 at least], which is cut
+ * for it. UTF-8 without control characters. Nothing where nothing was written. */
 void dw_last_words_append(const dw_last_words *words, char *text, size_t capacity);
 void dw_last_words_release(dw_last_words *words);
 

@@ -24,6 +24,8 @@ MODEL = pathlib.Path(os.environ.get("DW_TEST_MODEL_DIR", pathlib.Path.home() / "
 os.environ["PATH"] += f":{SOURCE / 'build/zig/ziglang'}"
 PROJECTS = BUILD / "sdk-projects" / LANGUAGE
 PROMPT = "Name three things that float."
+WORDS = {"zig": {"fail": "NoTide", "panic": "panic: no tide today", "bounds": "panic: index out of bounds: index 6"},
+         "go": {"fail": "panic: no tide today", "nil": "panic: assignment to entry in nil map"}}
 WITH_MODEL = ["--model", str(MODEL), "--threads", "1"]
 
 
@@ -171,6 +173,23 @@ class Sdk(unittest.TestCase):
             self.assertNotIn("equal: 0 bytes of answer", equal)
             print(f"{LANGUAGE}: {equal.strip()}", file=sys.stderr)
 
+    @unittest.skipIf(LANGUAGE == "c", "tests/cli/test_serve_actors.py has it of C")
+    def test_words(self):
+        """What goes wrong in an actor is told in the language's own words to whoever awaits the answer."""
+        module = project("actor", "words")
+        with tempfile.TemporaryDirectory(prefix="dw-sdk-") as folder:
+            def send(message):
+                return subprocess.run([DRIFTWOOD, "actor", "send", actor, message, "--state", folder],
+                                      capture_output=True, text=True, check=False, timeout=600)
+            actor = run(DRIFTWOOD, "actor", "spawn", "--guest", module, "--state", folder).strip()
+            self.assertTrue(send("well").stdout.endswith("well\n"))
+            for message, words in WORDS.get(LANGUAGE, {"fail": "no tide today"}).items():
+                done = send(message)
+                told = [line for line in done.stderr.splitlines() if line.startswith("driftwood: ")]
+                self.assertNotEqual(done.returncode, 0, message)
+                self.assertIn(words, told[-1])
+            self.assertTrue(send("well").stdout.endswith("well\n"))
+
     @unittest.skipUnless(LANGUAGE == "javascript", "a program in JavaScript")
     def test_depth(self):
         said = run(DRIFTWOOD, "run", "javascript", "--dir", ".", "--", "depth.js",
@@ -266,4 +285,4 @@ class Sdk(unittest.TestCase):
 
 if __name__ == "__main__":
     look_for_tools()
-    unittest.main(argv=sys.argv[:1])
+    unittest.main(argv=[sys.argv[0], *sys.argv[4:]])

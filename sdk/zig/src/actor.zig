@@ -28,9 +28,10 @@ pub fn receive(allocator: Allocator, comptime handle: fn ([]const u8) anyerror!v
     defer allocator.free(message);
     handle(message) catch |err| {
         var words: [256]u8 = undefined;
+        const message_of_host = driftwood.lastMessage(&words);
         driftwood.write(2, @errorName(err));
-        driftwood.write(2, ": ");
-        driftwood.write(2, driftwood.lastMessage(&words));
+        if (message_of_host.len > 0) driftwood.write(2, ": ");
+        driftwood.write(2, message_of_host);
         driftwood.write(2, "\n");
         return driftwood.codeOf(err);
     };

@@ -165,21 +165,16 @@ pub const Aligned = struct {
 
 // ---- the host ------------------------------------------------------------------------------
 
-const wasi = struct {
-    const Piece = extern struct { from: [*]const u8, bytes: usize };
-    extern "wasi_snapshot_preview1" fn fd_write(fd: i32, pieces: [*]const Piece, count: usize, written: *usize) i32;
-    extern "wasi_snapshot_preview1" fn environ_sizes_get(count: *usize, bytes: *usize) i32;
-    extern "wasi_snapshot_preview1" fn environ_get(places: [*][*:0]u8, bytes: [*]u8) i32;
-    extern "wasi_snapshot_preview1" fn proc_exit(code: i32) noreturn;
-};
+// The standard library's own: where two declarations of a function differ, calls of one of them trap.
+const wasi = std.os.wasi;
 
 /// Text to a descriptor: 1 is standard output, 2 standard error.
 pub fn write(fd: i32, text: []const u8) void {
     var rest = text;
     while (rest.len > 0) {
-        const piece = [1]wasi.Piece{.{ .from = rest.ptr, .bytes = rest.len }};
+        const piece = [1]wasi.ciovec_t{.{ .base = rest.ptr, .len = rest.len }};
         var written: usize = 0;
-        if (wasi.fd_write(fd, &piece, 1, &written) != 0 or written == 0) return;
+        if (wasi.fd_write(fd, &piece, 1, &written) != .SUCCESS or written == 0) return;
         rest = rest[written..];
     }
 }
@@ -204,11 +199,11 @@ pub fn die(what: []const u8, err: anyerror) noreturn {
 pub fn env(allocator: Allocator, name: []const u8) Error!?[]const u8 {
     var count: usize = 0;
     var bytes: usize = 0;
-    if (wasi.environ_sizes_get(&count, &bytes) != 0 or count == 0) return null;
+    if (wasi.environ_sizes_get(&count, &bytes) != .SUCCESS or count == 0) return null;
     const places = try allocator.alloc([*:0]u8, count);
     defer allocator.free(places);
     const texts = try allocator.alloc(u8, bytes);
-    if (wasi.environ_get(places.ptr, texts.ptr) != 0) return null;
+    if (wasi.environ_get(places.ptr, texts.ptr) != .SUCCESS) return null;
     for (places) |place| {
         const entry = std.mem.span(place);
         if (entry.len > name.len and entry[name.len] == '=' and std.mem.eql(u8, entry[0..name.len], name)) {
