@@ -19,9 +19,9 @@ bool dw_actor_is_broken(const dw_actor *actor);
 /* Files hold what it was when it was last frozen or thawed: the next can be a delta upon them. */
 bool dw_actor_has_base(const dw_actor *actor);
 /* Of one that is only to be destroyed from now on, and whose files hold all that it is: what its
- * contexts have of a device's memory stays there while there is room (kv/kv_kept.h), for its thaw.
- */
-void dw_actor_keep_logs(dw_actor *actor);
+ * contexts have of a device's memory stays there while there is room (kv/kv_kept.h), for its thaw
+ * in the same `home`, a runtime's folder. */
+void dw_actor_keep_logs(dw_actor *actor, const void *home);
 /* From its next full freeze on, or its thaw, note which of its files holds what; deltas keep to
  * `files_max` files, a series being one, and write what is left of others once more. 0: not so. */
 void dw_actor_map_files(dw_actor *actor, uint32_t files_max);

@@ -139,7 +139,7 @@ void dw_actor_log_key(const char *id, const char *identity, int32_t handle, dw_k
     (void)snprintf(key->state, sizeof key->state, "%s", identity);
 }
 
-void dw_actor_keep_logs(dw_actor *actor)
+void dw_actor_keep_logs(dw_actor *actor, const void *home)
 {
     const dw_frozen *frozen = &actor->frozen;
     const dw_handle_table *table = dw_instance_handles(actor->instance);
@@ -149,6 +149,7 @@ void dw_actor_keep_logs(dw_actor *actor)
         dw_kv_key key;
         if (context != NULL && dw_actor_files_hold(frozen, handle)) {
             dw_actor_log_key(actor->id, frozen->identity, handle, &key);
+            key.home = home;
             dw_context_keep_log(context, &key);
         }
     }

@@ -341,10 +341,10 @@ dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine, const dw_thaw_options
     return dw_snapshot_thaw(out, &host, &own, stats, err);
 }
 
-dw_status dw_engine_bring_back(dw_actor **out, dw_engine *engine, const dw_thaw_options *options,
-                               dw_error *err)
+dw_status dw_engine_bring_back(dw_actor **out, dw_engine *engine, const void *home,
+                               const dw_thaw_options *options, dw_error *err)
 {
-    const dw_thaw_host host = {.wasm = engine->wasm, .heads = engine->heads, .comes_back = true};
+    const dw_thaw_host host = {.wasm = engine->wasm, .heads = engine->heads, .home = home};
     return dw_snapshot_thaw(out, &host, options, NULL, err);
 }
 

@@ -14,8 +14,9 @@
 
 static bool is_of(const dw__kv_range *range, const dw_kv_key *key)
 {
-    return range->key.number == key->number && range->key.model == key->model &&
-           strcmp(range->key.owner, key->owner) == 0 && strcmp(range->key.state, key->state) == 0;
+    return range->key.home == key->home && range->key.number == key->number &&
+           range->key.model == key->model && strcmp(range->key.owner, key->owner) == 0 &&
+           strcmp(range->key.state, key->state) == 0;
 }
 
 /* ---- under the pool's lock ---- */
@@ -50,14 +51,22 @@ bool dw__kv_pool_drop_kept(dw__kv_pool *pool)
     return true;
 }
 
-/* Of an owner, but for one state of it; of a model; NULL: whatever that is. */
-static void forget(dw__kv_pool *pool, const char *owner, const char *but, const void *model)
+/* Which are given up; NULL: whatever that is. */
+typedef struct selection {
+    const void *home;
+    const char *owner;
+    const char *but; /* for this state of the owner's */
+    const void *model;
+} selection;
+
+static void forget(dw__kv_pool *pool, const selection *of)
 {
     for (dw__kv_range *range = pool->kept.head, *next; range != NULL; range = next) {
         next = range->lru_next;
-        if ((owner == NULL || strcmp(range->key.owner, owner) == 0) &&
-            (but == NULL || strcmp(range->key.state, but) != 0) &&
-            (model == NULL || range->key.model == model)) {
+        if ((of->home == NULL || range->key.home == of->home) &&
+            (of->owner == NULL || strcmp(range->key.owner, of->owner) == 0) &&
+            (of->but == NULL || strcmp(range->key.state, of->but) != 0) &&
+            (of->model == NULL || range->key.model == of->model)) {
             drop(pool, range);
         }
     }
@@ -103,7 +112,7 @@ bool dw__kv_range_keep(dw__kv_backing *backing, const dw_kv_key *key, uint32_t l
     bool keeps = range->mapped <= pool->kept_limit && range->resident && range->place_count > 0 &&
                  range->pins == 0 && !range->in_step && !dw_device_lost(pool->device);
     if (keeps) {
-        forget(pool, key->owner, key->state, NULL);
+        forget(pool, &(selection){.home = key->home, .owner = key->owner, .but = key->state});
         dw__kv_range_drop_ahead(range);
         dw__kv_pool_remove(pool, range);
         range->kept = true;
@@ -161,7 +170,7 @@ void dw_kv_kept_limit(dw_device *device, uint64_t bytes)
     }
 }
 
-static bool forget_in(dw_device *device, const char *owner, const void *model)
+static bool forget_in(dw_device *device, const selection *of)
 {
     dw__kv_pool *pool = dw__kv_pool_find(device);
     if (pool == NULL) {
@@ -169,26 +178,26 @@ static bool forget_in(dw_device *device, const char *owner, const void *model)
     }
     dw__kv_pool_lock(pool);
     const uint64_t before = pool->stats.kept_count;
-    forget(pool, owner, NULL, model);
+    forget(pool, of);
     const bool any = pool->stats.kept_count < before;
-    while (any && owner == NULL && dw__kv_pool_release_ready(pool)) {} /* for others */
+    while (any && of->owner == NULL && dw__kv_pool_release_ready(pool)) {} /* for others */
     dw__kv_pool_unlock(pool);
     return any;
 }
 
-void dw_kv_kept_forget(dw_device *device, const char *owner)
+void dw_kv_kept_forget(dw_device *device, const void *home, const char *owner)
 {
-    (void)forget_in(device, owner, NULL);
+    (void)forget_in(device, &(selection){.home = home, .owner = owner});
 }
 
 void dw_kv_kept_forget_model(dw_device *device, const void *model)
 {
-    (void)forget_in(device, NULL, model);
+    (void)forget_in(device, &(selection){.model = model});
 }
 
 bool dw_kv_kept_forget_all(dw_device *device)
 {
-    return forget_in(device, NULL, NULL);
+    return forget_in(device, &(selection){.home = NULL});
 }
 
 bool dw__kv_pool_relieve(void *of)

@@ -12,6 +12,7 @@
 #include "kv/kv_log.h"
 
 typedef struct dw_kv_key {
+    const void *home;  /* who keeps it, a runtime's folder; compared, never followed */
     char owner[17];    /* whose: all of its logs can be forgotten together */
     char state[33];    /* of which state of the owner's */
     int32_t number;    /* among the owner's */
@@ -30,8 +31,9 @@ dw_status dw_kv_log_find_kept(dw_kv_log **out, dw_device *device, const dw_kv_lo
 /* Logs may have so much together, each with all that it has, shared or not; 0, as it is at first:
  * none is kept. Beside that a sixteenth of the device's memory stays free. */
 void dw_kv_kept_limit(dw_device *device, uint64_t bytes);
-/* Give up those of an owner; of a model; all: whether there were any. */
-void dw_kv_kept_forget(dw_device *device, const char *owner);
+/* Give up those of a home's owner, NULL: of all it has; of a model; all: whether there were any. A
+ * home does so before it ends. */
+void dw_kv_kept_forget(dw_device *device, const void *home, const char *owner);
 void dw_kv_kept_forget_model(dw_device *device, const void *model);
 bool dw_kv_kept_forget_all(dw_device *device);
 

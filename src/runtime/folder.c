@@ -411,11 +411,11 @@ static dw_status read_actor(reading *of, const char *id, uint64_t number,
                                          .limits = &f->limits,
                                          .dirs = folders != NULL ? folders->dirs : NULL,
                                          .dir_count = folders != NULL ? folders->count : 0};
-        status = dw_engine_bring_back(&actor, f->engine, &options, err);
+        status = dw_engine_bring_back(&actor, f->engine, f, &options, err);
     }
     if (status == DW_OK) {
         number_files(f, id, actor, &chain);
-        dw_kv_kept_forget(dw_engine_device(f->engine), id); /* of another state, or ill fitting */
+        dw_kv_kept_forget(dw_engine_device(f->engine), f, id); /* of others, or ill fitting */
     }
     thawed->given = actor;
     dw_snapshot_chain_release(&chain);
@@ -793,7 +793,7 @@ static dw_status remove_actors(void *user, const dw_actor_name *names, size_t co
     struct dw__folder *f = user;
     dw_status status = dw_actor_folder_remove_all(f->folder, names, count, ending, err);
     for (size_t i = 0; i < count && status == DW_OK; i++) {
-        dw_kv_kept_forget(dw_engine_device(f->engine), names[i].id);
+        dw_kv_kept_forget(dw_engine_device(f->engine), f, names[i].id);
     }
     return status;
 }
@@ -897,7 +897,7 @@ void dw__folder_close(struct dw__folder *f)
     if (f == NULL) {
         return;
     }
-    (void)dw_kv_kept_forget_all(dw_engine_device(f->engine)); /* nobody may come for them */
+    dw_kv_kept_forget(dw_engine_device(f->engine), f, NULL); /* nobody comes for them */
     dw_actor_folder_close(f->folder);
     for (size_t i = 0; i < f->module_count; i++) {
         dw_module_unref(f->modules[i]);

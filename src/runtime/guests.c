@@ -404,7 +404,7 @@ static void destroy(void *user, void *of)
 
 static void park(void *user, void *of)
 {
-    dw_actor_keep_logs(((body *)of)->actor);
+    dw_actor_keep_logs(((body *)of)->actor, ((const dw__host *)user)->folder);
     destroy(user, of);
 }
 

@@ -666,10 +666,11 @@ static const dw_kv_key *key_of(const dw__thaw *t, int32_t handle, dw_kv_key *key
 {
     const char *const *identities = t->options->identities;
     const char *last = identities != NULL ? identities[t->file_count - 1] : NULL;
-    if (!t->comes_back || !t->options->trusted || last == NULL || last[0] == '\0') {
+    if (t->home == NULL || !t->options->trusted || last == NULL || last[0] == '\0') {
         return NULL;
     }
     dw_actor_log_key(t->actor->id, last, handle, key);
+    key->home = t->home;
     return key;
 }
 

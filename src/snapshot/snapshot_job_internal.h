@@ -98,7 +98,7 @@ static inline json_t *dw__json_number(uint64_t value)
 typedef struct dw__thaw {
     dw_wasm_host *host;
     struct dw_kept_heads *heads; /* NULL: none */
-    bool comes_back;             /* dw_thaw_host */
+    const void *home;            /* dw_thaw_host */
     const dw_thaw_options *options;
     dw_thaw_stats stats;
     dw_snapshot_file **files; /* [file_count], a full one and deltas upon it */

@@ -388,8 +388,7 @@ dw_status dw_snapshot_thaw(dw_actor **out, const dw_thaw_host *host, const dw_th
                            dw_thaw_stats *stats, dw_error *err)
 {
     dw_thaw_options own;
-    dw__thaw t = {
-        .host = host->wasm, .heads = host->heads, .comes_back = host->comes_back, .options = &own};
+    dw__thaw t = {.host = host->wasm, .heads = host->heads, .home = host->home, .options = &own};
     *out = NULL;
     dw_status status = dw_struct_read(&own, sizeof own, options, "dw_thaw_options", err);
     if (status != DW_OK) {

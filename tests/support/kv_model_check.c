@@ -402,7 +402,7 @@ static void do_keep(kv_check *t, reference *r)
         return;
     }
     kv_check_drop(t, r);
-    dw_kv_kept_forget(t->device, kv_check_pick(t, 2) == 0 ? key.owner : "another");
+    dw_kv_kept_forget(t->device, NULL, kv_check_pick(t, 2) == 0 ? key.owner : "another");
 }
 
 void kv_check_step(kv_check *t)

@@ -99,11 +99,12 @@ static void test_kv_kept_is_found_by_all_of_its_key(void **state)
     kv_check t = opened(0);
     reference *r = &t.logs[0];
     const dw_kv_key key = key_of("an owner", 1);
-    dw_kv_key others[] = {key, key, key, key};
+    dw_kv_key others[] = {key, key, key, key, key};
     memcpy(others[0].owner, "another", sizeof "another");
     others[1].state[0] = 'f';
     others[2].number = 2;
     others[3].model = &t;
+    others[4].home = &t;
     keep(r, &key);
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         assert_false(find(&t, r, &others[i]));
@@ -313,9 +314,9 @@ static void test_kv_kept_is_forgotten(void **state)
         reference *r = i > 0 ? add_log(&t) : &t.logs[0];
         keep(r, &keys[i]);
     }
-    dw_kv_kept_forget(t.device, "d");
+    dw_kv_kept_forget(t.device, NULL, "d");
     assert_int_equal(kv_check_stats(t.device).kept_count, 4);
-    dw_kv_kept_forget(t.device, "a");
+    dw_kv_kept_forget(t.device, NULL, "a");
     assert_int_equal(kv_check_stats(t.device).kept_count, 2);
     dw_kv_kept_forget_model(t.device, &t);
     assert_int_equal(kv_check_stats(t.device).kept_count, 1);
@@ -329,6 +330,31 @@ static void test_kv_kept_is_forgotten(void **state)
     keep(&t.logs[4], &keys[3]);
     assert_true(dw_kv_kept_forget_all(t.device));
     assert_int_equal(kv_check_stats(t.device).kept_lost_count, 0); /* nobody took their room */
+    kv_check_end(&t);
+}
+
+/* Two that keep logs of the same owner, as of copies of one folder: none takes the other's away. */
+static void test_kv_kept_at_two_homes(void **state)
+{
+    (void)state;
+    kv_check t = opened(0);
+    const int homes[2] = {0};
+    dw_kv_key keys[] = {key_of("a", 1), key_of("a", 1), key_of("b", 1)};
+    for (size_t i = 0; i < 3; i++) {
+        keys[i].home = &homes[i % 2];
+        keys[i].state[0] = (char)('0' + i);
+        keep(i > 0 ? add_log(&t) : &t.logs[0], &keys[i]);
+    }
+    assert_int_equal(kv_check_stats(t.device).kept_count, 3);
+    dw_kv_kept_forget(t.device, &homes[1], "b");
+    assert_int_equal(kv_check_stats(t.device).kept_count, 3);
+    dw_kv_kept_forget(t.device, &homes[0], NULL);
+    assert_int_equal(kv_check_stats(t.device).kept_count, 1);
+    assert_false(find(&t, &t.logs[0], &keys[0]));
+    assert_true(find(&t, &t.logs[1], &keys[1]));
+    kv_check_check(&t, &t.logs[1]);
+    kv_check_drop(&t, &t.logs[2]);
+    kv_check_drop(&t, &t.logs[0]);
     kv_check_end(&t);
 }
 
@@ -429,6 +455,7 @@ int main(void)
         cmocka_unit_test(test_kv_kept_limit),
         cmocka_unit_test(test_kv_kept_limit_of_one),
         cmocka_unit_test(test_kv_kept_is_forgotten),
+        cmocka_unit_test(test_kv_kept_at_two_homes),
         cmocka_unit_test(test_kv_kept_shares_with_forks),
         cmocka_unit_test(test_kv_kept_must_be_there),
         cmocka_unit_test(test_kv_kept_is_charged_to_who_has_it),

@@ -233,6 +233,175 @@ static void test_kept_beside_copies(void **state)
     close_folder(f);
 }
 
+/* ---- another module, another folder --------------------------------------------------------- */
+
+/* The actor is read with what stayed, and what it hands over goes on; one that is refused, too. */
+static void test_kept_is_upgraded(void **state)
+{
+    runtime_fixture *f = *state;
+    runtime_answer answer;
+    dw_error error = {.message = ""};
+    dw_module *first = actor_module(f->actors, "actor_first.wasm");
+    dw_module *second = actor_module(f->actors, "actor_second.wasm");
+    open_folder(f);
+    const uint64_t found = kv_of(f).kept_found_count;
+    const runtime_id stays = runtime_spawned(f, first, NULL);
+    const runtime_id kept = runtime_spawned(f, first, NULL);
+    for (size_t i = 0; i < 2; i++) {
+        told(f, i == 0 ? &stays : &kept, "m", &answer);
+        told(f, i == 0 ? &stays : &kept, "q200", &answer);
+    }
+    same(f, &stays, &kept, "g5");
+    parked(f, &kept);
+    assert_int_equal(kv_of(f).kept_count, 1); /* that which is empty has nothing to keep */
+    assert_int_equal(dw_runtime_upgrade(f->runtime, kept.text, f->echo, NULL, &error),
+                     DW_E_UNSUPPORTED);
+    same(f, &stays, &kept, "g5");
+    parked(f, &kept);
+    error.message[0] = '\0';
+    (void)!dw_runtime_upgrade(f->runtime, kept.text, second, NULL, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(dw_runtime_upgrade(f->runtime, stays.text, second, NULL, &error), DW_OK);
+    same(f, &stays, &kept, "g20");
+    parked(f, &kept);
+    same(f, &stays, &kept, "g20");
+    assert_int_equal(kv_of(f).kept_found_count - found, 3);
+    same(f, &stays, &kept, "+0");
+    close_folder(f);
+    dw_module_unref(first);
+    dw_module_unref(second);
+}
+
+/* A runtime beside that of `f`, on its engine, with a folder of its own. */
+static void open_beside(runtime_fixture *other, const runtime_fixture *f, const char *path)
+{
+    *other = *f;
+    assert_int_equal(pthread_mutex_init(&other->lock, NULL), 0);
+    other->runtime = NULL;
+    other->path = path;
+    runtime_open(other);
+    dw_kv_kept_limit(device_of(other), UINT64_MAX);
+}
+
+static void close_beside(runtime_fixture *other)
+{
+    runtime_close(other);
+    (void)pthread_mutex_destroy(&other->lock);
+}
+
+static runtime_id imported(runtime_fixture *f, const char *path)
+{
+    const char *const paths[] = {path};
+    const dw_thaw_options thaw = {.struct_bytes = sizeof thaw,
+                                  .paths = paths,
+                                  .path_count = 1,
+                                  .models = &f->actors->model,
+                                  .model_count = 1};
+    const dw_spawn_options spawn = {.struct_bytes = sizeof spawn, .capabilities = DW_MAY_ALL};
+    dw_error error = {.message = ""};
+    runtime_id id;
+    (void)!dw_runtime_import(f->runtime, &thaw, &spawn, id.text, &error);
+    assert_string_equal(error.message, "");
+    return id;
+}
+
+/* Exported while its logs alone are there; the copies in this folder and in another are not it, and
+ * go on as it does, also when it is gone, and when they have been parked. */
+static void test_kept_is_exported(void **state)
+{
+    runtime_fixture *f = *state;
+    static runtime_answer right;
+    static runtime_answer answer;
+    dw_error error = {.message = ""};
+    char path[80];
+    char beside[80];
+    open_folder(f);
+    (void)snprintf(path, sizeof path, "%s/exported", folder);
+    (void)snprintf(beside, sizeof beside, "%s/beside", folder);
+    const runtime_id stays = spawned(f);
+    const runtime_id kept = spawned(f);
+    for (size_t i = 0; i < 2; i++) {
+        told(f, i == 0 ? &stays : &kept, "m", &answer);
+        told(f, i == 0 ? &stays : &kept, "s9", &answer);
+        told(f, i == 0 ? &stays : &kept, "n200", &answer);
+    }
+    parked(f, &kept);
+    FILE *file = fopen(path, "w+b");
+    assert_non_null(file);
+    assert_int_equal(dw_runtime_export(f->runtime, kept.text, fileno(file), &error), DW_OK);
+    (void)fclose(file);
+    parked(f, &kept);
+    runtime_fixture other;
+    open_beside(&other, f, beside);
+    const runtime_id here = imported(f, path);
+    const runtime_id there = imported(&other, path);
+    parked(f, &here);
+    parked(&other, &there);
+    told(f, &stays, "g20", &right);
+    for (size_t i = 0; i < 3; i++) {
+        const runtime_id *id = i == 0 ? &kept : i == 1 ? &here : &there;
+        told(i < 2 ? f : &other, id, "g20", &answer);
+        assert_int_equal(answer.count, right.count);
+        assert_memory_equal(answer.bytes, right.bytes, right.count);
+        parked(i < 2 ? f : &other, id);
+    }
+    assert_int_equal(kv_of(f).kept_count, 3);
+    assert_int_equal(dw_runtime_stop(f->runtime, kept.text, &error), DW_OK);
+    runtime_await(f);
+    assert_int_equal(kv_of(f).kept_count, 2);
+    told(f, &stays, "g10", &right);
+    told(&other, &there, "g10", &answer);
+    assert_memory_equal(answer.bytes, right.bytes, right.count);
+    told(f, &here, "g10", &answer);
+    assert_memory_equal(answer.bytes, right.bytes, right.count);
+    close_beside(&other);
+    close_folder(f);
+}
+
+/* Two runtimes on one engine, the other's folder a copy, so that ids and states are the same: what
+ * ends in one, and its own end, takes nothing from the other. */
+static void test_kept_of_two_runtimes(void **state)
+{
+    runtime_fixture *f = *state;
+    runtime_answer answer;
+    char command[240];
+    char beside[80];
+    dw_error error = {.message = ""};
+    open_folder(f);
+    const runtime_id stays = spawned(f);
+    const runtime_id kept = spawned(f);
+    for (size_t i = 0; i < 2; i++) {
+        told(f, i == 0 ? &stays : &kept, "m", &answer);
+        told(f, i == 0 ? &stays : &kept, "n200", &answer);
+    }
+    runtime_close(f);
+    (void)snprintf(beside, sizeof beside, "%s-beside", folder);
+    (void)snprintf(command, sizeof command, "cp -r '%s' '%s'", folder, beside);
+    assert_int_equal(system(command), 0);
+    open_folder(f);
+    runtime_fixture other;
+    open_beside(&other, f, beside);
+    for (size_t i = 0; i < 2; i++) {
+        runtime_fixture *of = i == 0 ? f : &other;
+        told(of, &kept, "+1", &answer);
+        parked(of, &kept);
+        told(of, &stays, "+1", &answer);
+        parked(of, &stays);
+    }
+    assert_int_equal(kv_of(f).kept_count, 4);
+    const uint64_t found = kv_of(f).kept_found_count;
+    assert_int_equal(dw_runtime_stop(other.runtime, kept.text, &error), DW_OK);
+    runtime_await(&other);
+    assert_int_equal(kv_of(f).kept_count, 3);
+    close_beside(&other);
+    assert_int_equal(kv_of(f).kept_count, 2);
+    same(f, &stays, &kept, "g20");
+    assert_int_equal(kv_of(f).kept_found_count - found, 2);
+    close_folder(f);
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", beside);
+    assert_int_equal(system(command), 0);
+}
+
 /* ---- who wants the room ---------------------------------------------------------------------- */
 
 static void test_kept_goes_for_who_computes(void **state)
@@ -420,6 +589,9 @@ int main(void)
         runtime_test(test_kept_again_and_again),
         runtime_test(test_kept_beside_forks_and_rewinds),
         runtime_test(test_kept_beside_copies),
+        runtime_test(test_kept_is_upgraded),
+        runtime_test(test_kept_is_exported),
+        runtime_test(test_kept_of_two_runtimes),
         runtime_test(test_kept_goes_for_who_computes),
         runtime_test(test_kept_not_at_all),
         runtime_test(test_kept_ends_with_its_owner),
