@@ -133,6 +133,9 @@ dw_status dw_os_identify_code(const void *address, dw_file_identity *identity, d
 #define DW_OS_PROCESSOR_BYTES 256
 /* What the processor is and can do, the same on every core and in every process. */
 void dw_os_processor(char text[DW_OS_PROCESSOR_BYTES]);
+/* Whether a 64-bit ARM has the instructions that compilers call dotprod, and i8mm. */
+bool dw_os_has_dot_products(void);
+bool dw_os_has_byte_matrices(void);
 
 /* Resident memory of this process now; 0 where the system does not tell. */
 size_t dw_os_rss_bytes(void);

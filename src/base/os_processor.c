@@ -41,6 +41,11 @@ void dw_os_processor(char text[DW_OS_PROCESSOR_BYTES])
                    getauxval(AT_HWCAP), getauxval(AT_HWCAP2));
 }
 
+#if defined(__aarch64__)
+#define HAS_DOT_PRODUCTS (getauxval(AT_HWCAP) & HWCAP_ASIMDDP)
+#define HAS_BYTE_MATRICES (getauxval(AT_HWCAP2) & HWCAP2_I8MM)
+#endif
+
 #elif defined(__APPLE__)
 
 void dw_os_processor(char text[DW_OS_PROCESSOR_BYTES])
@@ -50,9 +55,33 @@ void dw_os_processor(char text[DW_OS_PROCESSOR_BYTES])
     (void)sysctlbyname("machdep.cpu.brand_string", text, &bytes, NULL, 0);
 }
 
+static bool has(const char *name)
+{
+    int value = 0;
+    size_t bytes = sizeof value;
+    return sysctlbyname(name, &value, &bytes, NULL, 0) == 0 && value != 0;
+}
+#define HAS_DOT_PRODUCTS has("hw.optional.arm.FEAT_DotProd")
+#define HAS_BYTE_MATRICES has("hw.optional.arm.FEAT_I8MM")
+
 #else
 #error "say what code for this processor depends on"
 #endif
+
+#ifndef HAS_DOT_PRODUCTS
+#define HAS_DOT_PRODUCTS 0
+#define HAS_BYTE_MATRICES 0
+#endif
+
+bool dw_os_has_dot_products(void)
+{
+    return HAS_DOT_PRODUCTS != 0;
+}
+
+bool dw_os_has_byte_matrices(void)
+{
+    return HAS_BYTE_MATRICES != 0;
+}
 
 dw_status dw_os_identify_code(const void *address, dw_file_identity *identity, dw_error *err)
 {

@@ -9,6 +9,7 @@
 #define COLUMNS 1
 #define SUPER_COLUMNS 4
 #define WEIGHTS_UNSIGNED 0
+#define WHOLE_BLOCKS 0
 #define FLOAT_COLUMNS 3
 #define NEAR_BYTES 8192u
 
@@ -101,6 +102,7 @@ static bool runs_here(void)
 
 #define KERNEL dw_matmul_avx2
 #define KERNEL_NAME "avx2"
+#include "kernels/matmul_x86.inc.h"
 #include "kernels/matmul_kernel.inc.h"
 #else
 const dw_matmul_kernel dw_matmul_avx2 = {.name = "avx2"};

@@ -4,10 +4,14 @@
 
 extern const dw_matmul_kernel dw_matmul_vnni;
 extern const dw_matmul_kernel dw_matmul_avx2;
+extern const dw_matmul_kernel dw_matmul_i8mm;
+extern const dw_matmul_kernel dw_matmul_dotprod;
+extern const dw_matmul_kernel dw_matmul_neon;
 
 const dw_matmul_kernel *dw_matmul_kernel_at(size_t index)
 {
-    static const dw_matmul_kernel *const kernels[] = {&dw_matmul_vnni, &dw_matmul_avx2};
+    static const dw_matmul_kernel *const kernels[] = {
+        &dw_matmul_vnni, &dw_matmul_avx2, &dw_matmul_i8mm, &dw_matmul_dotprod, &dw_matmul_neon};
     return index < sizeof kernels / sizeof kernels[0] ? kernels[index] : NULL;
 }
 

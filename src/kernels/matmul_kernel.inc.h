@@ -9,6 +9,11 @@
  *   V_ADD_RAW            products of unsigned weights are added up for as many vectors as
  *   V_RAW_VECTORS(type)  before V_ADD_SCALED multiplies them with a V_SCALE (of int32) and adds
  *   COLUMNS SUPER_COLUMNS at a time, what fits the registers
+ *   WHOLE_BLOCKS         whether blocks of 32 are summed as whole numbers, as those of 256 are, by
+ *   dot_fours dot_pairs  of its own (below); signed weights are then kept as they are packed, and
+ *                        products start from the column's sums
+ *   OUT_ROWS             rows of a tile's results, if more than W, for a KERNEL_MULTIPLY of its own
+ *   lay_out_small lay_out_super
  *   V_LOAD V_LOAD_F16 V_LOAD_BF16 (of bytes) V_HSUM, FLOAT_COLUMNS; multiplies_pairs and
  *   multiply_pairs       BF16 with BF16, if the machine has that
  *   V_LOOK_UP(v)         of iq4_nl, by the low four bits of bytes
@@ -29,6 +34,10 @@ static const int8_t iq4_nl[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
 #define COLUMNS_MAX (SUPER_COLUMNS > COLUMNS ? SUPER_COLUMNS : COLUMNS)
 #define NIBBLES 0x0f0f0f0fu
 #define ONE_BITS 0x01010101u
+#ifndef OUT_ROWS
+#define OUT_ROWS W
+#define KERNEL_MULTIPLY multiply
+#endif
 
 /* 32 elements of each row; types whose blocks are of 32 */
 typedef struct small_block {
@@ -88,7 +97,7 @@ INLINE bool is_super(enum ggml_type type)
 /* Vectors of sums that a column has. */
 INLINE int state_count(enum ggml_type type)
 {
-    return is_super(type) ? 1 : has_minima(type) ? 9 : 8;
+    return WHOLE_BLOCKS || is_super(type) ? 1 : has_minima(type) ? 9 : 8;
 }
 
 /* Columns at a time. */
@@ -148,7 +157,8 @@ INLINE void prefetch_next(const unsigned char *weights, size_t stride, uint32_t 
 /* Bytes `zero` above what they mean. */
 INLINE VU as_signed(VU bytes, int zero)
 {
-    return (VU)((VB)bytes + (uint8_t)(WEIGHTS_UNSIGNED ? 128 - zero : 256 - zero));
+    return WHOLE_BLOCKS ? bytes
+                        : (VU)((VB)bytes + (uint8_t)(WEIGHTS_UNSIGNED ? 128 - zero : 256 - zero));
 }
 
 /* Four bits to bit 4 of four bytes. */
@@ -399,6 +409,40 @@ INLINE VF spread_float(const unsigned char *at)
     return V_SET1(one);
 }
 
+#if WHOLE_BLOCKS
+/* A number is the sum over its row's blocks in their order, each product of whole numbers exact. */
+INLINE void add_small_blocks(const enum ggml_type type, const int columns, const part *of,
+                             const unsigned char *column, VF sums[COLUMNS_MAX][STATE])
+{
+    const dw_column_layout *layout = of->tile->layout;
+    const small_block *panel = of->panel;
+    for (uint32_t i = of->from; i < of->from + of->count; i++, panel++) {
+        const unsigned char *x = column + (size_t)i * 32;
+        const unsigned char *scale = column + layout->scales + (size_t)i * 4;
+        const unsigned char *sum = column + layout->sums + (size_t)i * 4;
+#pragma GCC unroll 8
+        for (int c = 0; c < columns; c++) {
+            const size_t at = (size_t)c * layout->bytes;
+            VI dot = dot_fours(first_of_sum(type, sum + at), panel->w, x + at, 8);
+            VF d = panel->scale * spread_float(scale + at);
+            sums[c][0] = V_FMA(d, __builtin_convertvector(dot, VF), sums[c][0]);
+            if (has_minima(type)) {
+                sums[c][0] = V_FMA(panel->min, spread_float(sum + at), sums[c][0]);
+            }
+        }
+    }
+}
+#else
+/* sum + of each two int16, `count` vectors and a column's */
+INLINE VI dot_pairs(VI sum, const VU *pairs, const unsigned char *x, const int count)
+{
+#pragma GCC unroll 8
+    for (int k = 0; k < count; k++) {
+        sum = V_DOT2(sum, pairs[k], spread(x + k * 4));
+    }
+    return sum;
+}
+
 /* Products of signed weights: `sums` are the column's, of fours. */
 INLINE VI dot_signed(VU w, const unsigned char *x, const unsigned char *sums)
 {
@@ -445,6 +489,7 @@ INLINE void add_small_blocks(const enum ggml_type type, const int columns, const
         }
     }
 }
+#endif
 
 /* V_RAW_VECTORS vectors of a group, and what goes with them. */
 typedef struct vectors {
@@ -459,6 +504,12 @@ INLINE void sum_vectors(const enum ggml_type type, const int columns, const vect
 {
     const int each = V_RAW_VECTORS(type);
     VI raw[COLUMNS_MAX];
+#if WHOLE_BLOCKS
+#pragma GCC unroll 8
+    for (int c = 0; c < columns; c++) {
+        raw[c] = dot_fours(V_ZERO(), of->w, of->x + (size_t)c * of->stride, each);
+    }
+#else
 #pragma GCC unroll 8
     for (int c = 0; c < columns; c++) {
         raw[c] = V_ZERO();
@@ -471,6 +522,7 @@ INLINE void sum_vectors(const enum ggml_type type, const int columns, const vect
             raw[c] = V_ADD_RAW(raw[c], of->w[k], four);
         }
     }
+#endif
 #pragma GCC unroll 8
     for (int c = 0; c < columns; c++) {
         sums[c] = V_ADD_SCALED(sums[c], raw[c], of->scale);
@@ -561,12 +613,7 @@ INLINE void add_super_block(const enum ggml_type type, const int columns, const 
     VI minima[COLUMNS_MAX];
 #pragma GCC unroll 8
     for (int c = 0; c < columns; c++) {
-        minima[c] = V_ZERO();
-#pragma GCC unroll 8
-        for (int k = 0; k < pairs; k++) {
-            VI two = spread(pair + (size_t)c * layout->bytes + k * 4);
-            minima[c] = V_DOT2(minima[c], panel->pair[k], two);
-        }
+        minima[c] = dot_pairs(V_ZERO(), panel->pair, pair + (size_t)c * layout->bytes, pairs);
         whole[c] = six ? minima[c] : V_ZERO();
     }
     if (of->packed != NULL) {
@@ -599,7 +646,7 @@ INLINE void add_super_blocks(const enum ggml_type type, const int columns, const
 /* In the order in which ggml sums the lanes of a vector. */
 INLINE VF whole_sum(const enum ggml_type type, const VF sums[STATE])
 {
-    if (is_super(type)) {
+    if (state_count(type) == 1) {
         return sums[0];
     }
     VF a = (sums[4] + sums[0]) + (sums[6] + sums[2]);
@@ -635,7 +682,7 @@ INLINE void add_part(const enum ggml_type type, const int columns, const part *o
     }
 #pragma GCC unroll 8
     for (int c = 0; c < columns; c++) {
-        V_STORE(tile->out + (first + (uint32_t)c) * W, whole_sum(type, sums[c]));
+        V_STORE(tile->out + (first + (uint32_t)c) * OUT_ROWS, whole_sum(type, sums[c]));
     }
 }
 
@@ -745,34 +792,52 @@ INLINE VF load_weights(const enum ggml_type type, const unsigned char *row, uint
                                    : V_LOAD_BF16(at);
 }
 
+/* Elements of rows and columns: at most W from `from` on. */
+typedef struct float_run {
+    const unsigned char *weights;
+    const unsigned char *x;
+    uint32_t from;
+    uint32_t count;
+} float_run;
+
+INLINE void add_floats(const enum ggml_type type, const int columns, const dw_matmul_tile *tile,
+                       float_run of, VF sum[FLOAT_ROWS][FLOAT_COLUMNS])
+{
+    VF right[FLOAT_COLUMNS];
+    for (int c = 0; c < columns; c++) {
+        right[c] = V_LOAD(of.x + (size_t)c * tile->layout->bytes + (size_t)of.from * 4);
+    }
+    for (int r = 0; r < FLOAT_ROWS; r++) {
+        VF left = load_weights(type, of.weights + (size_t)r * tile->row_stride, of.from, of.count);
+        for (int c = 0; c < columns; c++) {
+            sum[r][c] = V_FMA(left, right[c], sum[r][c]);
+        }
+    }
+}
+
 INLINE void float_block(const enum ggml_type type, const int columns, const dw_matmul_tile *tile,
                         uint32_t row, uint32_t first)
 {
     const uint32_t length = tile->layout->length;
-    const unsigned char *x = tile->columns + (size_t)first * tile->layout->bytes;
-    const unsigned char *weights = tile->weights + (size_t)row * tile->row_stride;
+    float_run run = {.weights = tile->weights + (size_t)row * tile->row_stride,
+                     .x = tile->columns + (size_t)first * tile->layout->bytes,
+                     .count = W};
     VF sum[FLOAT_ROWS][FLOAT_COLUMNS];
     for (int r = 0; r < FLOAT_ROWS; r++) {
         for (int c = 0; c < columns; c++) {
             sum[r][c] = (VF){0};
         }
     }
-    for (uint32_t i = 0; i < length; i += W) {
-        VF right[FLOAT_COLUMNS];
-        for (int c = 0; c < columns; c++) {
-            right[c] = V_LOAD(x + (size_t)c * tile->layout->bytes + (size_t)i * 4);
-        }
-        for (int r = 0; r < FLOAT_ROWS; r++) {
-            VF left = load_weights(type, weights + (size_t)r * tile->row_stride, i,
-                                   length - i < W ? length - i : W);
-            for (int c = 0; c < columns; c++) {
-                sum[r][c] = V_FMA(left, right[c], sum[r][c]);
-            }
-        }
+    for (; run.from + W <= length; run.from += W) {
+        add_floats(type, columns, tile, run, sum);
+    }
+    if (run.from < length) {
+        run.count = length - run.from;
+        add_floats(type, columns, tile, run, sum);
     }
     for (int r = 0; r < FLOAT_ROWS; r++) {
         for (int c = 0; c < columns; c++) {
-            tile->out[(first + (uint32_t)c) * W + row + (uint32_t)r] = V_HSUM(sum[r][c]);
+            tile->out[(first + (uint32_t)c) * OUT_ROWS + row + (uint32_t)r] = V_HSUM(sum[r][c]);
         }
     }
 }
@@ -849,47 +914,6 @@ static void multiply(const dw_matmul_tile *tile)
 
 /* ---- columns ---- */
 
-static inline float half_at(const unsigned char *p)
-{
-    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(p[0] | p[1] << 8)));
-}
-
-/* Blocks of a half, with Q8_1 another, and 32 bytes. */
-static void lay_out_small(const dw_column_layout *layout, const unsigned char *from, uint32_t first,
-                          uint32_t count, unsigned char *column)
-{
-    const bool minima = layout->type == GGML_TYPE_Q8_1;
-    const __m256i ones = _mm256_set1_epi8(1);
-    for (uint32_t i = first; i < first + count; i++, from += minima ? 36 : 34) {
-        __m256i bytes = _mm256_loadu_si256((const void *)(from + (minima ? 4 : 2)));
-        _mm256_storeu_si256((void *)(column + (size_t)i * 32), bytes);
-        float scale = half_at(from);
-        memcpy(column + layout->scales + (size_t)i * 4, &scale, 4);
-        if (minima) {
-            float sum = half_at(from + 2);
-            memcpy(column + layout->sums + (size_t)i * 4, &sum, 4);
-        } else {
-            __m256i fours =
-                _mm256_madd_epi16(_mm256_maddubs_epi16(ones, bytes), _mm256_set1_epi16(-128));
-            _mm256_storeu_si256((void *)(column + layout->sums + (size_t)i * 32), fours);
-        }
-    }
-}
-
-/* Blocks of a float, 256 bytes, and 16 sums. */
-static void lay_out_super(const dw_column_layout *layout, const unsigned char *from, uint32_t first,
-                          uint32_t count, unsigned char *column)
-{
-    for (uint32_t i = first; i < first + count; i++, from += 292) {
-        memcpy(column + layout->scales + (size_t)i * 4, from, 4);
-        memcpy(column + (size_t)i * 256, from + 4, 256);
-        memcpy(column + layout->sums + (size_t)i * 32, from + 260, 32);
-        __m128i pairs = _mm_hadd_epi16(_mm_loadu_si128((const void *)(from + 260)),
-                                       _mm_loadu_si128((const void *)(from + 276)));
-        _mm_storeu_si128((void *)(column + layout->pair_sums + (size_t)i * 16), pairs);
-    }
-}
-
 /* Floats, of what was rounded as the weights are; or as it is, for pairs. */
 static void lay_out_floats(const dw_column_layout *layout, const unsigned char *from,
                            uint32_t first, uint32_t count, unsigned char *column)
@@ -928,7 +952,7 @@ static void lay_out(const dw_column_layout *layout, const void *blocks, uint32_t
 }
 
 const dw_matmul_kernel KERNEL = {.name = KERNEL_NAME,
-                                 .rows = W,
+                                 .rows = OUT_ROWS,
                                  .runs_here = runs_here,
                                  .lay_out = lay_out,
-                                 .multiply = multiply};
+                                 .multiply = KERNEL_MULTIPLY};

@@ -10,6 +10,7 @@
 #define COLUMNS 2
 #define SUPER_COLUMNS 8
 #define WEIGHTS_UNSIGNED 1
+#define WHOLE_BLOCKS 0
 #define FLOAT_COLUMNS 6
 #define NEAR_BYTES 0u
 
@@ -166,6 +167,7 @@ static bool runs_here(void)
 
 #define KERNEL dw_matmul_vnni
 #define KERNEL_NAME "avx512vnni"
+#include "kernels/matmul_x86.inc.h"
 #include "kernels/matmul_kernel.inc.h"
 #else
 const dw_matmul_kernel dw_matmul_vnni = {.name = "avx512vnni"};
