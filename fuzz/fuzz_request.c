@@ -113,6 +113,7 @@ static void open_server(void)
                                      .connections_max = 4,
                                      .head_bytes_max = 2048,
                                      .body_bytes_max = BODY_BYTES_MAX,
+                                     .bodies_bytes_max = BODY_BYTES_MAX,
                                      .head_ms = 60000,
                                      .body_ms = 60000,
                                      .idle_ms = 60000,

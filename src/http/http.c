@@ -9,6 +9,7 @@
 
 #define PENDING_MAX ((size_t)65536)   /* of what comes behind a request that is being answered */
 #define BACKLOG_MAX ((size_t)1 << 20) /* of answers: beyond, the next request waits */
+#define SMALL_BODY ((size_t)65536)    /* taken however much others have */
 #define TICK_MS 1000
 
 /* ---- buffers -------------------------------------------------------------------------------- */
@@ -45,6 +46,7 @@ void dw_text_free(dw_text *text)
 
 static void forget_request(dw_exchange *exchange)
 {
+    exchange->connection->http->body_bytes -= exchange->body.count;
     dw_text_free(&exchange->target);
     dw_text_free(&exchange->head);
     dw_text_free(&exchange->body);
@@ -52,6 +54,8 @@ static void forget_request(dw_exchange *exchange)
         dw_os_close(exchange->body_file);
         exchange->has_body_file = false;
     }
+    exchange->drops_body = false;
+    exchange->body_bytes = exchange->body_bytes_max = 0;
     exchange->header_count = 0;
     exchange->open_name = exchange->open_value = false;
     exchange->query = exchange->label = NULL;
@@ -140,10 +144,21 @@ static int on_url(llhttp_t *parser, const char *at, size_t length)
     return grow_head(c, &c->exchange.target, at, length);
 }
 
+/* Behind a body, where a proxy did not look for headers: none of them counts. */
+static int pass_trailer(dw__connection *c, size_t length)
+{
+    c->head_bytes += length;
+    c->refusal = c->head_bytes > c->http->options.head_bytes_max ? 431 : 0;
+    return c->refusal != 0 ? HPE_USER : HPE_OK;
+}
+
 static int on_field(llhttp_t *parser, const char *at, size_t length)
 {
     dw__connection *c = of_parser(parser);
     dw_exchange *exchange = &c->exchange;
+    if (c->in_body) {
+        return pass_trailer(c, length);
+    }
     if (!exchange->open_name) {
         if (exchange->header_count == DW__HEADERS_MAX) {
             c->refusal = 431;
@@ -161,6 +176,9 @@ static int on_field_complete(llhttp_t *parser)
 {
     dw__connection *c = of_parser(parser);
     dw_exchange *exchange = &c->exchange;
+    if (c->in_body) {
+        return HPE_OK;
+    }
     char *name = exchange->head.bytes + exchange->headers[exchange->header_count].name;
     for (char *at = name; *at != '\0'; at++) {
         *at = *at >= 'A' && *at <= 'Z' ? (char)(*at - 'A' + 'a') : *at;
@@ -174,12 +192,15 @@ static int on_field_complete(llhttp_t *parser)
 static int on_value(llhttp_t *parser, const char *at, size_t length)
 {
     dw__connection *c = of_parser(parser);
-    return grow_head(c, &c->exchange.head, at, length);
+    return c->in_body ? pass_trailer(c, length) : grow_head(c, &c->exchange.head, at, length);
 }
 
 static int on_value_complete(llhttp_t *parser)
 {
     dw__connection *c = of_parser(parser);
+    if (c->in_body) {
+        return HPE_OK;
+    }
     c->exchange.header_count++;
     c->exchange.open_name = c->exchange.open_value = false;
     return grow_head(c, &c->exchange.head, "", 1);
@@ -190,14 +211,16 @@ static uint64_t choose_body(dw__connection *c, const llhttp_t *parser)
 {
     const dw_http_options *options = &c->http->options;
     dw_exchange *exchange = &c->exchange;
-    if (options->body_file == NULL || exchange->has_body_file) {
+    uint64_t file_max = 0;
+    exchange->method = parser->method;
+    exchange->drops_body =
+        options->takes_body != NULL && !options->takes_body(options->user, exchange);
+    if (options->body_file == NULL || exchange->drops_body) {
         return options->body_bytes_max;
     }
-    exchange->method = parser->method;
-    exchange->body_file = options->body_file(options->user, exchange, &exchange->body_file_max);
+    exchange->body_file = options->body_file(options->user, exchange, &file_max);
     exchange->has_body_file = exchange->body_file >= 0;
-    exchange->body_file_bytes = 0;
-    return exchange->has_body_file ? exchange->body_file_max : options->body_bytes_max;
+    return exchange->has_body_file ? file_max : options->body_bytes_max;
 }
 
 static int on_head_complete(llhttp_t *parser)
@@ -205,8 +228,9 @@ static int on_head_complete(llhttp_t *parser)
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     dw__connection *c = of_parser(parser);
     c->in_body = true;
-    uint64_t bytes_max = choose_body(c, parser);
-    if (parser->content_length > bytes_max && (parser->flags & F_CONTENT_LENGTH) != 0) {
+    c->exchange.body_bytes_max = choose_body(c, parser);
+    if (parser->content_length > c->exchange.body_bytes_max &&
+        (parser->flags & F_CONTENT_LENGTH) != 0) {
         c->refusal = 413;
         return HPE_USER;
     }
@@ -219,34 +243,44 @@ static int on_head_complete(llhttp_t *parser)
 
 static int to_file(dw__connection *c, const char *at, size_t length)
 {
-    dw_exchange *exchange = &c->exchange;
-    if (length > exchange->body_file_max - exchange->body_file_bytes) {
-        c->refusal = 413;
-        return HPE_USER;
-    }
-    if (dw_os_write_at(exchange->body_file, exchange->body_file_bytes, at, length, NULL) != DW_OK) {
+    const dw_exchange *exchange = &c->exchange;
+    if (dw_os_write_at(exchange->body_file, exchange->body_bytes, at, length, NULL) != DW_OK) {
         c->refusal = 507;
         return HPE_USER;
     }
-    exchange->body_file_bytes += length;
+    return HPE_OK;
+}
+
+static int to_memory(dw__connection *c, const char *at, size_t length)
+{
+    dw_http *http = c->http;
+    dw_text *body = &c->exchange.body;
+    bool is_small = body->count + length <= SMALL_BODY;
+    if ((!is_small && http->body_bytes + length > http->options.bodies_bytes_max) ||
+        !dw_text_add(body, at, length)) {
+        c->refusal = 503;
+        return HPE_USER;
+    }
+    http->body_bytes += length;
     return HPE_OK;
 }
 
 static int on_body(llhttp_t *parser, const char *at, size_t length)
 {
     dw__connection *c = of_parser(parser);
-    if (c->exchange.has_body_file) {
-        return to_file(c, at, length);
-    }
-    if (c->exchange.body.count + length > c->http->options.body_bytes_max) {
+    dw_exchange *exchange = &c->exchange;
+    int result = HPE_OK;
+    if (length > exchange->body_bytes_max - exchange->body_bytes) {
         c->refusal = 413;
         return HPE_USER;
     }
-    if (!dw_text_add(&c->exchange.body, at, length)) {
-        c->refusal = 503;
-        return HPE_USER;
+    if (exchange->has_body_file) {
+        result = to_file(c, at, length);
+    } else if (!exchange->drops_body) {
+        result = to_memory(c, at, length);
     }
-    return HPE_OK;
+    exchange->body_bytes += length;
+    return result;
 }
 
 static int on_message_complete(llhttp_t *parser)
@@ -415,9 +449,23 @@ void dw__connection_answered(dw__connection *c)
     dw__connection_pump(c);
 }
 
+/* A slow reader is one that takes something. */
+static void note_progress(dw__connection *c, uint64_t now)
+{
+    size_t bytes = uv_stream_get_write_queue_size(&c->stream.stream);
+    if (bytes != c->waiting_bytes) {
+        c->waiting_bytes = bytes;
+        c->progress_ms = now;
+    }
+}
+
 static void look_at(dw__connection *c, uint64_t now)
 {
     const dw_http_options *options = &c->http->options;
+    note_progress(c, now);
+    if (c->working && c->waiting_bytes > 0 && now - c->progress_ms > options->idle_ms) {
+        dw__connection_close(c); /* it does not read: what waits for it is given up */
+    }
     if (c->ending && !c->working && now - c->progress_ms > options->head_ms) {
         dw__connection_close(c); /* it does not take its answer */
     }
@@ -434,16 +482,6 @@ static void look_at(dw__connection *c, uint64_t now)
         }
     } else if (now - c->progress_ms > options->idle_ms) {
         dw__connection_close(c);
-    }
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-    dw_http *http = timer->data;
-    uint64_t now = uv_now(http->options.loop);
-    for (dw__connection *c = http->first, *next = NULL; c != NULL; c = next) {
-        next = c->next;
-        look_at(c, now);
     }
 }
 
@@ -465,11 +503,13 @@ static void on_connection(uv_stream_t *listener, int status)
     }
     dw__connection *c = dw_alloc(1, sizeof *c);
     if (c == NULL) {
+        http->owes_accept = true; /* libuv tells of no other before this one is taken */
         return;
     }
     int result = http->is_unix ? uv_pipe_init(http->options.loop, &c->stream.pipe, 0)
                                : uv_tcp_init(http->options.loop, &c->stream.tcp);
     if (result < 0) {
+        http->owes_accept = true;
         dw_free(c);
         return;
     }
@@ -496,6 +536,20 @@ static void on_connection(uv_stream_t *listener, int status)
         dw__connection_close(c);
     } else if (http->count > http->options.connections_max) {
         refuse(c, 503, "too many connections");
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    dw_http *http = timer->data;
+    uint64_t now = uv_now(http->options.loop);
+    if (http->owes_accept && http->listening) {
+        http->owes_accept = false;
+        on_connection(&http->listener.stream, 0);
+    }
+    for (dw__connection *c = http->first, *next = NULL; c != NULL; c = next) {
+        next = c->next;
+        look_at(c, now);
     }
 }
 

@@ -30,10 +30,12 @@ typedef struct dw_http_options {
     uint32_t connections_max; /* at a time; further ones are told 503 and closed */
     size_t head_bytes_max;    /* of a request's line and headers; 431 */
     size_t body_bytes_max;    /* 413 */
-    uint64_t head_ms;         /* for a request's head, from the end of the one before on; 408 */
-    uint64_t body_ms;         /* between two pieces of a body; 408 */
-    uint64_t idle_ms;         /* between two requests; closed */
-    bool own_user_only;       /* of unix:PATH: whoever is not this process's user is left */
+    /* Of bodies in memory, together: beyond, one of more than 64 KiB is told 503. */
+    uint64_t bodies_bytes_max;
+    uint64_t head_ms;   /* for a request's head, from the end of the one before on; 408 */
+    uint64_t body_ms;   /* between two pieces of a body; 408 */
+    uint64_t idle_ms;   /* between two requests, and without a byte of an answer taken; closed */
+    bool own_user_only; /* of unix:PATH: whoever is not this process's user is left */
     /* A request is there. It is answered now or later, once. */
     void (*on_request)(void *user, dw_exchange *exchange);
     /* An answer begins, with this status; may be NULL. */
@@ -44,6 +46,9 @@ typedef struct dw_http_options {
      * most bytes that it may have, in the place of memory; the exchange's then. -1: memory. May be
      * NULL. */
     int (*body_file)(void *user, const dw_exchange *exchange, uint64_t *bytes_max);
+    /* The same moment: false: it will be refused whatever its body has, which is thrown away as it
+     * comes; on_request finds it empty. May be NULL. */
+    bool (*takes_body)(void *user, const dw_exchange *exchange);
     void *user;
 } dw_http_options;
 

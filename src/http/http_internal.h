@@ -29,10 +29,11 @@ struct dw_exchange {
     bool open_name; /* of the header that is being read */
     bool open_value;
     dw_text body;
+    bool drops_body;
+    uint64_t body_bytes; /* that came, wherever they went */
+    uint64_t body_bytes_max;
     bool has_body_file;
     int body_file;
-    uint64_t body_file_max;
-    uint64_t body_file_bytes;                      /* in it */
     char answer_headers[DW__ANSWER_HEADERS_BYTES]; /* [answer_header_bytes] */
     size_t answer_header_bytes;
     bool begun; /* its head is out */
@@ -60,6 +61,7 @@ struct dw__connection {
     size_t head_bytes;    /* of the request that is being read */
     uint64_t began_ms;
     uint64_t progress_ms; /* when something last came or went */
+    size_t waiting_bytes; /* that the system had not taken, when it was last looked at */
     int refusal;          /* the status of what the parser's callbacks ending */
     bool in_body;
     bool complete; /* a request is */
@@ -95,6 +97,8 @@ struct dw_http {
     char address[512];
     dw__connection *first;
     size_t count;
+    uint64_t body_bytes;  /* of bodies in memory */
+    bool owes_accept;     /* a connection waits for memory; until it is taken, none comes */
     char incoming[65536]; /* of whoever is being read */
 };
 

@@ -178,6 +178,14 @@ static bool is_open_to_all(const char *path)
            strcmp(path, "/ready") == 0;
 }
 
+/* Of those who may ask nothing, not even what a body may be. */
+bool dw__takes_body(void *user, const dw_exchange *exchange)
+{
+    const dw_server *server = user;
+    return dw_tenant_of(server, exchange) != NULL &&
+           dw_origin_fault(&server->origins, exchange) == NULL;
+}
+
 static void refuse(dw_exchange *exchange, const char *path, int status, const char *code,
                    const char *what)
 {

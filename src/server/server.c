@@ -21,6 +21,7 @@
 #define HEARTBEAT_MS 10000
 #define LOOK_NS UINT64_C(1000000) /* between two looks at what actors have answered */
 #define SNAPSHOT_BYTES_MAX (UINT64_C(16) << 30)
+#define BODIES_BYTES_MAX (UINT64_C(1) << 30)
 
 static const char *const address_default = "127.0.0.1:8080";
 
@@ -156,6 +157,7 @@ static dw_status open_http(dw_server *server, const dw_server_options *options, 
         .connections_max = options->connections_max != 0 ? options->connections_max : 4096,
         .head_bytes_max = 65536,
         .body_bytes_max = options->body_bytes_max != 0 ? options->body_bytes_max : (size_t)64 << 20,
+        .bodies_bytes_max = BODIES_BYTES_MAX,
         .head_ms = 30000,
         .body_ms = 60000,
         .idle_ms = 300000,
@@ -163,6 +165,7 @@ static dw_status open_http(dw_server *server, const dw_server_options *options, 
         .on_answer = dw__count_answer,
         .error_body = error_body,
         .body_file = dw_host_body_file,
+        .takes_body = dw__takes_body,
         .user = server,
     };
     dw_status status = dw_http_create(&server->http, &http, err);

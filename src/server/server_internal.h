@@ -4,8 +4,9 @@
 
 #include "serving/serving.h"
 
-/* dw_http_options.on_request, on_answer. */
+/* dw_http_options.on_request, takes_body, on_answer. */
 void dw__route(void *user, dw_exchange *exchange);
+bool dw__takes_body(void *user, const dw_exchange *exchange);
 void dw__count_answer(void *user, const dw_exchange *exchange, int status);
 
 #endif

@@ -579,6 +579,13 @@ class Keys(unittest.TestCase):
             self.assertEqual(ask("/v1/models", {})[0], 401)
             self.assertEqual(ask("/v1/messages", {}, {})[1]["type"], "error")
 
+            connection = server.connect()  # what it is refused for, it may send; nothing of that is held
+            for key, wanted in (("dw-00", 401), (ada, 400)):
+                connection.request("POST", "/tokenize", b"x" * (8 << 20), {"Authorization": "Bearer " + key})
+                answer = connection.getresponse()
+                self.assertEqual((answer.status, "error" in json.loads(answer.read())), (wanted, True))
+            connection.close()
+
             first = ask("/v1/chat/completions", {"Authorization": "Bearer " + ada}, chat)[1]
             again = ask("/v1/chat/completions", {"x-api-key": ada}, chat)[1]
             other = ask("/v1/chat/completions", {"authorization": "bearer " + bob}, chat)[1]
