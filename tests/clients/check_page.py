@@ -216,6 +216,7 @@ class Page(unittest.TestCase):
         self.page.click("#ask-ok")
         self.page.wait_for_selector("#actor-about .buttons")
         actor = self.page.locator("#actor-about h2").inner_text()
+        self.assertFalse(self.page.locator("#actor-about .output").is_visible())  # no bar of nothing
         self.page.get_by_label("Message to the actor").fill("a wave")
         self.page.get_by_role("button", name="Send").last.click()
         self.page.wait_for_selector("#actor-about .output:has-text('a wave')")

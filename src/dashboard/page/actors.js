@@ -119,6 +119,7 @@ async function send(id, field, output) {
     return;
   }
   for await (const { event, data } of events(response)) showPiece(output, event, data);
+  if (output.textContent === "") output.append("(It answered nothing.)");
 }
 
 function showPiece(output, event, data) {
