@@ -59,8 +59,9 @@ static dw_status check_copy(const int32_t *tokens, const dw_step_work *work, dw_
     return DW_OK;
 }
 
-/* The graph's tokens where the step has them; those of the host's own memory in scratch, since the
- * device reads from regions alone. */
+/* The graph's tokens where the step has them; in scratch those of the host's own memory, since the
+ * device reads from regions alone, and those that nobody has noted, as of a text to embed: results
+ * of what its guest generates meanwhile go wherever it wanted them. */
 static dw_status place_tokens(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
     dw_step_slice *slice = &work->slices[0];
@@ -69,7 +70,7 @@ static dw_status place_tokens(dw_step_graph *graph, const dw_step_work *work, dw
         return place_embeddings(graph, work, err);
     }
     int32_t *tokens = dw__step_slice_tokens(slice);
-    if (view == NULL) {
+    if (view == NULL || slice->noted == NULL) {
         dw_status status =
             dw__scratch_tokens(work->scratch, work->model, slice->token_count, &view, &tokens, err);
         if (status != DW_OK) {

@@ -8,7 +8,9 @@
 
 #include "driftwood_abi.h"
 #include "inference/embeddings.h"
+#include "inference/step.h"
 #include "inference/step_parts.h"
+#include "inference/step_slice.h"
 #include "model_fixture.h"
 #include "support.h"
 #include "tiny_adapter.h"
@@ -511,6 +513,40 @@ static void test_embeddings_within_one_another(void **state)
     (void)unlink(path);
 }
 
+/* Of a guest that generates on another context into the text that is embedded: what has become of
+ * a token since it was looked at is looked at again, where nobody writes any more. */
+static void test_embeddings_of_a_text_that_has_changed(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/dw-embed-XXXXXX";
+    model_fixture fixture;
+    write_encoder(path, &encoders[0], GGML_TYPE_F32);
+    model_fixture_open(&fixture, path);
+    fill_tokens(&fixture, 40);
+    const dw_embed_step embedded = step_of(&fixture, 40, DW_POOL_MEAN);
+    const dw_step whole = {.view = embedded.view,
+                           .tokens = embedded.tokens,
+                           .token_count = 40,
+                           .logits = embedded.rows,
+                           .logits_rows = 1,
+                           .result = DW_RESULT_POOLED};
+    const int32_t texts[] = {1 << 28, -1, 5};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        dw_error err = {0};
+        dw_step_slice slice =
+            dw__step_slice_cut(&whole, dw_model_shape_of(fixture.model), 0, whole.token_count);
+        slice.kv_type = DW_KV_F32;
+        assert_int_equal(
+            dw_adapter_set_usual(&slice.adapters, dw_model_adapters(fixture.model), &err), DW_OK);
+        fixture.tokens[20] = texts[i];
+        assert_int_equal(dw__step_run(fixture.model, &slice, NULL, &err),
+                         texts[i] == 5 ? DW_OK : DW_E_RANGE);
+        dw_adapter_set_unref(slice.adapters);
+    }
+    model_fixture_close(&fixture);
+    (void)unlink(path);
+}
+
 static void test_embeddings_hidden_states_match_libllama(void **state)
 {
     (void)state;
@@ -739,6 +775,7 @@ int main(void)
         cmocka_unit_test(test_embeddings_are_the_same_in_company),
         cmocka_unit_test(test_embeddings_in_parts_are_the_same),
         cmocka_unit_test(test_embeddings_within_one_another),
+        cmocka_unit_test(test_embeddings_of_a_text_that_has_changed),
         cmocka_unit_test(test_embeddings_hidden_states_match_libllama),
         cmocka_unit_test(test_embeddings_are_normalized),
         cmocka_unit_test(test_embeddings_refuse_what_cannot_be),
