@@ -484,6 +484,8 @@ typedef struct dw_engine_stats {
     uint64_t matrices_served;      /* of those: by kernels of ours in steps of few tokens */
     uint64_t repacked_bytes;       /* of weights_bytes: a second form for these kernels */
     uint64_t matrices_wide;        /* of matrices: in steps of many by cuBLAS, as nodes of ours */
+    uint64_t expert_matrices;      /* of matrices: one for all of a layer's experts */
+    uint64_t expert_matrices_served; /* of these: in matrices_served */
 } dw_engine_stats;
 /* Thread: any. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats);

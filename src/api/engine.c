@@ -187,6 +187,8 @@ dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats)
         .matrices_served = atomic_load(&counters->matrices_served),
         .repacked_bytes = atomic_load(&counters->repacked_bytes),
         .matrices_wide = atomic_load(&counters->matrices_wide),
+        .expert_matrices = atomic_load(&counters->expert_matrices),
+        .expert_matrices_served = atomic_load(&counters->expert_matrices_served),
     };
     dw_kv_stats ranges; /* what contexts have there by address ranges has a count of its own */
     if (dw_kv_pool_get_stats(engine->device, &ranges)) {

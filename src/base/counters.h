@@ -62,6 +62,8 @@ typedef struct dw_device_counters {
     _Atomic uint64_t matrices_served;
     _Atomic uint64_t repacked_bytes;
     _Atomic uint64_t matrices_wide;
+    _Atomic uint64_t expert_matrices; /* of matrices, as the next: of all of a layer's experts */
+    _Atomic uint64_t expert_matrices_served;
 } dw_device_counters;
 
 static inline void dw_count(_Atomic uint64_t *counter, uint64_t amount)

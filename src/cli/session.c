@@ -89,6 +89,12 @@ static void print_usage(const dw_instance *instance, const dw_instance_stats *st
                       (unsigned long long)usage.matrices, (unsigned long long)usage.matrices_served,
                       (double)usage.repacked_bytes / 1e6, (unsigned long long)usage.matrices_wide);
     }
+    if (usage.expert_matrices > 0) {
+        (void)fprintf(
+            stderr, "experts    of %llu matrices %llu by kernels for few tokens, else by ggml's\n",
+            (unsigned long long)usage.expert_matrices,
+            (unsigned long long)usage.expert_matrices_served);
+    }
     if (usage.registered_bytes > 0) {
         (void)fprintf(stderr, "registered %.1f MB of guest memory\n",
                       (double)usage.registered_bytes / 1e6);

@@ -145,7 +145,8 @@ typedef struct dw_cuda_product_limits {
 } dw_cuda_product_limits;
 void dw_cuda_products_force(const dw_cuda_product_limits *limits);
 void dw_cuda_launch_product(const struct ggml_tensor *node, void *stream);
-/* The source, a matrix of dw_cuda_repacked_bytes, repacked into the result. */
+/* The source, a matrix of dw_cuda_repacked_bytes or several one behind another, repacked into the
+ * result. */
 void dw_cuda_launch_repack(const struct ggml_tensor *node, void *stream);
 
 void dw_cuda_launch_table(const struct ggml_tensor *node, void *stream);

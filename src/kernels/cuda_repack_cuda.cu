@@ -236,7 +236,7 @@ extern "C" void dw_cuda_launch_repack(const struct ggml_tensor *node, void *stre
     with_type(from->type, [&](auto constant) {
         constexpr int TYPE = decltype(constant)::value;
         if constexpr (!form<TYPE>::in_file) {
-            launch<TYPE>(from->data, node->data, (uint32_t)from->ne[1], (uint32_t)from->ne[0],
+            launch<TYPE>(from->data, node->data, (uint32_t)ggml_nrows(from), (uint32_t)from->ne[0],
                          (cudaStream_t)stream);
         }
     });

@@ -8,9 +8,13 @@
 #include "device/cuda_node.h"
 #include "device/device_memory.h"
 #include "device/device_run.h"
+#include "kernels/cuda_experts.h"
 #include "kernels/cuda_wide.h"
 
-#define MATRICES_PER_LAYER 8u
+#define MATRICES_PER_LAYER 10u /* with experts and shared ones */
+/* So many rows of x use each expert, at most, if they share them evenly: each row reads its experts
+ * by itself. */
+#define ROWS_PER_EXPERT 2u
 #define ALIGN_BYTES 256u
 #define ROOM_SHARE 3u /* second forms take at most this part of what is free */
 
@@ -27,6 +31,7 @@ struct dw_cuda_products {
     uint32_t count;
     uint32_t candidates;
     uint32_t wide;             /* of the candidates: nodes of many rows have them */
+    uint32_t mixed;            /* of the candidates: all of a layer's experts */
     struct ggml_context *ggml; /* of the second forms */
     ggml_backend_buffer_t buffer;
     uint64_t repacked_bytes;
@@ -59,7 +64,54 @@ static void add(dw_cuda_products *products, struct ggml_tensor *weight)
     }
 }
 
-static void add_layer(dw_cuda_products *products, const dw_layer_weights *layer)
+static dw_cuda_experts_size experts_size(const struct ggml_tensor *weight, uint32_t used)
+{
+    return (dw_cuda_experts_size){.columns = (uint32_t)weight->ne[0],
+                                  .rows = (uint32_t)weight->ne[1],
+                                  .experts = (uint32_t)weight->ne[2],
+                                  .used = used};
+}
+
+/* Rows of x that a layer's experts take, at most; 0: ggml's serve. */
+static uint32_t mixture_rows(const dw_layer_weights *layer, uint32_t used)
+{
+    const struct ggml_tensor *gate = layer->gate_experts;
+    const struct ggml_tensor *down = layer->down_experts;
+    const struct ggml_tensor *all[] = {layer->router, gate, layer->up_experts, down};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (!ggml_is_contiguous(all[i])) {
+            return 0;
+        }
+    }
+    const dw_cuda_experts_size first = experts_size(gate, used);
+    const dw_cuda_experts_size last = experts_size(down, used);
+    if (layer->up_experts->type != gate->type ||
+        !dw_cuda_router_serves((int)layer->router->type, first.columns) ||
+        !dw_cuda_experts_serve((int)gate->type, &first, false) ||
+        !dw_cuda_experts_serve((int)down->type, &last, true)) {
+        return 0;
+    }
+    const uint32_t rows = first.experts * ROWS_PER_EXPERT / used;
+    return rows < DW_CUDA_PRODUCT_ROWS ? rows : DW_CUDA_PRODUCT_ROWS;
+}
+
+static void add_mixture(dw_cuda_products *products, const dw_layer_weights *layer, uint32_t used)
+{
+    struct ggml_tensor *const all[] = {layer->gate_experts, layer->up_experts, layer->down_experts};
+    const uint32_t rows = mixture_rows(layer, used);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        products->candidates++;
+        products->mixed++;
+        if (rows > 0) {
+            products->matrices[products->count++] = (matrix){all[i], all[i], rows};
+        }
+    }
+    add(products, layer->gate_shared);
+    add(products, layer->up_shared);
+    add(products, layer->down_shared);
+}
+
+static void add_layer(dw_cuda_products *products, const dw_layer_weights *layer, uint32_t used)
 {
     if (layer->qkv.weight != NULL) {
         add(products, layer->qkv.weight);
@@ -72,6 +124,9 @@ static void add_layer(dw_cuda_products *products, const dw_layer_weights *layer)
     add(products, layer->gate.weight);
     add(products, layer->up.weight);
     add(products, layer->down.weight);
+    if (layer->router != NULL) {
+        add_mixture(products, layer, used);
+    }
 }
 
 static int by_address(const void *a, const void *b)
@@ -93,22 +148,25 @@ static const matrix *find(const dw_cuda_products *products, const struct ggml_te
 
 static size_t second_bytes(const struct ggml_tensor *weight)
 {
-    size_t bytes =
-        dw_cuda_repacked_bytes((int)weight->type, (uint32_t)weight->ne[0], (uint32_t)weight->ne[1]);
+    size_t bytes = dw_cuda_repacked_bytes((int)weight->type, (uint32_t)weight->ne[0],
+                                          (uint32_t)ggml_nrows(weight));
     return (bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
 }
 
-/* Leave out what needs a second form. */
-static void drop_quantised(dw_cuda_products *products)
+/* Leave out what needs a second form: all, or matrices of experts, which are the most by far. */
+static void drop_quantised(dw_cuda_products *products, bool experts_alone)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < products->count; i++) {
-        if (second_bytes(products->matrices[i].weight) == 0) {
+        const struct ggml_tensor *weight = products->matrices[i].weight;
+        const size_t bytes = second_bytes(weight);
+        if (bytes == 0 || (experts_alone && weight->ne[2] == 1)) {
             products->matrices[kept++] = products->matrices[i];
+        } else {
+            products->repacked_bytes -= bytes;
         }
     }
     products->count = kept;
-    products->repacked_bytes = 0;
 }
 
 static bool has_room(const dw_cuda_products *products, uint64_t room_bytes)
@@ -169,14 +227,36 @@ static dw_status make_second_forms(dw_cuda_products *products, uint64_t room_byt
         return DW_OK;
     }
     dw_error none = {0};
+    if (!has_room(products, room_bytes)) {
+        drop_quantised(products, true);
+    }
+    if (products->repacked_bytes == 0) {
+        return DW_OK;
+    }
     if (!has_room(products, room_bytes) ||
         dw_device_buffer_create(&products->buffer, products->device, DW_USE_WEIGHTS,
                                 products->repacked_bytes, &none) != DW_OK) {
-        drop_quantised(products);
+        drop_quantised(products, false);
         return DW_OK;
     }
     ggml_backend_buffer_set_usage(products->buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
     return repack(products, err);
+}
+
+/* `by`: dw_count or dw_uncount. */
+static void count(const dw_cuda_products *products, void (*by)(_Atomic uint64_t *, uint64_t))
+{
+    dw_device_counters *counters = dw_device_counters_of(products->device);
+    uint64_t mixed = 0;
+    for (uint32_t i = 0; i < products->count; i++) {
+        mixed += products->matrices[i].weight->ne[2] > 1;
+    }
+    by(&counters->matrices, products->candidates);
+    by(&counters->matrices_served, products->count);
+    by(&counters->matrices_wide, products->wide);
+    by(&counters->repacked_bytes, products->repacked_bytes);
+    by(&counters->expert_matrices, products->mixed);
+    by(&counters->expert_matrices_served, mixed);
 }
 
 dw_status dw_cuda_products_create(dw_cuda_products **out, dw_device *device,
@@ -199,7 +279,7 @@ dw_status dw_cuda_products_create(dw_cuda_products **out, dw_device *device,
                        shape->layer_count);
     }
     for (uint32_t i = 0; i < shape->layer_count; i++) {
-        add_layer(products, &weights->layers[i]);
+        add_layer(products, &weights->layers[i], shape->expert_used_count);
     }
     add(products, weights->output.weight);
     dw_status status = make_second_forms(products, room_bytes, err);
@@ -208,11 +288,7 @@ dw_status dw_cuda_products_create(dw_cuda_products **out, dw_device *device,
         return status;
     }
     qsort(products->matrices, products->count, sizeof *products->matrices, by_address);
-    dw_device_counters *counters = dw_device_counters_of(device);
-    dw_count(&counters->matrices, products->candidates);
-    dw_count(&counters->matrices_served, products->count);
-    dw_count(&counters->matrices_wide, products->wide);
-    dw_count(&counters->repacked_bytes, products->repacked_bytes);
+    count(products, dw_count);
     products->counted = true;
     *out = products;
     return DW_OK;
@@ -224,11 +300,7 @@ void dw_cuda_products_destroy(dw_cuda_products *products)
         return;
     }
     if (products->counted) {
-        dw_device_counters *counters = dw_device_counters_of(products->device);
-        dw_uncount(&counters->matrices, products->candidates);
-        dw_uncount(&counters->matrices_served, products->count);
-        dw_uncount(&counters->matrices_wide, products->wide);
-        dw_uncount(&counters->repacked_bytes, products->repacked_bytes);
+        count(products, dw_uncount);
     }
     dw_device_buffer_destroy(products->device, DW_USE_WEIGHTS, products->buffer);
     if (products->ggml != NULL) {
@@ -309,6 +381,54 @@ static struct ggml_tensor *make_few(const dw_cuda_products *products, struct ggm
     return dw_cuda_node_make(ggml_new_tensor_2d(ggml, GGML_TYPE_F32, rows, x->ne[1]),
                              dw_cuda_launch_product, sources, DW_CUDA_PRODUCT_SOURCES, &params,
                              sizeof params);
+}
+
+/* ---- mixtures of experts ---- */
+
+struct ggml_tensor *dw_cuda_mixture_node(const dw_cuda_products *products,
+                                         struct ggml_context *ggml, const dw_cuda_mixture *of,
+                                         struct ggml_tensor *x)
+{
+    const matrix *gate = find(products, of->gate);
+    const matrix *up = find(products, of->up);
+    const matrix *down = find(products, of->down);
+    DW_ASSERT(of->activation != DW_CUDA_LINEAR);
+    if (gate == NULL || up == NULL || down == NULL || x->type != GGML_TYPE_F32 || x->ne[2] != 1 ||
+        x->ne[1] > gate->rows) {
+        return NULL;
+    }
+    dw_cuda_experts_params params = {.size = experts_size(of->gate, of->used),
+                                     .type = (uint8_t)of->gate->type,
+                                     .activation = (uint8_t)of->activation,
+                                     .sum_to_one = of->sum_to_one};
+    struct ggml_tensor *norm = NULL;
+    struct ggml_tensor *from = take_norm(x, &norm, &params.epsilon);
+    if (!ggml_is_contiguous(from)) {
+        return NULL;
+    }
+    struct ggml_tensor *router[DW_CUDA_ROUTER_SOURCES] = {from, norm, of->router};
+    struct ggml_tensor *logits =
+        dw_cuda_node_make(ggml_new_tensor_2d(ggml, GGML_TYPE_F32, params.size.experts, x->ne[1]),
+                          dw_cuda_launch_router, router, DW_CUDA_ROUTER_SOURCES, &params.epsilon,
+                          sizeof params.epsilon);
+    struct ggml_tensor *sources[DW_CUDA_EXPERTS_SOURCES] = {[DW_CUDA_EXPERTS_X] = from,
+                                                            [DW_CUDA_EXPERTS_NORM] = norm,
+                                                            [DW_CUDA_EXPERTS_WEIGHT] = gate->read,
+                                                            [DW_CUDA_EXPERTS_UP] = up->read,
+                                                            [DW_CUDA_EXPERTS_LOGITS] = logits};
+    struct ggml_tensor *joined =
+        ggml_new_tensor_3d(ggml, GGML_TYPE_F32, params.size.rows, params.size.used, x->ne[1]);
+    (void)dw_cuda_node_make(joined, dw_cuda_launch_experts, sources, DW_CUDA_EXPERTS_SOURCES,
+                            &params, sizeof params);
+    dw_cuda_experts_params last = {.size = experts_size(of->down, of->used),
+                                   .type = (uint8_t)of->down->type,
+                                   .sum_to_one = of->sum_to_one};
+    struct ggml_tensor *then[DW_CUDA_EXPERTS_SOURCES] = {[DW_CUDA_EXPERTS_X] = joined,
+                                                         [DW_CUDA_EXPERTS_WEIGHT] = down->read,
+                                                         [DW_CUDA_EXPERTS_LOGITS] = logits};
+    return dw_cuda_node_make(ggml_new_tensor_2d(ggml, GGML_TYPE_F32, last.size.rows, x->ne[1]),
+                             dw_cuda_launch_experts, then, DW_CUDA_EXPERTS_SOURCES, &last,
+                             sizeof last);
 }
 
 /* ---- nodes of many rows ---- */
@@ -461,7 +581,8 @@ static void write_over(struct ggml_tensor *node, struct ggml_tensor *x)
 bool dw_cuda_product_add(struct ggml_tensor *node, struct ggml_tensor *x)
 {
     const dw_cuda_launch launch = dw_cuda_node_is(node) ? dw_cuda_node_launch(node) : NULL;
-    if ((launch != dw_cuda_launch_product && launch != dw_cuda_launch_wide) ||
+    const bool last = launch == dw_cuda_launch_experts && node->src[DW_CUDA_EXPERTS_UP] == NULL;
+    if ((launch != dw_cuda_launch_product && launch != dw_cuda_launch_wide && !last) ||
         node->src[DW_CUDA_PRODUCT_ADDED] != NULL || !ggml_are_same_shape(node, x) ||
         !ggml_is_contiguous(x) || x->type != GGML_TYPE_F32) {
         return false;

@@ -1,8 +1,9 @@
 /* Products on CUDA devices as operations of a ggml graph, with the norm before them, the biases and
  * the residual behind them, or the activation between two of them. Of a few rows in one kernel each
- * (cuda_products_cuda.cu): quantised weights have a second form for it in the device's memory, made
- * when a model is loaded, where that has the room; BF16 and F16 are read as they are. Of many by
- * cuBLAS, with little beside it (cuda_wide_cuda.cu): quantised weights are widened in each step. */
+ * (cuda_products_cuda.cu), or in three for a mixture of experts (cuda_experts_cuda.cu): quantised
+ * weights have a second form for it in the device's memory, made when a model is loaded, where that
+ * has the room; BF16 and F16 are read as they are. Of many by cuBLAS, with little beside it
+ * (cuda_wide_cuda.cu): quantised weights are widened in each step. */
 #ifndef DW_MODEL_CUDA_PRODUCTS_H
 #define DW_MODEL_CUDA_PRODUCTS_H
 
@@ -42,6 +43,20 @@ typedef struct dw_cuda_gate {
 } dw_cuda_gate;
 struct ggml_tensor *dw_cuda_gated_node(const dw_cuda_products *products, struct ggml_context *ggml,
                                        const dw_cuda_gate *gate, struct ggml_tensor *x);
+
+/* A mixture of gated experts, of which a row uses those with the largest logits; their weights are
+ * a softmax's. */
+typedef struct dw_cuda_mixture {
+    struct ggml_tensor *router;           /* [columns, experts] */
+    struct ggml_tensor *gate, *up, *down; /* [columns, length, experts], back in the last */
+    uint32_t used;                        /* experts of a row */
+    bool sum_to_one;                      /* their weights are scaled to that */
+    dw_cuda_activation activation;
+} dw_cuda_mixture;
+/* -> [columns, n], by kernels whose launch does not depend on which experts are chosen. */
+struct ggml_tensor *dw_cuda_mixture_node(const dw_cuda_products *products,
+                                         struct ggml_context *ggml, const dw_cuda_mixture *of,
+                                         struct ggml_tensor *x);
 
 /* The product `node`, which is not in a graph yet, is to add x, of its shape, to what it gives.
  * What else reads x must come before: the node may write over it. False: it is no such node. */

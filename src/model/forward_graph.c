@@ -471,8 +471,26 @@ static struct ggml_tensor *route(builder *b, const dw_layer_weights *layer, stru
     return kept;
 }
 
-/* x [embedding, n], normed -> [embedding, n] */
-static struct ggml_tensor *experts(builder *b, const dw_layer_weights *layer, struct ggml_tensor *x)
+/* The experts' sum by operations of ours; NULL: there are none for it. */
+static struct ggml_tensor *mixture(builder *b, const dw_layer_weights *layer, struct ggml_tensor *x)
+{
+    const dw_architecture *architecture = b->shape->architecture;
+    const dw_cuda_mixture of = {.router = layer->router,
+                                .gate = layer->gate_experts,
+                                .up = layer->up_experts,
+                                .down = layer->down_experts,
+                                .used = b->shape->expert_used_count,
+                                .sum_to_one = architecture->experts_sum_to_one,
+                                .activation = architecture->activation == DW_SILU ? DW_CUDA_SILU
+                                                                                  : DW_CUDA_GELU};
+    const bool plain = !is_adapted(b, of.router) && !is_adapted(b, of.gate) &&
+                       !is_adapted(b, of.up) && !is_adapted(b, of.down);
+    return plain ? dw_cuda_mixture_node(b->products, b->ggml, &of, x) : NULL;
+}
+
+/* By ggml's. */
+static struct ggml_tensor *chosen_experts(builder *b, const dw_layer_weights *layer,
+                                          struct ggml_tensor *x)
 {
     struct ggml_tensor *chosen = NULL;
     struct ggml_tensor *weights = route(b, layer, x, &chosen);
@@ -488,15 +506,7 @@ static struct ggml_tensor *experts(builder *b, const dw_layer_weights *layer, st
             ggml_view_2d(b->ggml, y, y->ne[0], y->ne[2], y->nb[2], i * y->nb[1]);
         sum = sum == NULL ? one : ggml_add(b->ggml, sum, one);
     }
-    if (b->shape->expert_used_count == 1) {
-        sum = ggml_cont(b->ggml, sum);
-    }
-    if (layer->up_shared != NULL) {
-        struct ggml_tensor *shared =
-            gated(b, plain_linear(b, layer->gate_shared, x), plain_linear(b, layer->up_shared, x));
-        sum = ggml_add(b->ggml, sum, plain_linear(b, layer->down_shared, shared));
-    }
-    return sum;
+    return b->shape->expert_used_count == 1 ? ggml_cont(b->ggml, sum) : sum;
 }
 
 /* Products and what joins their results in few operations; NULL: there are none for it. */
@@ -515,6 +525,32 @@ static struct ggml_tensor *gated_halves(builder *b, struct ggml_tensor *gate_and
 {
     return b->shape->architecture->activation == DW_SILU ? ggml_swiglu(b->ggml, gate_and_up)
                                                          : ggml_geglu(b->ggml, gate_and_up);
+}
+
+/* The expert that all tokens go through. */
+static struct ggml_tensor *shared_expert(builder *b, const dw_layer_weights *layer,
+                                         struct ggml_tensor *x)
+{
+    const dw_linear two[] = {{.weight = layer->gate_shared}, {.weight = layer->up_shared}};
+    const dw_linear down = {.weight = layer->down_shared};
+    const bool apart = is_adapted(b, two[0].weight) || is_adapted(b, two[1].weight);
+    struct ggml_tensor *joined = apart ? NULL : gated_product(b, two, 2, &down, x);
+    if (joined == NULL) {
+        joined = gated(b, linear(b, &two[0], x), linear(b, &two[1], x));
+    }
+    return linear(b, &down, joined);
+}
+
+/* x [embedding, n], normed -> [embedding, n] */
+static struct ggml_tensor *experts(builder *b, const dw_layer_weights *layer, struct ggml_tensor *x)
+{
+    struct ggml_tensor *sum = mixture(b, layer, x);
+    sum = sum != NULL ? sum : chosen_experts(b, layer, x);
+    if (layer->up_shared == NULL) {
+        return sum;
+    }
+    struct ggml_tensor *shared = shared_expert(b, layer, x);
+    return dw_cuda_product_add(sum, shared) ? sum : ggml_add(b->ggml, sum, shared);
 }
 
 /* x [embedding, n], normed -> [embedding, n] */
