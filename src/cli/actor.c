@@ -337,7 +337,8 @@ static int send_to(request *r, const char *id)
 #define LISTED 1024 /* actors at a time */
 
 typedef struct listing {
-    json_t *list;
+    bool json;
+    size_t printed; /* json: so many */
     int exit_code;
     size_t count;                     /* in this page */
     char last[DW_ACTOR_ID_CHARS + 1]; /* of it */
@@ -351,15 +352,16 @@ static void list_one(void *user, const char *id, const dw_runtime_actor_info *in
     (void)snprintf(to->last, sizeof to->last, "%s", id);
     if (problem != NULL) {
         to->exit_code = fail(problem);
-    } else if (to->list != NULL) {
-        (void)json_array_append_new(
-            to->list,
-            json_pack("{s:s, s:s, s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "id", id, "parent",
-                      info->parent, "depth", (json_int_t)info->depth, "tenant", info->tenant,
-                      "name", info->name, "snapshots", (json_int_t)info->snapshot_count, "bytes",
+    } else if (to->json) { /* one by one: there may be more than fit into memory */
+        dw_cli_print_json_item(
+            json_pack("{s:s, s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:o}", "id", id, "parent",
+                      info->parent, "depth", (json_int_t)info->depth, "tenant",
+                      dw_cli_text_json(info->tenant), "name", dw_cli_text_json(info->name),
+                      "snapshots", (json_int_t)info->snapshot_count, "bytes",
                       (json_int_t)info->snapshot_bytes, "waiting", (json_int_t)info->waiting,
                       "set_aside", (json_int_t)info->set_aside, "done",
-                      dw_cli_count_json(info->snapshot_done)));
+                      dw_cli_count_json(info->snapshot_done)),
+            &to->printed);
     } else {
         dw_cli_print("%s  %llu snapshots, %.1f MB, %llu messages done, %llu waiting", id,
                      (unsigned long long)info->snapshot_count, (double)info->snapshot_bytes / 1e6,
@@ -377,17 +379,17 @@ static void list_one(void *user, const char *id, const dw_runtime_actor_info *in
 static int list(request *r)
 {
     dw_error error;
-    listing to = {.list = r->json ? json_array() : NULL};
+    listing to = {.json = r->json};
     do {
         to.count = 0;
         if (dw_cli_at_list_infos(&r->actors, to.last[0] != '\0' ? to.last : NULL, LISTED, list_one,
                                  &to, &error) != DW_OK) {
-            json_decref(to.list);
-            return fail(&error);
+            to.exit_code = fail(&error);
+            break;
         }
     } while (to.count == LISTED);
     if (r->json) {
-        (void)print_json(to.list);
+        dw_cli_print_json_end(to.printed);
     }
     return to.exit_code;
 }

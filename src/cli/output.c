@@ -83,6 +83,29 @@ void dw_cli_print_json(json_t *value, size_t flags)
     dw_cli_put("\n", 1);
 }
 
+void dw_cli_print_json_item(json_t *value, size_t *count)
+{
+    char *text = value != NULL ? json_dumps(value, JSON_INDENT(2)) : NULL;
+    json_decref(value);
+    if (text == NULL) {
+        note(ENOMEM);
+        return;
+    }
+    dw_cli_put((*count)++ == 0 ? "[" : ",", 1);
+    for (const char *line = text; line != NULL;) {
+        const char *end = strchr(line, '\n');
+        dw_cli_put("\n  ", 3);
+        dw_cli_put(line, end != NULL ? (size_t)(end - line) : strlen(line));
+        line = end != NULL ? end + 1 : NULL;
+    }
+    free(text);
+}
+
+void dw_cli_print_json_end(size_t count)
+{
+    dw_cli_put(count == 0 ? "[]\n" : "\n]\n", 3);
+}
+
 json_t *dw_cli_path_json(const char *path)
 {
     json_t *value = json_string(path);

@@ -30,6 +30,10 @@ char *dw_cli_plain(const char *text);
 void dw_cli_put_plain(const char *text);
 /* `value` and a line end; takes `value`. NULL: there was no memory for it, a failure as any. */
 void dw_cli_print_json(json_t *value, size_t flags);
+/* One more of an array of any length that is printed as it comes, as dw_cli_print_json prints it
+ * whole with JSON_INDENT(2): takes `value`. `*count`: of those before. The array's end. */
+void dw_cli_print_json_item(json_t *value, size_t *count);
+void dw_cli_print_json_end(size_t count);
 /* A text for JSON, as dw_cli_plain has it where it is no UTF-8; a path, which names a file as it is
  * alone: null then. */
 json_t *dw_cli_text_json(const char *text);

@@ -168,7 +168,9 @@ class Actors(unittest.TestCase):
         child = self.run_good("fork", actor).decode().strip()
         self.assertEqual(self.add(child, 5), 15)
         self.assertEqual(self.add(actor, 1), 11)
-        listed = json.loads(self.run_good("list", "--json"))
+        text = self.run_good("list", "--json").decode()
+        listed = json.loads(text)
+        self.assertEqual(text, json.dumps(listed, indent=2) + "\n")  # printed one by one
         self.assertEqual(sorted(item["id"] for item in listed), sorted([actor, child]))
         self.assertEqual({item["done"] for item in listed}, {5, 1})
         self.run_good("freeze", actor)
