@@ -4,7 +4,9 @@
  * pages change, or some of a large memory; in which pages come that stay; in which nothing is new.
  * Beside them what the folder has at the end, and how long a turn takes for which it is read, by
  * the clock and of processors' time. The folder is made where $TMPDIR says. DW_BENCH_SNAPSHOTS is
- * how many snapshots may be needed (49,152), for what lies beyond that in fewer turns. */
+ * how many snapshots may be needed (49,152), for what lies beyond that in fewer turns. A turn of
+ * the chat computes 24 tokens of the model, which takes nearly all of its time: it has 100 turns at
+ * most, or DW_BENCH_CHAT_TURNS. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,7 @@
 #include "snapshot/bounds.h"
 
 #define CHAT_TOKENS 24u
+#define CHAT_TURNS 100
 #define CONTEXT_TOKENS 32768u
 #define PAGE_BYTES 4096u
 #define LARGE_PAGES 16384u /* 64 MiB */
@@ -193,6 +196,7 @@ typedef struct life {
     dw_module *module;
     void (*prepare)(bench *b, const char *id); /* NULL: nothing */
     void (*turn)(bench *b, const char *id, int turn);
+    int turns;
 } life;
 
 static void live(bench *b, const life *l)
@@ -214,7 +218,7 @@ static void live(bench *b, const life *l)
     }
     dw_runtime_stats before = stats_of(b);
     double took = 0;
-    for (int i = 0; i < b->turns; i++) {
+    for (int i = 0; i < l->turns; i++) {
         l->turn(b, id, i);
     }
     dw_runtime_stats after = stats_of(b);
@@ -224,9 +228,9 @@ static void live(bench *b, const life *l)
     took = wake_ms(b, id, l->turn, &processor);
     (void)snprintf(name, sizeof name, "%s_written", l->name);
     if (fresh > 0) {
-        bench_row(name, "bytes", written / b->turns, fresh / b->turns);
+        bench_row(name, "bytes", written / l->turns, fresh / l->turns);
     } else {
-        bench_figure(name, "bytes", written / b->turns);
+        bench_figure(name, "bytes", written / l->turns);
     }
     (void)snprintf(name, sizeof name, "%s_folder", l->name);
     bench_figure(name, "bytes", folder_bytes(b, id));
@@ -251,6 +255,16 @@ static void open_text(dw_module **module, dw_engine *engine, const char *path)
     (void)fclose(file);
     must(dw_module_create(module, engine, wasm.data, wasm.size, &err), &err);
     wasm_byte_vec_delete(&wasm);
+}
+
+static int turns_of_chat(int turns)
+{
+    const char *own = getenv("DW_BENCH_CHAT_TURNS");
+    const long bound = own != NULL ? strtol(own, NULL, 10) : CHAT_TURNS;
+    if (bound < 1) {
+        bench_die("DW_BENCH_CHAT_TURNS: at least 1");
+    }
+    return turns < bound ? turns : (int)bound;
 }
 
 int main(int argc, char **argv)
@@ -291,11 +305,13 @@ int main(int argc, char **argv)
                                         .user = &b};
     must(dw_runtime_open(&b.runtime, b.engine, &runtime, &err), &err);
     must(dw_runtime_set_tenant(b.runtime, "", &tenant, &err), &err);
-    const life lives[] = {{"freeze_chat", b.talker, prepare_chat, chat},
-                          {"freeze_hot_pages", b.sparse, prepare_hot, change_hot},
-                          {"freeze_pages_of_64_mib", b.sparse, prepare_large, change_large},
-                          {"freeze_pages_that_stay", b.sparse, prepare_kept, change_kept},
-                          {"freeze_nothing_new", b.sparse, NULL, change_nothing}};
+    const int chat_turns = turns_of_chat(b.turns);
+    const life lives[] = {
+        {"freeze_chat", b.talker, prepare_chat, chat, chat_turns},
+        {"freeze_hot_pages", b.sparse, prepare_hot, change_hot, b.turns},
+        {"freeze_pages_of_64_mib", b.sparse, prepare_large, change_large, b.turns},
+        {"freeze_pages_that_stay", b.sparse, prepare_kept, change_kept, b.turns},
+        {"freeze_nothing_new", b.sparse, NULL, change_nothing, b.turns}};
     bench_header();
     for (size_t i = 0; i < sizeof lives / sizeof lives[0]; i++) {
         if (bench_wants(&options, lives[i].name)) {
