@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # check_install.sh SOURCE BUILD: installs into a fresh prefix, then builds examples/host.c, actors.c and
-# generate.c against that copy through pkg-config and through find_package, in folders that
+# generate.c, and embedding.c, against that copy through pkg-config and through find_package, in folders that
 # know nothing of ours, and runs them.
 set -euo pipefail
 source=$1 build=$2
@@ -88,4 +88,14 @@ for folder in "$work/by-pkg-config" "$work/project/build"; do
     answers "$folder/generate" "$model" "Say hello."
     answers "$folder/actors" "$model" "$prefix/share/driftwood/guests/chat.wasm" "Say hello." "And bye."
 done
-echo "check_install: installed, moved, three programs built twice"
+
+# Nearly all of dw_runtime_ from a program that is C and C++, against the installed header alone.
+for compiler in "cc -std=c17 -D_GNU_SOURCE" "c++ -std=c++17 -x c++"; do
+    # shellcheck disable=SC2086
+    $compiler -Wall -Wextra -Werror -c "$source/tests/embedding/embedding.c" -o "$work/embedding.o" \
+        $(pkg-config --cflags driftwood) || fail "embedding.c does not compile with $compiler"
+    # shellcheck disable=SC2086
+    c++ "$work/embedding.o" -o "$work/embedding" $flags -Wl,-rpath,"$libdir" || fail "embedding.c does not link"
+    answers "$work/embedding" "$work/state${compiler%% *}"
+done
+echo "check_install: installed, moved, three programs built twice, one over the runtime in C and C++"
