@@ -175,7 +175,8 @@ class Sdk(unittest.TestCase):
 
     @unittest.skipIf(LANGUAGE == "c", "tests/cli/test_serve_actors.py has it of C")
     def test_words(self):
-        """What goes wrong in an actor is told in the language's own words to whoever awaits the answer."""
+        """What goes wrong in an actor is told in the language's own words to whoever awaits the answer; bytes of any
+        value go through messages, tools and answers."""
         module = project("actor", "words")
         with tempfile.TemporaryDirectory(prefix="dw-sdk-") as folder:
             def send(message):
@@ -189,6 +190,11 @@ class Sdk(unittest.TestCase):
                 self.assertNotEqual(done.returncode, 0, message)
                 self.assertIn(words, told[-1])
             self.assertTrue(send("well").stdout.endswith("well\n"))
+            for count in 256, 6000:  # in the first room for an answer, and beyond it
+                message = (bytes(range(256)) * count)[:count]
+                done = subprocess.run([DRIFTWOOD, "actor", "send", actor, "-", "--state", folder, "--tool", "echo=cat"],
+                                      input=b"=" + message, capture_output=True, check=False, timeout=600)
+                self.assertEqual(done.stdout.removesuffix(b"\n"), message.removesuffix(b"\n"), done.stderr)
 
     @unittest.skipUnless(LANGUAGE == "javascript", "a program in JavaScript")
     def test_depth(self):

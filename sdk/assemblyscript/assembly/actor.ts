@@ -33,6 +33,9 @@ export function reply(message: string): Result<i32> {
   const own = new Utf8(message);
   return number(raw.reply(own.at, own.bytes));
 }
+export function replyBytes(bytes: Uint8Array): Result<i32> {
+  return number(raw.reply(bytes.dataStart, bytes.length));
+}
 /** The message is answered later: the ticket for replyTo. */
 export function replyLater(): Result<i64> {
   const ticket = raw.reply_later();
@@ -43,11 +46,18 @@ export function replyTo(ticket: i64, message: string, last: bool): Result<i32> {
   const own = new Utf8(message);
   return number(raw.reply_to(ticket, own.at, own.bytes, last ? raw.REPLY_LAST : 0));
 }
+export function replyToBytes(ticket: i64, bytes: Uint8Array, last: bool): Result<i32> {
+  return number(raw.reply_to(ticket, bytes.dataStart, bytes.length, last ? raw.REPLY_LAST : 0));
+}
 /** To an actor by its id, in a runtime also "@NAME" and "#GROUP". */
 export function send(to: string, message: string): Result<i32> {
   const whom = new Utf8(to);
   const own = new Utf8(message);
   return number(raw.actor_send(whom.at, whom.bytes, own.at, own.bytes));
+}
+export function sendBytes(to: string, bytes: Uint8Array): Result<i32> {
+  const whom = new Utf8(to);
+  return number(raw.actor_send(whom.at, whom.bytes, bytes.dataStart, bytes.length));
 }
 /** MESSAGE_PLAIN, or MESSAGE_WATCH: the host's word about an actor that is watched. */
 export function messageKind(): Result<i32> {

@@ -42,16 +42,22 @@ export function input(): Result<string> {
   while (room.again(raw.input(room.at, room.count))) {}
   return room.text();
 }
-/** A granted tool's answer. */
-export function call(name: string, request: string): Result<string> {
+function answered(name: string, request: usize, bytes: u32): Room {
   const own = new Utf8(name);
-  const asked = new Utf8(request);
   const room = new Room(4096, 1, false);
-  room.result = raw.call(own.at, own.bytes, asked.at, asked.bytes, room.at, room.count);
+  room.result = raw.call(own.at, own.bytes, request, bytes, room.at, room.count);
   if (room.result == raw.E_SPACE) {
     while (room.again(raw.call_answer(room.at, room.count))) {}
   }
-  return room.text();
+  return room;
+}
+/** A granted tool's answer. */
+export function call(name: string, request: string): Result<string> {
+  const asked = new Utf8(request);
+  return answered(name, asked.at, asked.bytes).text();
+}
+export function callBytes(name: string, request: Uint8Array): Result<Uint8Array> {
+  return answered(name, request.dataStart, request.length).data();
 }
 
 // ---- models --------------------------------------------------------------------------------

@@ -123,13 +123,18 @@ export function inputBytes() {
 }
 
 /** A granted tool's answer, as text. The request is text, bytes, or an object that becomes JSON. */
-export function call(name, request) {
+export function callBytes(name, request) {
   const asked = request instanceof Uint8Array || typeof request === "string"
     ? bytesOf(request) : raw.encode(JSON.stringify(request));
   const answer = new Uint8Array(4096);
   const result = raw.call(name, utf8Length(name), asked, asked.length, answer, answer.length);
-  if (result !== C.E_SPACE) return raw.decode(answer, check(result));
-  return growingText(1 << 14, false, (to, room) => raw.call_answer(to, room));
+  if (result !== C.E_SPACE) return answer.slice(0, check(result));
+  return growingBytes(1 << 14, false, (to, room) => raw.call_answer(to, room));
+}
+
+export function call(name, request) {
+  const answer = callBytes(name, request);
+  return raw.decode(answer, answer.length);
 }
 
 /** Text to standard output, at once. */

@@ -188,8 +188,8 @@ def input():
     return None if data is None else raw.text(data, len(data))
 
 
-def call(name, request):
-    """A granted tool's answer, as text. The request is str, bytes, or what becomes JSON."""
+def call_bytes(name, request):
+    """A granted tool's answer. The request is str, bytes, or what becomes JSON."""
     if not isinstance(request, str) and not isinstance(request, bytes):
         request = json.dumps(request, ensure_ascii=False)
     asked = _bytes_of(request)
@@ -197,8 +197,14 @@ def call(name, request):
     answer = raw.alloc("B", 4096)
     result = raw.call(own, len(own), asked, len(asked), answer, len(answer))
     if result == C.E_SPACE:
-        return _growing_text(1 << 14, False, raw.call_answer)
-    return raw.text(answer, _check(result))
+        return _growing_bytes(1 << 14, False, raw.call_answer)
+    return answer[:_check(result)].tobytes()
+
+
+def call(name, request):
+    """The same, as text."""
+    answer = call_bytes(name, request)
+    return raw.text(answer, len(answer))
 
 
 def write(text):

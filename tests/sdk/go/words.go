@@ -11,6 +11,13 @@ func sail(message []byte) error {
 	if string(message) == "nil" {
 		tides["high"] = 1
 	}
+	if message[0] == '=' {
+		answer, err := driftwood.Call("echo", message[1:])
+		if err != nil {
+			return err
+		}
+		return driftwood.Reply(answer)
+	}
 	return driftwood.Reply([]byte("well"))
 }
 
