@@ -330,8 +330,11 @@ export class Sampler extends Handle {
 
 // ---- contexts ------------------------------------------------------------------------------
 
-const rowsOf = (list, width, most) =>
-  list ? Math.min(Math.floor(list.length / width), most) : 0;
+function rowsOf(list, width, most) {
+  if (list === null || list === undefined) return 0;
+  if (!(list instanceof Float32Array)) throw new TypeError("rows go to a Float32Array, such as floats(n)");
+  return Math.min(Math.floor(list.length / width), most);
+}
 
 /** A tree's parents, positions and mask into a struct that has them; what is to be held meanwhile. */
 function fillTree(to, tree, context) {

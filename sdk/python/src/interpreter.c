@@ -133,6 +133,65 @@ static bool bytes_mul(int argc, py_Ref argv)
     return true;
 }
 
+/* Of a list's or tuple's numbers. */
+static bool bytes_of_items(py_Ref items)
+{
+    py_TValue *parts;
+    int count = pk_arrayview(items, &parts);
+    for (int i = 0; i < count; i++) {
+        if (!py_checkint(&parts[i])) {
+            return false;
+        }
+        if (py_toint(&parts[i]) < 0 || py_toint(&parts[i]) > 255) {
+            return ValueError("bytes must be in range(0, 256)");
+        }
+    }
+    unsigned char *out = py_newbytes(py_retval(), count);
+    for (int i = 0; i < count; i++) {
+        out[i] = (unsigned char)py_toint(&parts[i]);
+    }
+    return true;
+}
+
+/* bytes(): none; bytes(n): zeros; bytes(text, encoding); bytes(what can be gone through). */
+static bool bytes_new(int argc, py_Ref argv)
+{
+    int size = 0;
+    if (argc == 1) {
+        py_newbytes(py_retval(), 0);
+        return true;
+    }
+    if (py_isstr(&argv[1]) && argc > 2) {
+        return text_encode(argc - 1, &argv[1]);
+    }
+    if (py_isstr(&argv[1])) {
+        return TypeError("string argument without an encoding");
+    }
+    if (argc > 2) {
+        return TypeError("encoding without a string argument");
+    }
+    if (py_isint(&argv[1])) {
+        int64_t count = py_toint(&argv[1]);
+        if (count < 0 || count > INT32_MAX) {
+            return ValueError(count < 0 ? "negative count" : "%i bytes", count);
+        }
+        memset(py_newbytes(py_retval(), (int)count), 0, (size_t)count);
+        return true;
+    }
+    if (py_istype(&argv[1], tp_bytes)) {
+        const unsigned char *data = py_tobytes(&argv[1], &size);
+        memcpy(py_newbytes(py_retval(), size), data, (size_t)size);
+        return true;
+    }
+    if (!py_tpcall(tp_list, 1, &argv[1])) {
+        return false;
+    }
+    py_push(py_retval());
+    bool good = bytes_of_items(py_peek(-1));
+    py_pop();
+    return good;
+}
+
 static bool bytes_join(int argc, py_Ref argv)
 {
     int between, size;
@@ -606,6 +665,7 @@ void dw_python_amend(void)
     py_bindmethod(tp_bytes, "decode", bytes_decode_text);
     py_bindmethod(tp_str, "isalpha", text_isalpha);
     py_bindmethod(tp_str, "isalnum", text_isalnum);
+    py_bindmagic(tp_bytes, __new__, bytes_new);
     py_bindmagic(tp_bytes, __repr__, bytes_repr);
     py_bindmagic(tp_bytes, __mul__, bytes_mul);
     py_bindmethod(tp_bytes, "join", bytes_join);

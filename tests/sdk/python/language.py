@@ -26,6 +26,12 @@ print("x\ny\r\nz".splitlines(), "abc".partition("b"), "a-b-c".rpartition("-"), "
 print("abc".center(8, "*"), "12".isdigit(), "".isdigit(), "a1".isalnum(), " \t".isspace(), "Ab".swapcase(), "ABC".isupper())
 print("banana".rfind("an"), "prefix-x".removeprefix("prefix-"), "a.py".removesuffix(".py"), "a\tb".expandtabs(4))
 print(b"ab\xff".hex(), b"\xc3\xa9".decode("utf-8"), "é".encode("utf-8"), [x for x in b"ab"], b"b" in b"abc")
+print(bytes(), bytes(3), bytes("é", "utf-8"), bytes(range(5)), bytes(b"ab"), bytes((1, 255)), bytes(x * x for x in range(4)))
+for bad in [lambda: bytes(-1), lambda: bytes("a"), lambda: bytes([256]), lambda: bytes(["a"]), lambda: bytes(b"a", "utf-8")]:
+    try:
+        print(bad())
+    except (ValueError, TypeError) as e:
+        print(type(e).__name__)
 print(b",".join([b"a", b"b"]), b"ab".startswith(b"a"), b"abc".find(b"c"), b"a" * 3, b"\xff".decode("utf-8", "replace"))
 
 
