@@ -24,25 +24,17 @@ static_assert(sizeof(dw_cuda_product_params) <= DW_CUDA_PARAM_BYTES, "kept with 
 
 /* ---- x ---- */
 
-#define AHEAD 2 /* chunks that a thread reads before it packs the first */
-
 /* A thread's chunks of a row from chunk `at` on. */
-struct chunks {
-    float v[AHEAD][8];
+template <int COUNT> struct chunks {
+    float v[COUNT][8];
 };
 
-/* Of a row of x, and of the weights that it is normed with. */
-struct read_ahead {
-    chunks x, norm;
-    float square; /* this thread's part of the row's sum of squares */
-};
-
-template <int TYPE>
+template <int TYPE, int COUNT>
 static __device__ __forceinline__ void read_chunks(const float *row, uint32_t at, uint32_t end,
-                                                   chunks &out)
+                                                   chunks<COUNT> &out)
 {
 #pragma unroll
-    for (uint32_t i = 0; i < AHEAD; i++) {
+    for (uint32_t i = 0; i < COUNT; i++) {
         uint32_t chunk = at + i * THREADS + threadIdx.x;
 #pragma unroll
         for (int j = 0; j < 8; j++) {
@@ -60,14 +52,14 @@ struct chunk_range {
     uint32_t own_first, own_end; /* packed */
 };
 
-/* Chunks from `at` on, times the norm's weights, to their place. */
-template <typename WORK>
-static __device__ __forceinline__ void pack_chunks(const product_args &a, const packed &to,
-                                                   const chunk_range &range, uint32_t at,
-                                                   uint32_t row, read_ahead &ahead)
+/* Chunks of x from `at` on, times the norm's weights, to their place; `square` += their squares. */
+template <typename WORK, int COUNT>
+static __device__ __forceinline__ void
+pack_chunks(const product_args &a, const packed &to, const chunk_range &range, uint32_t at,
+            uint32_t row, chunks<COUNT> &x, const chunks<2> &norm, float &square)
 {
 #pragma unroll
-    for (uint32_t i = 0; i < AHEAD; i++) {
+    for (uint32_t i = 0; i < COUNT; i++) {
         uint32_t chunk = at + i * THREADS + threadIdx.x;
         if (at + i * THREADS >= range.end) { /* the same for all threads */
             break;
@@ -75,49 +67,23 @@ static __device__ __forceinline__ void pack_chunks(const product_args &a, const 
         if (a.norm != NULL) {
 #pragma unroll
             for (int j = 0; j < 8; j++) {
-                ahead.square += ahead.x.v[i][j] * ahead.x.v[i][j];
-                ahead.x.v[i][j] *= ahead.norm.v[i][j];
+                square += x.v[i][j] * x.v[i][j];
+                x.v[i][j] *= norm.v[i][j];
             }
         }
         bool own = chunk >= range.own_first && chunk < range.own_end;
-        pack_chunk<WORK>(to, own ? chunk - range.own_first : 0, row, a.rows, ahead.x.v[i], own);
+        pack_chunk<WORK>(to, own ? chunk - range.own_first : 0, row, a.rows, x.v[i], own);
     }
 }
 
-/* All rows; `ahead` holds the first chunks. `squares` [SQUARES][rows] get the whole rows' sums of
- * squares, in parts. */
-template <typename WORK>
-static __device__ __forceinline__ void pack(const product_args &a, const packed &to,
-                                            const chunk_range &range, read_ahead &ahead,
-                                            float *squares)
+/* A row's sum of squares, in parts, to `squares` [SQUARES][rows]. */
+static __device__ __forceinline__ void leave_square(const product_args &a, uint32_t row,
+                                                    float square, float *squares)
 {
-    constexpr int TYPE = WORK::type;
-    const bool once = range.end - range.first <= AHEAD * THREADS;
-#pragma unroll 1
-    for (uint32_t row = 0; row < a.rows; row++) {
-        const float *from = a.x + (size_t)row * a.columns;
-        ahead.square = 0.0f;
-#pragma unroll 1
-        for (uint32_t at = range.first; at < range.end; at += AHEAD * THREADS) {
-            const bool last = at + AHEAD * THREADS >= range.end;
-            chunks next = {};
-            if (!last) {
-                read_chunks<TYPE>(from, at + AHEAD * THREADS, range.end, next);
-            } else if (row + 1 < a.rows) {
-                read_chunks<TYPE>(from + a.columns, range.first, range.end, next);
-            }
-            pack_chunks<WORK>(a, to, range, at, row, ahead);
-            ahead.x = next;
-            if (a.norm != NULL && !once) {
-                uint32_t then = last ? range.first : at + AHEAD * THREADS;
-                read_chunks<TYPE>(a.norm, then, range.end, ahead.norm);
-            }
-        }
-        if (a.norm != NULL) {
-            const float square = eighth_sum(ahead.square);
-            if (threadIdx.x % 8 == 0) {
-                squares[threadIdx.x / 8 * a.rows + row] = square;
-            }
+    if (a.norm != NULL) {
+        square = eighth_sum(square);
+        if (threadIdx.x % 8 == 0) {
+            squares[threadIdx.x / 8 * a.rows + row] = square;
         }
     }
 }
@@ -262,26 +228,95 @@ static __device__ __forceinline__ void finish_tile(const product_args &a, const 
     finish_row(a, {tile, place.in_tile, place.row}, sums, b.factor, b.added);
 }
 
+/* What a thread has of the norm's weights: all of its own, or the first. */
+typedef chunks<2> norm_chunks;
+
+/* Rows of x of which a thread has COUNT chunks at most, ROWS_AHEAD of them on their way at once. */
+template <typename WORK, int COUNT, uint32_t ROWS_AHEAD>
+static __device__ __forceinline__ void pack_rows(const product_args &a, block_state &b,
+                                                 const chunk_range &range, const norm_chunks &norm)
+{
+    constexpr int TYPE = WORK::type;
+    chunks<COUNT> x[ROWS_AHEAD];
+#pragma unroll
+    for (uint32_t i = 0; i < ROWS_AHEAD; i++) {
+        if (i < a.rows) {
+            read_chunks<TYPE>(a.x + i * a.columns, range.first, range.end, x[i]);
+        }
+    }
+    fetch_rest<TYPE>(a, b.weights);
+#pragma unroll 1
+    for (uint32_t first = 0; first < a.rows; first += ROWS_AHEAD) {
+#pragma unroll
+        for (uint32_t i = 0; i < ROWS_AHEAD; i++) {
+            const uint32_t row = first + i, next = row + ROWS_AHEAD;
+            if (row >= a.rows) {
+                break;
+            }
+            float square = 0.0f;
+            pack_chunks<WORK>(a, b.x, range, range.first, row, x[i], norm, square);
+            if (next < a.rows) {
+                read_chunks<TYPE>(a.x + next * a.columns, range.first, range.end, x[i]);
+            }
+            leave_square(a, row, square, b.squares);
+        }
+    }
+}
+
+/* Longer rows: one after another, and each a part at a time. */
+template <typename WORK>
+static __device__ __forceinline__ void pack_long_rows(const product_args &a, block_state &b,
+                                                      const chunk_range &range, norm_chunks &norm)
+{
+    constexpr int TYPE = WORK::type;
+    chunks<2> x;
+    read_chunks<TYPE>(a.x, range.first, range.end, x);
+    fetch_rest<TYPE>(a, b.weights);
+#pragma unroll 1
+    for (uint32_t row = 0; row < a.rows; row++) {
+        const float *from = a.x + row * a.columns;
+        float square = 0.0f;
+#pragma unroll 1
+        for (uint32_t at = range.first; at < range.end; at += 2 * THREADS) {
+            const bool last = at + 2 * THREADS >= range.end;
+            const uint32_t then = last ? range.first : at + 2 * THREADS;
+            chunks<2> next = {};
+            if (!last || row + 1 < a.rows) {
+                read_chunks<TYPE>(last ? from + a.columns : from, then, range.end, next);
+            }
+            pack_chunks<WORK>(a, b.x, range, at, row, x, norm, square);
+            x = next;
+            if (a.norm != NULL) {
+                read_chunks<TYPE>(a.norm, then, range.end, norm);
+            }
+        }
+        leave_square(a, row, square, b.squares);
+    }
+}
+
 /* The ring's first, then x, then all of the ring: its copies would stand in x's way. */
 template <typename WORK>
 static __device__ __forceinline__ void begin_copies(const product_args &a, block_state &b)
 {
-    constexpr int TYPE = WORK::type;
-    const uint32_t chunk = form<TYPE>::columns / 8;
+    const uint32_t chunk = form<WORK::type>::columns / 8;
     chunk_range range;
     range.own_first = b.first_stage * chunk;
     range.own_end = b.end_stage * chunk;
     range.first = a.norm != NULL ? 0 : range.own_first;
     range.end = a.norm != NULL ? a.columns / 8 : range.own_end;
-    read_ahead ahead;
+    norm_chunks norm;
     if (a.norm != NULL) {
-        read_chunks<TYPE>(a.norm, range.first, range.end, ahead.norm);
+        read_chunks<WORK::type>(a.norm, range.first, range.end, norm);
     }
-    fetch_first<TYPE>(a, b.weights);
+    fetch_first<WORK::type>(a, b.weights);
     wait_for_front();
-    read_chunks<TYPE>(a.x, range.first, range.end, ahead.x);
-    fetch_rest<TYPE>(a, b.weights);
-    pack<WORK>(a, b.x, range, ahead, b.squares);
+    if (range.end - range.first <= THREADS) {
+        pack_rows<WORK, 1, 2 * WORK::groups>(a, b, range, norm);
+    } else if (range.end - range.first <= 2 * THREADS) {
+        pack_rows<WORK, 2, WORK::groups>(a, b, range, norm);
+    } else {
+        pack_long_rows<WORK>(a, b, range, norm);
+    }
 }
 
 /* Blocks [x] share the tiles, [y] a tile's columns: those of one tile are a cluster. */
