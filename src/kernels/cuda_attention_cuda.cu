@@ -24,10 +24,10 @@ extern "C" {
 #define WARPS (THREADS / WARP)
 #define ROWS_AHEAD 2 /* records of a turn: read while those before are computed with */
 
-static __global__ void append_kernel(attend_args a)
+template <int TYPE> static __global__ void append_kernel(attend_args a)
 {
     if (a.table[blockIdx.y].records != 0) {
-        append_token(a, blockIdx.y, blockIdx.x, nullptr);
+        append_token<TYPE>(a, blockIdx.y, blockIdx.x);
     }
 }
 
@@ -195,7 +195,7 @@ template <int LANES, int GROUP> static __device__ __forceinline__ void reduce_wa
     }
 }
 
-/* A warp's sums to where add_warps finds them. */
+/* A warp's sums to where sum_warps finds them. */
 template <int LANES, int GROUP>
 static __device__ __forceinline__ void leave_warp(sums<GROUP> &s, float *warps)
 {
@@ -276,6 +276,7 @@ static __device__ __forceinline__ void begin(const float *shared, int heads, int
 /* A block's sums over its records; it may have none. */
 template <int TYPE, int LANES, int GROUP> struct plain_kind {
     static constexpr int threads = THREADS, blocks = 3;
+    static constexpr int dims = LANES * LANE_DIMS, row = 2 + dims;
 
     static size_t own_bytes(const attend_args &)
     {
@@ -284,8 +285,8 @@ template <int TYPE, int LANES, int GROUP> struct plain_kind {
         return warps < merging ? merging : warps;
     }
 
-    static __device__ __forceinline__ void attend(const attend_args &a, const block_share &share,
-                                                  float *block, float *own)
+    static __device__ __forceinline__ const float *attend(const attend_args &a,
+                                                          const block_share &share, float *own)
     {
         const log_part &part = share.records;
         const bool works = part.from < part.to;
@@ -299,7 +300,7 @@ template <int TYPE, int LANES, int GROUP> struct plain_kind {
         own_queries<GROUP> of_thread;
         read_queries<GROUP>(a, share, of_thread);
         if (appends(a, share)) {
-            append_token(a, share.token, share.kv_head, nullptr);
+            append_token<TYPE>(a, share.token, share.kv_head);
         }
         share_queries<GROUP>(a, share.heads, of_thread, own);
         float q[GROUP][LANE_DIMS];
@@ -312,7 +313,7 @@ template <int TYPE, int LANES, int GROUP> struct plain_kind {
             walk<TYPE, LANES, GROUP>(a, part, ahead, q, s);
         }
         leave_warp<LANES, GROUP>(s, own);
-        add_warps<THREADS>(a, own, 2 + LANES * LANE_DIMS, block);
+        return own;
     }
 };
 
@@ -335,7 +336,10 @@ extern "C" void dw_cuda_launch_append(const struct ggml_tensor *node, void *stre
     a.table = (const dw_cuda_token *)node->src[2]->data;
     a.rope = node->src[3] != nullptr ? (const float *)node->src[3]->data : nullptr;
     dim3 grid(a.p.kv_head_count, (unsigned)k->ne[2]);
-    append_kernel<<<grid, THREADS, 0, (cudaStream_t)stream>>>(a);
+    auto kernel = a.p.kv_type == DW_KV_F16    ? append_kernel<DW_KV_F16>
+                  : a.p.kv_type == DW_KV_Q8_0 ? append_kernel<DW_KV_Q8_0>
+                                              : append_kernel<DW_KV_F32>;
+    kernel<<<grid, THREADS, 0, (cudaStream_t)stream>>>(a);
 }
 
 template <int TYPE, int LANES>

@@ -304,39 +304,62 @@ template <int DIM, int THREADS> static size_t sums_bytes(const attend_args &a)
     return warps < merging ? merging : warps;
 }
 
-/* A thread's share of the block's queries, turned and scaled; zeros behind a row's end. */
-template <int DIM, int THREADS> struct own_queries {
-    static constexpr int most = DW_CUDA_BLOCK_HEADS_MAX * DIM / THREADS;
-    float of[most];
+/* What a thread reads of the block's queries, and of what its token appends. All of it is on its
+ * way at once: one wait for memory, where the chain of kernels has nothing else to do. */
+template <int DIM, int THREADS> struct new_reads {
+    static constexpr int query_count = DW_CUDA_BLOCK_HEADS_MAX * DIM / THREADS;
+    static constexpr int record_count = 2 * DIM / THREADS;
+    dim_reads query[query_count];
+    dim_reads record[record_count];
 };
 
 template <int DIM, int THREADS>
-static __device__ __forceinline__ void read_queries(const attend_args &a, const block_share &share,
-                                                    own_queries<DIM, THREADS> &q)
+static __device__ __forceinline__ void read_all(const attend_args &a, const block_share &share,
+                                                bool appending, new_reads<DIM, THREADS> &to)
 {
-    const float factor = query_factor(a);
+    typedef new_reads<DIM, THREADS> reads;
+    const float *queries =
+        a.q + share.token * a.q_token_stride + share.first_head * a.q_head_stride;
 #pragma unroll
-    for (int i = 0; i < own_queries<DIM, THREADS>::most; i++) {
+    for (int i = 0; i < reads::query_count; i++) {
         const int at = threadIdx.x + i * THREADS, dim = at % DIM;
-        q.of[i] = 0.0f;
-        if (at / DIM < share.heads && dim < a.p.head_dim) {
-            const float *row = a.q + share.token * a.q_token_stride +
-                               (share.first_head + at / DIM) * a.q_head_stride;
-            q.of[i] = turned(a, row, share.token, dim) * factor;
+        read_dim(a, queries + at / DIM * a.q_head_stride, share.token, dim,
+                 at / DIM < share.heads && dim < a.p.head_dim, to.query[i]);
+    }
+    if (appending) {
+#pragma unroll
+        for (int i = 0; i < reads::record_count; i++) {
+            read_new(a, share.token, share.kv_head, threadIdx.x + i * THREADS, to.record[i]);
         }
     }
 }
 
+/* Queries, turned and scaled, to `to`; zeros behind a row's end. */
 template <int DIM, int THREADS>
-static __device__ __forceinline__ void share_queries(const block_share &share,
-                                                     const own_queries<DIM, THREADS> &q, float *to)
+static __device__ __forceinline__ void share_queries(const attend_args &a, const block_share &share,
+                                                     const new_reads<DIM, THREADS> &from, float *to)
 {
+    const float factor = query_factor(a);
 #pragma unroll
-    for (int i = 0; i < own_queries<DIM, THREADS>::most; i++) {
+    for (int i = 0; i < new_reads<DIM, THREADS>::query_count; i++) {
         const int at = threadIdx.x + i * THREADS;
         if (at / DIM < share.heads) {
-            to[at / DIM * form<DIM>::pitch + at % DIM] = q.of[i];
+            to[at / DIM * form<DIM>::pitch + at % DIM] = turned(from.query[i]) * factor;
         }
+    }
+}
+
+/* The block's token's record, whose place is the last that it sees. */
+template <int TYPE, int DIM, int THREADS>
+static __device__ __forceinline__ void append_new(const attend_args &a, const block_share &share,
+                                                  const new_reads<DIM, THREADS> &from,
+                                                  unsigned char *fresh)
+{
+    unsigned char *log = const_cast<unsigned char *>(share.records.keys);
+    const new_record to = {log + (uint64_t)(share.cut.end - 1) * a.record_bytes, fresh};
+#pragma unroll
+    for (int i = 0; i < new_reads<DIM, THREADS>::record_count; i++) {
+        place_new<TYPE>(a, to, threadIdx.x + i * THREADS, turned(from.record[i]));
     }
 }
 
@@ -377,23 +400,24 @@ static __device__ __forceinline__ void pack_queries(const block_memory<DIM> &mem
 }
 
 /* What a block does once the kernel in front has ended: reads queries, appends. */
-template <int DIM, int THREADS>
+template <int TYPE, int DIM, int THREADS>
 static __device__ __forceinline__ void begin_block(const attend_args &a, const block_share &share,
                                                    const block_memory<DIM> &memory,
                                                    head_queries<DIM> &q)
 {
+    const bool appending = appends(a, share);
+    new_reads<DIM, THREADS> reads;
     wait_for_front(); /* for queries and what is new; records are of steps before */
-    own_queries<DIM, THREADS> of_thread;
-    read_queries<DIM>(a, share, of_thread);
-    if (appends(a, share)) {
-        append_token(a, share.token, share.kv_head, memory.fresh);
+    read_all(a, share, appending, reads);
+    share_queries(a, share, reads, memory.rows);
+    if (appending) {
+        append_new<TYPE>(a, share, reads, memory.fresh);
     }
-    share_queries<DIM>(share, of_thread, memory.rows);
     __syncthreads();
     pack_queries<DIM, THREADS>(memory, share.heads, q);
 }
 
-/* A warp's sums to where add_warps finds them. A column of a product has the same of each WIDE
+/* A warp's sums to where sum_warps finds them. A column of a product has the same of each WIDE
  * neighbouring dimensions. */
 template <int DIM, int WIDE>
 static __device__ __forceinline__ void leave_warp(head_sums<DIM> &s, int heads, int block_heads,
@@ -429,6 +453,7 @@ static __device__ __forceinline__ void leave_warp(head_sums<DIM> &s, int heads, 
 template <int WARPS> struct halves_kind {
     static constexpr int DIM = 64;
     static constexpr int threads = WARPS * WARP, blocks = 16 / WARPS;
+    static constexpr int dims = DIM, row = form<DIM>::sums;
     typedef block_memory<DIM> memory_of;
 
     static size_t own_bytes(const attend_args &a)
@@ -436,8 +461,8 @@ template <int WARPS> struct halves_kind {
         return memory_of::fresh_bytes + memory_of::packed_bytes + sums_bytes<DIM, threads>(a);
     }
 
-    static __device__ __forceinline__ void attend(const attend_args &a, const block_share &share,
-                                                  float *block, float *own)
+    static __device__ __forceinline__ const float *attend(const attend_args &a,
+                                                          const block_share &share, float *own)
     {
         const log_part part = share.records;
         const memory_of memory(own);
@@ -448,7 +473,7 @@ template <int WARPS> struct halves_kind {
             read_values(a, part, first, rows);
         }
         head_queries<DIM> q;
-        begin_block<DIM, threads>(a, share, memory, q);
+        begin_block<DW_KV_F16, DIM, threads>(a, share, memory, q);
         if (appends(a, share)) { /* what was read of the new record was not there yet */
             replace_last(a, part, first, memory.fresh, rows);
         }
@@ -471,7 +496,7 @@ template <int WARPS> struct halves_kind {
             }
         }
         leave_warp<DIM, 8>(s, share.heads, a.p.block_heads, memory.rows);
-        add_warps<threads>(a, memory.rows, form<DIM>::sums, block);
+        return memory.rows;
     }
 };
 
@@ -761,6 +786,7 @@ template <int TYPE, int DIM, int WARPS> struct staged_kind {
     typedef form<DIM> f;
     typedef stage_of<TYPE, DIM> stage;
     static constexpr int threads = WARPS * WARP;
+    static constexpr int dims = DIM, row = f::sums;
     static constexpr int blocks = (DIM <= 64 ? 20 : DIM <= 128 ? 12 : 8) / WARPS;
     static constexpr size_t stages_bytes = (size_t)WARPS * stage::count * stage::bytes;
 
@@ -792,8 +818,8 @@ template <int TYPE, int DIM, int WARPS> struct staged_kind {
         }
     }
 
-    static __device__ __forceinline__ void attend(const attend_args &a, const block_share &share,
-                                                  float *block, float *own)
+    static __device__ __forceinline__ const float *attend(const attend_args &a,
+                                                          const block_share &share, float *own)
     {
         constexpr uint32_t stride = WARPS * TURN;
         const log_part part = share.records;
@@ -811,7 +837,7 @@ template <int TYPE, int DIM, int WARPS> struct staged_kind {
             asm volatile("cp.async.commit_group;" ::: "memory");
         }
         head_queries<DIM> q;
-        begin_block<DIM, threads>(a, share, memory, q);
+        begin_block<TYPE, DIM, threads>(a, share, memory, q);
         head_sums<DIM> s = {-CUDART_INF_F, 0.0f, {}};
         for (int turn = 0; first < part.to; first += stride, turn++) {
             unsigned char *now = of_warp + turn % stage::count * stage::bytes;
@@ -829,7 +855,7 @@ template <int TYPE, int DIM, int WARPS> struct staged_kind {
         }
         __syncthreads(); /* sums come where rows were */
         leave_warp<DIM, stage::halves ? 8 : 4>(s, share.heads, a.p.block_heads, (float *)stages);
-        add_warps<threads>(a, (const float *)stages, f::sums, block);
+        return (const float *)stages;
     }
 };
 

@@ -27,64 +27,87 @@
 
 /* ---- what a token appends ---- */
 
-/* Element `at` of what a token appends for a head: its keys, turned, then its values. */
-static __device__ __forceinline__ float new_element(const attend_args &a, int token, int kv_head,
-                                                    int at)
+/* Reads element `at` of what a token appends for a head: its keys, turned, then its values. */
+static __device__ __forceinline__ void read_new(const attend_args &a, int token, int kv_head,
+                                                uint32_t at, dim_reads &to)
 {
-    int head_dim = a.p.head_dim;
-    return at < head_dim
-               ? turned(a, a.k + token * a.k_token_stride + kv_head * a.k_head_stride, token, at)
-               : a.v[token * a.v_token_stride + (size_t)kv_head * head_dim + at - head_dim];
+    const uint32_t head_dim = a.p.head_dim;
+    const bool there = at < 2 * head_dim, is_key = at < head_dim;
+    const float *keys = a.k + token * a.k_token_stride + kv_head * a.k_head_stride;
+    const float *values = a.v + token * a.v_token_stride + (size_t)kv_head * head_dim;
+    read_dim(a, keys, token, at, is_key, to);
+    to.own = there && !is_key ? values[at - head_dim] : to.own;
 }
 
-/* Write a head's keys and values of a token as the log keeps them; to `fresh`, too, where it is not
- * null: keys, then values. By all threads of the block. */
-static __device__ void append_token(const attend_args &a, int token, int kv_head,
-                                    unsigned char *fresh)
+/* Where a token's record is, and a copy of it: keys, then values; null: none. */
+struct new_record {
+    unsigned char *keys; /* of the head; its values are behind all heads' keys */
+    unsigned char *copy;
+};
+
+/* A block of 32 values, one a lane: a scale, and bytes. */
+static __device__ __forceinline__ void place_block(const attend_args &a, const new_record &to,
+                                                   uint32_t at, float value)
 {
-    const dw_cuda_token &at = a.table[token];
-    const int head_dim = a.p.head_dim;
-    unsigned char *keys = (unsigned char *)at.records + at.position * a.record_bytes +
-                          a.layer_offset + kv_head * a.head_bytes;
-    if (a.p.kv_type == DW_KV_Q8_0) {
-        int lane = threadIdx.x % WARP;
-        for (int block = threadIdx.x / WARP; block < head_dim / 16; block += blockDim.x / WARP) {
-            float value = new_element(a, token, kv_head, block * 32 + lane);
-            float largest = fabsf(value);
-            for (int mask = 16; mask > 0; mask /= 2) {
-                largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, mask));
-            }
-            float scale = largest / 127.0f;
-            float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
-            int of_row = block % (head_dim / 32);
-            const bool is_key = block == of_row;
-            unsigned char *to = keys + (is_key ? 0 : a.p.part_bytes) + of_row * 34;
-            unsigned char *copy = fresh + (is_key ? 0 : a.head_bytes) + of_row * 34;
-            const signed char quantised = (signed char)roundf(value * inverse);
-            ((signed char *)to)[2 + lane] = quantised;
-            if (fresh != nullptr) {
-                ((signed char *)copy)[2 + lane] = quantised;
-            }
+    float largest = fabsf(value);
+    for (int mask = 16; mask > 0; mask /= 2) {
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, mask));
+    }
+    const float scale = largest / 127.0f;
+    const float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
+    const signed char quantised = (signed char)roundf(value * inverse);
+    const bool is_key = at < a.p.head_dim;
+    const uint32_t lane = at % 32, block = (is_key ? at : at - a.p.head_dim) / 32 * 34;
+    unsigned char *rows[2] = {to.keys + (is_key ? 0 : a.p.part_bytes) + block,
+                              to.copy + (is_key ? 0 : a.head_bytes) + block};
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        if (i == 0 || to.copy != nullptr) {
+            ((signed char *)rows[i])[2 + lane] = quantised;
             if (lane == 0) {
-                *(__half *)to = __float2half(scale);
-            }
-            if (lane == 0 && fresh != nullptr) {
-                *(__half *)copy = __float2half(scale);
+                *(__half *)rows[i] = __float2half(scale);
             }
         }
+    }
+}
+
+/* Element `at` as logs keep it. In Q8_0 by a warp, whose elements are 32 neighbours. */
+template <int TYPE>
+static __device__ __forceinline__ void place_new(const attend_args &a, const new_record &to,
+                                                 uint32_t at, float value)
+{
+    const uint32_t head_dim = a.p.head_dim;
+    if (at >= 2 * head_dim) {
         return;
     }
-    for (int i = threadIdx.x; i < 2 * head_dim; i += blockDim.x) {
-        float value = new_element(a, token, kv_head, i);
-        unsigned char *row = keys + (i < head_dim ? 0 : a.p.part_bytes);
-        if (a.p.kv_type == DW_KV_F16) {
-            ((__half *)row)[i % head_dim] = __float2half(value);
-            if (fresh != nullptr) {
-                ((__half *)fresh)[i] = __float2half(value);
+    if constexpr (TYPE == DW_KV_Q8_0) {
+        place_block(a, to, at, value);
+    } else {
+        unsigned char *row = to.keys + (at < head_dim ? 0 : a.p.part_bytes);
+        const uint32_t dim = at < head_dim ? at : at - head_dim;
+        if constexpr (TYPE == DW_KV_F16) {
+            ((__half *)row)[dim] = __float2half(value);
+            if (to.copy != nullptr) {
+                ((__half *)to.copy)[at] = __float2half(value);
             }
         } else {
-            ((float *)row)[i % head_dim] = value;
+            ((float *)row)[dim] = value;
         }
+    }
+}
+
+/* Write a head's keys and values of a token to its log. By all threads of the block. */
+template <int TYPE>
+static __device__ __forceinline__ void append_token(const attend_args &a, int token, int kv_head)
+{
+    const dw_cuda_token &at = a.table[token];
+    const new_record to = {(unsigned char *)at.records + at.position * a.record_bytes +
+                               a.layer_offset + kv_head * a.head_bytes,
+                           nullptr};
+    for (uint32_t i = threadIdx.x; i < 2u * a.p.head_dim; i += blockDim.x) {
+        dim_reads of;
+        read_new(a, token, kv_head, i, of);
+        place_new<TYPE>(a, to, i, turned(of));
     }
 }
 
@@ -230,37 +253,59 @@ static __host__ __device__ __forceinline__ int block_floats(const attend_args &a
     return a.p.block_heads * (2 + a.p.head_dim);
 }
 
-/* The block's sums of those of its warps, [warps][block_heads][row]: a head's largest and total,
- * then its values. */
-template <int BLOCK>
-static __device__ __forceinline__ void add_warps(const attend_args &a, const float *warps, int row,
-                                                 float *block)
+/* A value of a head, with the head's largest score and total: over the records of a warp, a block
+ * or a part. */
+struct head_value {
+    float largest, total, value;
+};
+
+/* Of the block's warps' sums: [warps][block_heads][KIND::row], a head's largest and total, then
+ * its values. */
+template <typename KIND>
+static __device__ __forceinline__ head_value sum_warps(const attend_args &a, const float *warps,
+                                                       int head, int dim)
 {
-    const int heads = a.p.block_heads, head_dim = a.p.head_dim;
-    __syncthreads();
-    for (int at = threadIdx.x; at < heads * head_dim; at += BLOCK) {
-        const int g = at / head_dim;
-        const int dim = at % head_dim;
-        float largest = -FLT_MAX;
+    const float *of_head = warps + head * KIND::row;
+    const int stride = a.p.block_heads * KIND::row;
+    head_value s = {-FLT_MAX, 0.0f, 0.0f};
 #pragma unroll
-        for (int i = 0; i < BLOCK / WARP; i++) {
-            largest = fmaxf(largest, warps[(i * heads + g) * row]);
-        }
-        float total = 0.0f;
-        float value = 0.0f;
-#pragma unroll
-        for (int i = 0; i < BLOCK / WARP; i++) {
-            const float *from = warps + (i * heads + g) * row;
-            const float weight = power_of_2(from[0] - largest);
-            total += weight * from[1];
-            value += weight * from[2 + dim];
-        }
-        if (dim == 0) {
-            block[2 * g] = largest;
-            block[2 * g + 1] = total;
-        }
-        block[2 * heads + at] = value;
+    for (int i = 0; i < KIND::threads / WARP; i++) {
+        s.largest = fmaxf(s.largest, of_head[i * stride]);
     }
+#pragma unroll
+    for (int i = 0; i < KIND::threads / WARP; i++) {
+        const float *from = of_head + i * stride;
+        const float weight = power_of_2(from[0] - s.largest);
+        s.total += weight * from[1];
+        s.value += weight * from[2 + dim];
+    }
+    return s;
+}
+
+/* Calls `what` with each head and dimension that is this thread's. */
+template <typename KIND, typename WHAT>
+static __device__ __forceinline__ void with_values(const attend_args &a, int heads, WHAT what)
+{
+    for (int at = threadIdx.x; at < heads * KIND::dims; at += KIND::threads) {
+        if (at % KIND::dims < a.p.head_dim) {
+            what(at / KIND::dims, at % KIND::dims);
+        }
+    }
+}
+
+/* The block's sums, in shared memory. */
+template <typename KIND>
+static __device__ __forceinline__ void add_warps(const attend_args &a, const float *warps,
+                                                 int heads, float *block)
+{
+    with_values<KIND>(a, heads, [&](int head, int dim) {
+        const head_value s = sum_warps<KIND>(a, warps, head, dim);
+        if (dim == 0) {
+            block[2 * head] = s.largest;
+            block[2 * head + 1] = s.total;
+        }
+        block[2 * a.p.block_heads + head * a.p.head_dim + dim] = s.value;
+    });
 }
 
 /* The sums of a cluster's blocks, merged through their shared memory, each block a share of them:
@@ -308,24 +353,23 @@ static __device__ __forceinline__ void merge_cluster(const attend_args &a, const
     cluster_wait();
 }
 
-/* The same of one block, whose sums need no merging. */
-template <int BLOCK>
-static __device__ __forceinline__ void leave_block(const attend_args &a, const float *block,
+/* The same of one block, of its warps' sums. */
+template <typename KIND>
+static __device__ __forceinline__ void leave_block(const attend_args &a, const float *warps,
                                                    int heads, float *y, float *part)
 {
-    const float *values = block + 2 * a.p.block_heads;
-    __syncthreads();
-    for (int at = threadIdx.x; at < heads * a.p.head_dim; at += BLOCK) {
-        const float *of_head = block + at / a.p.head_dim * 2;
+    with_values<KIND>(a, heads, [&](int head, int dim) {
+        const head_value s = sum_warps<KIND>(a, warps, head, dim);
+        const int at = head * a.p.head_dim + dim;
         if (part == nullptr) {
-            y[at] = values[at] / of_head[1];
-            continue;
+            y[at] = s.value / s.total;
+            return;
         }
-        if (at % a.p.head_dim == 0) {
-            *(float2 *)(part + at / a.p.head_dim * 2) = make_float2(of_head[0], of_head[1]);
+        if (dim == 0) {
+            *(float2 *)(part + head * 2) = make_float2(s.largest, s.total);
         }
-        part[HEAD_SUMS + at] = values[at];
-    }
+        part[HEAD_SUMS + at] = s.value;
+    });
     __syncthreads(); /* the same memory is used again */
 }
 
@@ -459,9 +503,10 @@ static __device__ __forceinline__ float *parts_of(const attend_args &a, size_t r
 
 /* How a kernel attends, KIND:
  *   threads, blocks   of a block, and of a multiprocessor
- *   attend(a, share, block, own)
- *                     a block's sums of its part, to `block`, without a barrier behind them; in it
- *                     all threads wait for the kernel in front
+ *   dims, row         dimensions of a head at most, and floats of what a warp leaves of one
+ *   attend(a, share, own)
+ *                     sums of the block's warps over its part (sum_warps), without a barrier behind
+ *                     them; in it all threads wait for the kernel in front
  *   own_bytes(a)      of `own`: shared memory, room for a merged<4> of each thread */
 template <typename KIND>
 static __device__ __forceinline__ void attend_cluster(const attend_args &a, block_share &share,
@@ -475,11 +520,13 @@ static __device__ __forceinline__ void attend_cluster(const attend_args &a, bloc
                       ? parts + cluster * DW_CUDA_PART_FLOATS(a.p.block_heads, a.p.head_dim)
                       : nullptr;
     take_part(share, cluster * cluster_blocks() + cluster_rank());
-    KIND::attend(a, share, shared, own);
+    const float *warps = KIND::attend(a, share, own);
+    __syncthreads();
     if (share.cut.parts > 1 && cluster_blocks() > 1) {
+        add_warps<KIND>(a, warps, share.heads, shared);
         merge_cluster<KIND::threads>(a, shared, share.heads, y, part);
     } else {
-        leave_block<KIND::threads>(a, shared, share.heads, y, part);
+        leave_block<KIND>(a, warps, share.heads, y, part);
     }
     if (part == nullptr || cluster_rank() != 0 ||
         !is_last((unsigned *)a.scratch + row, share.clusters)) {

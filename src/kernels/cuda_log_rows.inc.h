@@ -106,21 +106,41 @@ static __device__ __forceinline__ void widen(const row_dims<TYPE> &from, float o
     }
 }
 
+/* A dimension of a head's row, the other of its pair, and the pair's turn. */
+struct dim_reads {
+    float own, other;
+    float2 turn; /* cosine, sine; of what is not turned 1 and 0 */
+    bool is_first;
+};
+
+/* Reads dimension `dim` where it is `there`, and zeros else; nothing is computed with what was
+ * read, so that many reads are on their way together. */
+static __device__ __forceinline__ void read_dim(const attend_args &a, const float *row, int token,
+                                                int dim, bool there, dim_reads &to)
+{
+    const int half = a.p.rope_dims / 2;
+    const bool turns = there && dim < a.p.rope_dims;
+    const int pair = a.p.rope_halves ? (dim < half ? dim : dim - half) : dim / 2;
+    const int other = a.p.rope_halves ? (dim < half ? dim + half : dim - half) : dim ^ 1;
+    to.is_first = a.p.rope_halves ? dim < half : dim % 2 == 0;
+    to.own = there ? row[dim] : 0.0f;
+    to.other = turns ? row[other] : 0.0f;
+    to.turn =
+        turns ? ((const float2 *)a.rope)[(size_t)token * half + pair] : make_float2(1.0f, 0.0f);
+}
+
+static __device__ __forceinline__ float turned(const dim_reads &of)
+{
+    return fmaf(of.own, of.turn.x, of.other * (of.is_first ? -of.turn.y : of.turn.y));
+}
+
 /* Dimension `dim` of a head's row, turned by its token's position. */
 static __device__ __forceinline__ float turned(const attend_args &a, const float *row, int token,
                                                int dim)
 {
-    int dims = a.p.rope_dims;
-    if (dim >= dims) {
-        return row[dim];
-    }
-    int half = dims / 2;
-    int pair = a.p.rope_halves ? (dim < half ? dim : dim - half) : dim / 2;
-    int first = a.p.rope_halves ? pair : 2 * pair;
-    int second = a.p.rope_halves ? pair + half : 2 * pair + 1;
-    float2 turn = ((const float2 *)a.rope)[(size_t)token * half + pair];
-    return dim == first ? row[first] * turn.x - row[second] * turn.y
-                        : row[first] * turn.y + row[second] * turn.x;
+    dim_reads of;
+    read_dim(a, row, token, dim, true, of);
+    return turned(of);
 }
 
 /* Whether this block is the last of `part_count` that are done with a row. */

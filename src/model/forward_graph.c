@@ -393,6 +393,7 @@ static struct ggml_tensor *cuda_rope(builder *b, const dw_rope_numbers *numbers,
     struct ggml_tensor **turns = &b->cuda_turns[dw_layer_windowed(b->shape, index)];
     if (*turns == NULL && numbers->dims > 0) {
         *turns = dw_cuda_rope(b->ggml, &b->table, numbers);
+        ggml_build_forward_expand(b->out->graph, *turns); /* not between a layer's kernels */
     }
     return *turns;
 }
