@@ -161,12 +161,24 @@ INLINE VU as_signed(VU bytes, int zero)
                         : (VU)((VB)bytes + (uint8_t)(WEIGHTS_UNSIGNED ? 128 - zero : 256 - zero));
 }
 
-/* Four bits to bit 4 of four bytes. */
+/* Four bits to bit 4 of four bytes: each comes to lie there in one of four copies, which do not
+ * touch. */
 INLINE VU fifth_bits(VU high, int vector)
 {
     VU four = (high >> (unsigned)(4 * vector)) & 15u;
-    VU two = (four | four << 14) & 0x00030003u;
-    return ((two | two << 7) & ONE_BITS) << 4;
+    return four * (1u << 4 | 1u << 11 | 1u << 18 | 1u << 25) & ONE_BITS << 4;
+}
+
+/* The low four bits of bytes, and of `high` what belongs to a block's vector of that number. */
+INLINE VU widen_fours(const enum ggml_type type, VU low, VU high, int vector)
+{
+    const bool fives = type == GGML_TYPE_Q5_0 || type == GGML_TYPE_Q5_1;
+    VU w = low & NIBBLES;
+    if (type == GGML_TYPE_IQ4_NL) {
+        return as_signed(V_LOOK_UP(w), 0);
+    }
+    w |= fives ? fifth_bits(high, vector) : (VU){0};
+    return has_minima(type) ? w : as_signed(w, fives ? 16 : 8);
 }
 
 INLINE void unpack_small(const enum ggml_type type, const unsigned char *at, size_t stride,
@@ -201,40 +213,64 @@ INLINE void unpack_small(const enum ggml_type type, const unsigned char *at, siz
     load_sixteens(at, stride, t);
 #pragma GCC unroll 8
     for (int k = 0; k < 8; k++) {
-        VU w = (k < 4 ? t[k % 4] : t[k % 4] >> 4) & NIBBLES;
-        if (type == GGML_TYPE_IQ4_NL) {
-            to->w[k] = as_signed(V_LOOK_UP(w), 0);
-            continue;
-        }
-        w |= fives ? fifth_bits(high, k) : (VU){0};
-        to->w[k] = minima ? w : as_signed(w, fives ? 16 : 8);
+        to->w[k] = widen_fours(type, k < 4 ? t[k % 4] : t[k % 4] >> 4, high, k);
     }
 }
 
-/* Blocks of small types that are unpacked together. */
+/* Blocks of small types that are unpacked together: their bytes are a multiple of four. */
 INLINE uint32_t run_of(const enum ggml_type type)
 {
-    return type == GGML_TYPE_Q4_1 ? 4 : 1;
+    switch (type) {
+    case GGML_TYPE_Q4_0:
+    case GGML_TYPE_Q4_1:
+    case GGML_TYPE_IQ4_NL:
+        return 4;
+    case GGML_TYPE_Q5_0:
+    case GGML_TYPE_Q5_1:
+        return 2;
+    default:
+        return 1;
+    }
 }
 
-/* Four blocks of Q4_1 are 20 times four bytes of each row, five of which are a block: its halves,
- * then its numbers. */
-INLINE void unpack_q4_1_run(const unsigned char *at, size_t stride, small_block to[4])
+#define RUN_FOURS 20u
+
+/* Four bytes of each row from byte `at` on, which is even. */
+INLINE VU fours_at(const VU t[RUN_FOURS], const uint32_t at)
 {
-    VU t[4];
-#pragma GCC unroll 20
-    for (unsigned i = 0; i < 20; i++) {
-        if (i % 4 == 0) {
-            load_sixteens(at + i * 4, stride, t);
+    return at % 4 == 0 ? t[at / 4] : t[at / 4] >> 16 | t[at / 4 + 1] << 16;
+}
+
+/* A run's bytes are brought in sixteens, the last of which may reach back, and scales come with
+ * them: four bytes alone of each row take as long as eight times as many. */
+INLINE void unpack_whole_run(const enum ggml_type type, const unsigned char *at, size_t stride,
+                             small_block to[4])
+{
+    const uint32_t bytes = block_bytes(type);
+    const uint32_t all = bytes * run_of(type);
+    const bool fives = type == GGML_TYPE_Q5_0 || type == GGML_TYPE_Q5_1;
+    const bool minima = has_minima(type);
+    const uint32_t head = (minima ? 4u : 2u) + (fives ? 4u : 0u);
+    VU t[RUN_FOURS];
+#pragma GCC unroll 4
+    for (uint32_t b = 0; b < run_of(type); b++) {
+        const uint32_t sixteens = ((b + 1) * bytes + 15) / 16;
+#pragma GCC unroll 4
+        for (uint32_t i = (b * bytes + 15) / 16; i < sixteens; i++) {
+            const uint32_t from = i * 16 + 16 <= all ? i * 16 : all - 16;
+            load_sixteens(at + from, stride, &t[from / 4]);
         }
-        small_block *block = &to[i / 5];
-        const VU four = t[i % 4];
-        if (i % 5 == 0) {
-            block->scale = V_HALVES(four);
-            block->min = V_HALVES(four >> 16);
-        } else {
-            block->w[i % 5 - 1] = four & NIBBLES;
-            block->w[i % 5 + 3] = four >> 4 & NIBBLES;
+        const VU first = t[b * bytes / 4];
+        const VU high = fives ? fours_at(t, b * bytes + head - 4) : (VU){0};
+        to[b].scale = V_HALVES(b * bytes % 4 == 0 ? first : first >> 16);
+        if (minima) {
+            to[b].min = V_HALVES(first >> 16);
+        }
+#pragma GCC unroll 4
+        for (uint32_t k = 0; k < 4; k++) {
+            const VU four = fours_at(t, b * bytes + head + 4 * k);
+            to[b].w[k] = widen_fours(type, four, high, (int)k);
+            to[b].w[k + 4] = widen_fours(type, four >> 4, high, (int)k + 4);
         }
     }
 }
@@ -243,8 +279,8 @@ INLINE void unpack_q4_1_run(const unsigned char *at, size_t stride, small_block 
 INLINE void unpack_run(const enum ggml_type type, const unsigned char *at, size_t stride,
                        uint32_t count, small_block *to)
 {
-    if (type == GGML_TYPE_Q4_1 && count == 4) {
-        unpack_q4_1_run(at, stride, to);
+    if (count > 1) {
+        unpack_whole_run(type, at, stride, to);
     } else {
         unpack_small(type, at, stride, to);
     }
