@@ -11,6 +11,7 @@
 #define BACKLOG_MAX ((size_t)1 << 20) /* of answers: beyond, the next request waits */
 #define SMALL_BODY ((size_t)65536)    /* taken however much others have */
 #define TICK_MS 1000
+#define LINGER_MS 2000
 
 /* ---- buffers -------------------------------------------------------------------------------- */
 
@@ -99,6 +100,25 @@ void dw__connection_close(dw__connection *c)
     uv_close((uv_handle_t *)&c->stream, on_closed);
 }
 
+static void on_shut(uv_shutdown_t *shutdown, int status)
+{
+    (void)shutdown; /* the connection's; it goes with that */
+    (void)status;
+}
+
+/* A socket that is closed with bytes in it that nobody read resets, and the other side may lose why
+ * it was refused: these are read and thrown away until it ends as well, for a while. */
+void dw__connection_ended(dw__connection *c)
+{
+    if (!c->lingers || c->is_shut || c->http->finishing ||
+        uv_shutdown(&c->shutdown, &c->stream.stream, on_shut) < 0) {
+        dw__connection_close(c);
+        return;
+    }
+    c->is_shut = true;
+    c->shut_ms = uv_now(c->http->options.loop);
+}
+
 /* ---- parsing -------------------------------------------------------------------------------- */
 
 /* Tell why before the end: what came was no request that can be answered. */
@@ -112,6 +132,7 @@ static void refuse(dw__connection *c, int status, const char *what)
     }
     char body[1024];
     c->ending = true;
+    c->lingers = c->in_body || c->head_bytes > 0;
     c->keep_alive = false;
     size_t bytes = c->http->options.error_body(status, what, body, sizeof body);
     c->working = true;
@@ -413,7 +434,7 @@ void dw__connection_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf
         return;
     }
     if (count < 0) {
-        if (count != UV_EOF || c->working) { /* nobody waits for an answer any more */
+        if (count != UV_EOF || c->working || c->is_shut) { /* nobody waits for an answer any more */
             dw__connection_close(c);
         } else if (!c->ending) { /* what was answered is still told */
             end_behind_answers(c);
@@ -465,6 +486,9 @@ static void look_at(dw__connection *c, uint64_t now)
     note_progress(c, now);
     if (c->working && c->waiting_bytes > 0 && now - c->progress_ms > options->idle_ms) {
         dw__connection_close(c); /* it does not read: what waits for it is given up */
+    }
+    if (c->is_shut && now - c->shut_ms > LINGER_MS) {
+        dw__connection_close(c);
     }
     if (c->ending && !c->working && now - c->progress_ms > options->head_ms) {
         dw__connection_close(c); /* it does not take its answer */

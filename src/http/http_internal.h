@@ -67,6 +67,10 @@ struct dw__connection {
     bool complete; /* a request is */
     bool working;  /* a request is being answered */
     bool ending;   /* and told so: nothing is read any more */
+    bool lingers;  /* refused amid its request: when all is out, it is read on for a while */
+    bool is_shut;  /* and this side has said its end */
+    uint64_t shut_ms;
+    uv_shutdown_t shutdown;
     bool keep_alive;
     bool closing;
     bool pumping;
@@ -103,6 +107,8 @@ struct dw_http {
 };
 
 void dw__connection_close(dw__connection *connection);
+/* All that it was told is out, and nothing follows. */
+void dw__connection_ended(dw__connection *connection);
 /* Copied, and written before the loop waits. `last`: the connection closes when it is out. Nothing
  * is called. */
 void dw__connection_send(dw__connection *connection, const void *bytes, size_t count, bool last);

@@ -67,7 +67,7 @@ static void on_out(dw__connection *c)
 {
     /* Of several pieces this may be the first: the others are closed away with the connection. */
     if (c->ends && !c->is_dirty && uv_stream_get_write_queue_size(&c->stream.stream) == 0) {
-        dw__connection_close(c);
+        dw__connection_ended(c);
         return;
     }
     c->progress_ms = uv_now(c->http->options.loop);

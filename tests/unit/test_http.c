@@ -207,7 +207,16 @@ static void test_http_bodies_nobody_wants(void **state)
     say(fd, s->whole, 5);
     hear(fd, "5 none", text, sizeof text);
     say_head(fd, "", BODY_MAX + 1);
+    say(fd, s->whole, BODY_MAX); /* much of it is on its way when it is refused: it hears why */
+    rest(100);
     hear(fd, "413", text, sizeof text);
+    (void)close(fd);
+    fd = reach(s);
+    say_head(fd, "", BODY_MAX + 1);
+    hear(fd, "413", text, sizeof text);
+    rest(2 * SHORT_MS); /* and is not waited for any longer */
+    rest(SHORT_MS + 400);
+    assert_true(send(fd, "x", 1, MSG_NOSIGNAL) < 0 || send(fd, "x", 1, MSG_NOSIGNAL) < 0);
     (void)close(fd);
 }
 
