@@ -249,6 +249,9 @@ static int spawn(request *r)
     if (r->session.guest == NULL) {
         return dw_cli_fail(DW_CLI_USAGE, "actor spawn: --guest is needed");
     }
+    if (r->given[OPT_TOOL]) {
+        dw_cli_note("--tool: not kept, it is for send, run and the server to give");
+    }
     dw_status status = dw_cli_actors_spawn(&r->actors, &r->session, &r->terms, id, &error);
     return status == DW_OK ? tell_new(r, id) : fail(&error);
 }

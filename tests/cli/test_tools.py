@@ -79,7 +79,9 @@ class Tools(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             state = ("--state", folder)
             spawned = driftwood("actor", "spawn", "--guest", CALLER, *state)
-            self.assertEqual(spawned.returncode, 0, spawned.stderr)
+            self.assertEqual((spawned.returncode, spawned.stderr), (0, ""))
+            other = driftwood("actor", "spawn", "--guest", CALLER, *state, "--tool", "up=tr a-z A-Z")
+            self.assertIn("--tool: not kept", other.stderr)
             actor = spawned.stdout.strip()
             sent = driftwood("actor", "send", actor, "up abc", *state, "--tool", "up=tr a-z A-Z")
             self.assertEqual(sent.stdout, "3: ABC\n", sent.stderr)
