@@ -790,12 +790,14 @@ static dw_status retry(void *user, const char *id, uint64_t number, uint64_t *fr
 static dw_status remove_actors(void *user, const dw_actor_name *names, size_t count,
                                dw_ending *ending, dw_error *err)
 {
-    struct dw__folder *f = user;
-    dw_status status = dw_actor_folder_remove_all(f->folder, names, count, ending, err);
-    for (size_t i = 0; i < count && status == DW_OK; i++) {
-        dw_kv_kept_forget(dw_engine_device(f->engine), f, names[i].id);
-    }
-    return status;
+    return dw_actor_folder_remove_all(((struct dw__folder *)user)->folder, names, count, ending,
+                                      err);
+}
+
+static void forget_logs(void *user, const char *id)
+{
+    const struct dw__folder *f = user;
+    dw_kv_kept_forget(dw_engine_device(f->engine), f, id);
 }
 
 static const dw__keeper functions = {.look = look,
@@ -843,6 +845,7 @@ static const dw__keeper functions = {.look = look,
                                      .drop_aside = drop_aside,
                                      .retry = retry,
                                      .remove = remove_actors,
+                                     .forget_logs = forget_logs,
                                      .check_bytes = check_bytes};
 
 /* ---- life ------------------------------------------------------------------------------------ */

@@ -204,6 +204,9 @@ typedef struct dw__keeper {
     dw_status (*retry)(void *user, const char *id, uint64_t number, uint64_t *fresh, dw_error *err);
     dw_status (*remove)(void *user, const dw_actor_name *names, size_t count, dw_ending *ending,
                         dw_error *err);
+    /* What an actor that was removed has left on a device: once nobody has a body of it, who could
+     * leave more. NULL: there is none. */
+    void (*forget_logs)(void *user, const char *id);
     dw_status (*check_bytes)(void *user, dw_error *err);
 } dw__keeper;
 

@@ -26,6 +26,11 @@ static void bury_work(dw__operation *operation)
     }
     platform->destroy(platform->user, record->body);
     record->body = NULL;
+    if (keeper != NULL && keeper->forget_logs != NULL) { /* it may have left memory meanwhile */
+        char id[DW_ACTOR_ID_CHARS + 1];
+        dw__id_text(id, record->id);
+        keeper->forget_logs(keeper->user, id);
+    }
     for (size_t i = 0; i < record->freeze_count; i++) {
         platform->destroy(platform->user, record->freezes[i].body);
     }
@@ -168,6 +173,18 @@ static void take_leave(dw_runtime *runtime, const dw_actor_row *rows, size_t cou
     }
 }
 
+/* Of those that are in no memory any more; who is, does so when its body has gone. Gives the lock
+ * back meanwhile. */
+static void forget_logs(dw_runtime *runtime, const dw_actor_row *rows, size_t count)
+{
+    const dw__keeper *keeper = runtime->keeper;
+    dw__lock_scope scope = dw__unlock(runtime);
+    for (size_t i = 0; i < count && keeper->forget_logs != NULL; i++) {
+        keeper->forget_logs(keeper->user, rows[i].id);
+    }
+    dw__lock_again(runtime, scope);
+}
+
 /* Actors [count], of which those that are not there are left out: on the disk in one transaction,
  * then in memory. Gives the lock back meanwhile. */
 static dw_status remove_some(dw_runtime *runtime, const dw_actor_name *names, size_t count,
@@ -193,6 +210,7 @@ static dw_status remove_some(dw_runtime *runtime, const dw_actor_name *names, si
     }
     if (status == DW_OK) {
         take_leave(runtime, rows, found);
+        forget_logs(runtime, rows, found);
         *stopped += found;
     }
     dw__notices_arrive(runtime, &ending.notices);

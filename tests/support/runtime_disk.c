@@ -682,6 +682,7 @@ static dw_status k_thaw(void *user, dw__record *record, const char *id, uint64_t
         at++;
         assert_true(at < row->kept_count);
     }
+    sim_set_logs(s, row->id, false);
     sim_state *state = calloc(1, sizeof *state);
     *state = number != 0 ? row->kept[at].state : row->state;
     *thawed = (dw__thawed){.given = state,
@@ -992,4 +993,5 @@ const dw__keeper sim_keeper = {.look = k_look,
                                .change_group = k_change_group,
                                .withdraw = k_withdraw,
                                .remove = k_remove,
+                               .forget_logs = sim_forget_logs,
                                .check_bytes = k_check_bytes};

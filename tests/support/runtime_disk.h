@@ -137,6 +137,8 @@ typedef struct sim {
     unsigned seeds;
     unsigned modules; /* counted for upgrades */
     unsigned kills;
+    uint64_t logs[SIM_ROWS_MAX]; /* [log_count]: ids of those that left logs on the device */
+    size_t log_count;
 } sim;
 
 typedef struct sim_seed {
@@ -152,6 +154,25 @@ bool sim_fails(sim *s, uint64_t one_in);
 uint64_t sim_id(const char *text);
 /* NULL: there is none, as of the next but one. */
 sim_row *sim_find_row(sim *s, uint64_t id);
+/* Whether the actor's logs stay on the device from now on. */
+static inline void sim_set_logs(sim *s, uint64_t id, bool stay)
+{
+    size_t at = 0;
+    while (at < s->log_count && s->logs[at] != id) {
+        at++;
+    }
+    if (stay && at == s->log_count) {
+        assert_true(at < SIM_ROWS_MAX);
+        s->logs[s->log_count++] = id;
+    } else if (!stay && at < s->log_count) {
+        s->logs[at] = s->logs[--s->log_count];
+    }
+}
+
+static inline void sim_forget_logs(void *user, const char *id)
+{
+    sim_set_logs(user, sim_id(id), false);
+}
 /* Messages that wait. */
 size_t sim_waiting(const sim_row *row);
 sim_mail *sim_find_mail(sim_row *row, uint64_t number);

@@ -185,6 +185,12 @@ static void p_destroy(void *user, void *of)
     }
 }
 
+static void p_park(void *user, void *of)
+{
+    sim_set_logs(user, ((const sim_body *)of)->id, true);
+    p_destroy(user, of);
+}
+
 static dw_status p_receive(void *user, void *of, dw__record *record, const dw__delivery *delivery,
                            dw_error *err)
 {
@@ -302,6 +308,7 @@ static const dw__platform platform = {.clock_ns = p_clock,
                                       .module_unref = p_module_unref,
                                       .replaces = p_replaces,
                                       .destroy = p_destroy,
+                                      .park = p_park,
                                       .receive = p_receive,
                                       .cancel = p_cancel,
                                       .is_broken = p_is_broken,
@@ -683,6 +690,7 @@ static void open_process(sim *s)
         s->marks[i] = (sim_mark){.id = 0};
     }
     s->file_count = 0;
+    s->log_count = 0;
     assert_int_equal(dw__runtime_create(&s->runtime, &own, &options, &error), DW_OK);
     assert_int_equal(dw__runtime_keep(s->runtime, &s->keeper, &error), DW_OK);
     dw__runtime_count(s->runtime, "", row_count(s));
@@ -804,6 +812,14 @@ static void check_names(sim *s)
     }
 }
 
+/* Nobody comes for those of one that is gone. */
+static void check_logs(sim *s)
+{
+    for (size_t i = 0; i < s->log_count; i++) {
+        assert_non_null(sim_find_row(s, s->logs[i]));
+    }
+}
+
 /* Nothing is at work, and all is written. */
 static void check(sim *s)
 {
@@ -902,6 +918,7 @@ static void run_schedule(uint64_t seed)
     }
     come_to_rest(&s);
     check_names(&s);
+    check_logs(&s);
     close_process(&s, false);
     check(&s);
 }
