@@ -264,7 +264,7 @@ static void load_finish(dw__operation *operation)
     dw__record *record = operation->record;
     const dw__platform *platform = &runtime->platform;
     record->body = operation->body;
-    record->renewed = false;
+    record->renewed = record->outdated = false;
     operation->body = NULL;
     take_seed(runtime, record, operation);
     if (operation->ancestors != NULL) {

@@ -363,6 +363,7 @@ typedef struct dw__record {
     dw__alarm keep_alarm;
     bool renews;       /* it broke off: it is to draw other numbers than it did then */
     bool renewed;      /* renews: its body does, and is to be written */
+    bool outdated;     /* its body has done what does not count, and is not to be written */
     uint64_t redo_row; /* renews: first messages up to this are done again, as they were */
     /* parking.c */
     bool pinned;      /* it stays in memory */

@@ -439,8 +439,9 @@ void dw__renew(dw_runtime *runtime, dw__record *record)
     for (; mail != NULL && record->done_row < record->redo_row; mail = mail->next) {
         again = again || (mail->row != 0 && mail->row <= record->redo_row);
     }
-    if (record->body == NULL || platform->is_broken(platform->user, record->body) ||
-        record->removes || record->ends_in_folder || record->renewed || again) {
+    if (record->body == NULL || record->outdated ||
+        platform->is_broken(platform->user, record->body) || record->removes ||
+        record->ends_in_folder || record->renewed || again) {
         return;
     }
     renew(runtime, record);
@@ -474,6 +475,7 @@ static bool has_told(const dw__record *record)
 void dw__go_back(dw_runtime *runtime, dw__record *record, bool later)
 {
     record->dirty = record->keep_due = false;
+    record->outdated = true;
     if (later && runtime->options.works_on_request && !record->stopping) {
         dw__unable(runtime, record, &record->turn->own, false);
     } else if (record->stopping) {
