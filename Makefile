@@ -13,7 +13,7 @@ ASAN_FLAGS = -DDRIFTWOOD_SANITIZE=address -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLA
 ASAN_BUILD = build/asan
 TSAN_BUILD = build/tsan
 FUZZ_BUILD = build/fuzz-build
-FUZZ_SECONDS ?= $(if $(DW_TEST_SHORT),6,10)
+FUZZ_SECONDS ?= $(if $(DW_TEST_SHORT),4,10)
 TORTURE_SECONDS ?= 60
 
 .PHONY: all
@@ -88,12 +88,12 @@ SANITIZERS_LEAVE_OUT ?= ^($(WHOLE_MODELS)|$(MANY_STARTS)|check_json_schema|check
 # and test_serve_actors; what freezes write, and time, is counted without, series are test_series_index's,
 # prefixes test_runtime_prefixes' and test_prefix_folder's;
 # guests of other compilers make the calls of those in C; encoders, adapters and guest/examples are
-# numbers over whole models; grammars are fuzz_grammar's and fuzz_json_schema's, and two torture
+# numbers over whole models, as what steps in parts give is; grammars are fuzz_grammar's and fuzz_json_schema's, and two torture
 # programs fuzz targets; what begins ahead does so in test_batch_ahead; processes that are killed and
 # disks that fail are torture_kills' and torture_disk's.
 ASAN_THREADS = test_(generation|runtime|scheduler|scheduler_actors)_(device|guest)_threads?|test_scheduler_device_thread|test_small_threads
 ASAN_RANGES = test_(context_fork|context_shift|actor|actor_state|golden)_in_ranges
-ASAN_ELSEWHERE = test_(chat|chat_jinja|chat_served|deadline|embeddings|freeze_bytes|prefix_cache|scheduler_encoders|guest_programs|sdk_.*|serve|serve_pool|serve_shapes|lora|request_kills|runtime_left_overs|deadline_random|grammar_ways|json_grammar|generation_ahead|generate_abi_ahead|scheduler_ahead)|torture_host_calls|torture_tokenize
+ASAN_ELSEWHERE = test_(chat|chat_jinja|chat_served|deadline|embeddings|freeze_bytes|prefix_cache|step_parts|scheduler_encoders|guest_programs|sdk_.*|serve|serve_pool|serve_shapes|lora|request_kills|runtime_left_overs|deadline_random|grammar_ways|json_grammar|generation_ahead|generate_abi_ahead|scheduler_ahead)|torture_host_calls|torture_tokenize
 ifdef DW_TEST_SHORT
 ASAN_LEAVE_OUT = |^($(ASAN_THREADS)|$(ASAN_RANGES)|$(ASAN_ELSEWHERE))$$
 endif
