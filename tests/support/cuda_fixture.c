@@ -58,6 +58,12 @@ void cuda_set(struct ggml_tensor *tensor, const void *from)
     cuda_check(dw_device_tensor_set(cuda, tensor, from, 0, ggml_nbytes(tensor), &err), &err);
 }
 
+void cuda_name_anew(struct ggml_tensor *result)
+{
+    static unsigned number;
+    ggml_format_name(result, "%u", number++);
+}
+
 float cuda_random(float low, float high)
 {
     static uint64_t state = 1;

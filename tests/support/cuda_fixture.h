@@ -19,6 +19,10 @@ void cuda_check(dw_status status, const dw_error *err);
 struct ggml_context *cuda_new_context(void);
 /* All of the tensor's bytes. */
 void cuda_set(struct ggml_tensor *tensor, const void *from);
+/* Another name makes another graph for ggml, which else repeats what it has recorded of one with
+ * the same addresses: also of one that was freed, for a device that a test forced to be able to
+ * less. */
+void cuda_name_anew(struct ggml_tensor *result);
 /* The same numbers in every run. */
 float cuda_random(float low, float high);
 
