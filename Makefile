@@ -90,10 +90,10 @@ SANITIZERS_LEAVE_OUT ?= ^($(WHOLE_MODELS)|$(MANY_STARTS)|check_json_schema|check
 # guests of other compilers make the calls of those in C; encoders, adapters and guest/examples are
 # numbers over whole models, as what steps in parts give is; grammars are fuzz_grammar's and fuzz_json_schema's, and two torture
 # programs fuzz targets; what begins ahead does so in test_batch_ahead; processes that are killed and
-# disks that fail are torture_kills' and torture_disk's.
+# disks that fail are torture_kills' and torture_disk's, hostile guests torture_runtime's.
 ASAN_THREADS = test_(generation|runtime|scheduler|scheduler_actors)_(device|guest)_threads?|test_scheduler_device_thread|test_small_threads
 ASAN_RANGES = test_(context_fork|context_shift|actor|actor_state|golden)_in_ranges
-ASAN_ELSEWHERE = test_(chat|chat_jinja|chat_served|deadline|embeddings|freeze_bytes|prefix_cache|step_parts|scheduler_encoders|guest_programs|sdk_.*|serve|serve_pool|serve_shapes|lora|request_kills|runtime_left_overs|deadline_random|grammar_ways|json_grammar|generation_ahead|generate_abi_ahead|scheduler_ahead)|torture_host_calls|torture_tokenize
+ASAN_ELSEWHERE = test_(chat|chat_jinja|chat_served|deadline|embeddings|freeze_bytes|generation|kv_vram|prefix_cache|step_parts|scheduler_encoders|guest_programs|sdk_.*|serve|serve_pool|serve_shapes|lora|request_faults|request_kills|runtime_faults|runtime_former|runtime_hostile|runtime_left_overs|deadline_random|grammar_ways|json_grammar|generation_ahead|generate_abi_ahead|scheduler_ahead)|torture_host_calls|torture_tokenize
 ifdef DW_TEST_SHORT
 ASAN_LEAVE_OUT = |^($(ASAN_THREADS)|$(ASAN_RANGES)|$(ASAN_ELSEWHERE))$$
 endif
