@@ -122,6 +122,23 @@ static bool passes_largest(const mending *m, size_t at)
     return false;
 }
 
+/* Whether the number [at, end), whose point is or would be at `whole_end`, is beyond the largest
+ * double. Zeros in front of its first digit, behind the point too, are none of its digits. */
+static bool is_beyond(const mending *m, size_t at, size_t whole_end, size_t end, long exponent)
+{
+    size_t first = at;
+    while (first < end && (m->text[first] == '0' || m->text[first] == '.')) {
+        first++;
+    }
+    if (first == end || !is_digit(m->text[first])) {
+        return false; /* it is 0 */
+    }
+    const double digits =
+        first < whole_end ? (double)(whole_end - first) : 1.0 - (double)(first - whole_end);
+    const double magnitude = digits + (double)exponent;
+    return magnitude > DOUBLE_DIGITS || (magnitude == DOUBLE_DIGITS && passes_largest(m, first));
+}
+
 /* A number without its sign -> bytes of the text. */
 static size_t put_number(mending *m, size_t at)
 {
@@ -133,9 +150,7 @@ static size_t put_number(mending *m, size_t at)
         exponent_end(m, has_point ? digits_end(m, whole_end + 1) : whole_end, &exponent);
     const bool negative = at > 0 && m->text[at - 1] == '-';
     const char *most = negative ? "9223372036854775808" : "9223372036854775807";
-    const double magnitude = (double)whole + (double)exponent;
-    if (m->text[at] != '0' &&
-        (magnitude > DOUBLE_DIGITS || (magnitude == DOUBLE_DIGITS && passes_largest(m, at)))) {
+    if (is_beyond(m, at, whole_end, end, exponent)) {
         put(m, "1e308", 5); /* not longer than what it is for */
         m->mended = true;
         return end - at;

@@ -58,6 +58,8 @@ static void test_json_mend_numbers(void **state)
     expect("[1e308,1.7e308,0e999,7.5E-400,1e99]", NULL);
     expect("[1.7976931348623157e308,17.976931348623157E307,-1.797e308]", NULL);
     expect("[1.8e308,1.7976931348623159e+308,-17.98E307,3e307]", "[1e308,1e308,-1e308,3e307]");
+    expect("[0.5e400,-0.001E312,0.18e309,0.5e309]", "[1e308,-1e308,1e308,1e308]");
+    expect("[0.1e309,0.0017e311,0.000e999,0.0,0]", NULL);
     size_t count = 0;
     json_error_t problem;
     char *own = dw_json_mend("[18446744073709551615]", 22, &count);
