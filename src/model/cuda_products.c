@@ -23,6 +23,8 @@ typedef struct matrix {
     const struct ggml_tensor *weight;
     struct ggml_tensor *read; /* what the kernel reads: the weight, or its second form */
     uint32_t rows;            /* of x, at most */
+    bool mixed;               /* of a layer's experts, which have kernels for all or for none */
+    bool repacked;            /* it, or one of its layer's experts, has a second form */
 } matrix;
 
 struct dw_cuda_products {
@@ -48,6 +50,14 @@ static uint32_t wide_from(const struct ggml_tensor *weight)
     return serves ? dw_cuda_wide_rows((int)weight->type, (uint64_t)ggml_nelements(weight)) : 0;
 }
 
+/* Of its second form; 0: it needs none. */
+static size_t second_bytes(const struct ggml_tensor *weight)
+{
+    size_t bytes = dw_cuda_repacked_bytes((int)weight->type, (uint32_t)weight->ne[0],
+                                          (uint32_t)ggml_nrows(weight));
+    return (bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
+}
+
 static void add(dw_cuda_products *products, struct ggml_tensor *weight)
 {
     if (weight == NULL) {
@@ -59,7 +69,10 @@ static void add(dw_cuda_products *products, struct ggml_tensor *weight)
         weight->ne[1] <= UINT32_MAX && weight->ne[1] % DW_CUDA_TILE_ROWS == 0) {
         const uint32_t rows = dw_cuda_product_rows((int)weight->type, (uint32_t)weight->ne[0]);
         if (rows > 0) {
-            products->matrices[products->count++] = (matrix){weight, weight, rows};
+            products->matrices[products->count++] = (matrix){.weight = weight,
+                                                             .read = weight,
+                                                             .rows = rows,
+                                                             .repacked = second_bytes(weight) > 0};
         }
     }
 }
@@ -99,11 +112,16 @@ static void add_mixture(dw_cuda_products *products, const dw_layer_weights *laye
 {
     struct ggml_tensor *const all[] = {layer->gate_experts, layer->up_experts, layer->down_experts};
     const uint32_t rows = mixture_rows(layer, used);
+    const bool repacked = rows > 0 && (second_bytes(all[0]) > 0 || second_bytes(all[2]) > 0);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         products->candidates++;
         products->mixed++;
         if (rows > 0) {
-            products->matrices[products->count++] = (matrix){all[i], all[i], rows};
+            products->matrices[products->count++] = (matrix){.weight = all[i],
+                                                             .read = all[i],
+                                                             .rows = rows,
+                                                             .mixed = true,
+                                                             .repacked = repacked};
         }
     }
     add(products, layer->gate_shared);
@@ -146,24 +164,16 @@ static const matrix *find(const dw_cuda_products *products, const struct ggml_te
 
 /* ---- second forms ---- */
 
-static size_t second_bytes(const struct ggml_tensor *weight)
-{
-    size_t bytes = dw_cuda_repacked_bytes((int)weight->type, (uint32_t)weight->ne[0],
-                                          (uint32_t)ggml_nrows(weight));
-    return (bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
-}
-
 /* Leave out what needs a second form: all, or matrices of experts, which are the most by far. */
 static void drop_quantised(dw_cuda_products *products, bool experts_alone)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < products->count; i++) {
-        const struct ggml_tensor *weight = products->matrices[i].weight;
-        const size_t bytes = second_bytes(weight);
-        if (bytes == 0 || (experts_alone && weight->ne[2] == 1)) {
-            products->matrices[kept++] = products->matrices[i];
+        const matrix *m = &products->matrices[i];
+        if (!m->repacked || (experts_alone && !m->mixed)) {
+            products->matrices[kept++] = *m;
         } else {
-            products->repacked_bytes -= bytes;
+            products->repacked_bytes -= second_bytes(m->weight);
         }
     }
     products->count = kept;
@@ -249,7 +259,7 @@ static void count(const dw_cuda_products *products, void (*by)(_Atomic uint64_t 
     dw_device_counters *counters = dw_device_counters_of(products->device);
     uint64_t mixed = 0;
     for (uint32_t i = 0; i < products->count; i++) {
-        mixed += products->matrices[i].weight->ne[2] > 1;
+        mixed += products->matrices[i].mixed;
     }
     by(&counters->matrices, products->candidates);
     by(&counters->matrices_served, products->count);
