@@ -470,21 +470,25 @@ void dw__connection_answered(dw__connection *c)
     dw__connection_pump(c);
 }
 
-/* A slow reader is one that takes something. */
-static void note_progress(dw__connection *c, uint64_t now)
+/* A slow reader is one that takes something: neither what it sends counts, nor what it is given
+ * on top. */
+static void note_taken(dw__connection *c, uint64_t now)
 {
-    size_t bytes = uv_stream_get_write_queue_size(&c->stream.stream);
-    if (bytes != c->waiting_bytes) {
-        c->waiting_bytes = bytes;
-        c->progress_ms = now;
+    size_t waiting = uv_stream_get_write_queue_size(&c->stream.stream);
+    uint64_t taken = c->given_bytes - waiting;
+    if (taken != c->taken_bytes) {
+        c->taken_bytes = taken;
+        c->taken_ms = c->progress_ms = now;
+    } else if (waiting == 0) {
+        c->taken_ms = now;
     }
 }
 
 static void look_at(dw__connection *c, uint64_t now)
 {
     const dw_http_options *options = &c->http->options;
-    note_progress(c, now);
-    if (c->working && c->waiting_bytes > 0 && now - c->progress_ms > options->idle_ms) {
+    note_taken(c, now);
+    if (now - c->taken_ms > options->idle_ms) {
         dw__connection_close(c); /* it does not read: what waits for it is given up */
     }
     if (c->is_shut && now - c->shut_ms > LINGER_MS) {
@@ -542,7 +546,7 @@ static void on_connection(uv_stream_t *listener, int status)
     llhttp_init(&c->parser, HTTP_REQUEST, &settings);
     c->parser.data = c;
     c->exchange.connection = c;
-    c->progress_ms = c->began_ms = uv_now(http->options.loop);
+    c->progress_ms = c->began_ms = c->taken_ms = uv_now(http->options.loop);
     c->next = http->first;
     if (http->first != NULL) {
         http->first->before = c;

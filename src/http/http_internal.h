@@ -61,7 +61,9 @@ struct dw__connection {
     size_t head_bytes;    /* of the request that is being read */
     uint64_t began_ms;
     uint64_t progress_ms; /* when something last came or went */
-    size_t waiting_bytes; /* that the system had not taken, when it was last looked at */
+    uint64_t given_bytes; /* to the system, waiting or not */
+    uint64_t taken_bytes; /* of them, when it was last looked at */
+    uint64_t taken_ms;    /* when that last grew, or nothing waited */
     int refusal;          /* the status of what the parser's callbacks ending */
     bool in_body;
     bool complete; /* a request is */

@@ -122,6 +122,7 @@ void dw__connection_flush(dw__connection *c)
         dw__connection_close(c);
         return;
     }
+    c->given_bytes += c->out.count;
     uv_buf_t buffer = uv_buf_init(c->out.bytes, (unsigned)c->out.count);
     bool waits = uv_stream_get_write_queue_size(&c->stream.stream) > 0;
     int taken = waits || c->out.count == 0 ? 0 : uv_try_write(&c->stream.stream, &buffer, 1);

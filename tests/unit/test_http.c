@@ -25,15 +25,24 @@ typedef struct served {
     char path[64];
     char *whole; /* [LONG_BYTES] */
     atomic_int gone;
+    uv_timer_t beat; /* of "/stuck" */
+    dw_exchange *stuck;
 } served;
 
 static void on_gone(void *owner)
 {
-    ((served *)owner)->gone++;
+    served *s = owner;
+    (void)uv_timer_stop(&s->beat);
+    s->gone++;
 }
 
-/* "/long": many bytes; "/stuck": as many, and no end; else how long the body was, and whether a
- * header "late" was seen. */
+static void on_beat(uv_timer_t *beat)
+{
+    dw_exchange_write(((served *)beat->data)->stuck, "beat", 4);
+}
+
+/* "/long": many bytes; "/stuck": as many, more now and then, and no end; else how long the body
+ * was, and whether a header "late" was seen. */
 static void on_request(void *user, dw_exchange *exchange)
 {
     served *s = user;
@@ -46,6 +55,8 @@ static void on_request(void *user, dw_exchange *exchange)
         dw_exchange_watch(exchange, on_gone, NULL, s);
         dw_exchange_begin(exchange, 200, "text/plain");
         dw_exchange_write(exchange, s->whole, LONG_BYTES);
+        s->stuck = exchange;
+        (void)uv_timer_start(&s->beat, on_beat, 100, 100);
     } else {
         (void)dw_exchange_body(exchange, &bytes);
         int count = snprintf(text, sizeof text, "%zu %s", bytes,
@@ -70,6 +81,7 @@ static void on_stop(uv_async_t *stop)
     served *s = stop->data;
     dw_http_close(s->http);
     uv_close((uv_handle_t *)stop, NULL);
+    uv_close((uv_handle_t *)&s->beat, NULL);
 }
 
 static void *serve(void *user)
@@ -101,7 +113,8 @@ static int setup(void **state)
     memset(s.whole, 'x', LONG_BYTES);
     assert_int_equal(uv_loop_init(&s.loop), 0);
     assert_int_equal(uv_async_init(&s.loop, &s.stop, on_stop), 0);
-    s.stop.data = &s;
+    assert_int_equal(uv_timer_init(&s.loop, &s.beat), 0);
+    s.stop.data = s.beat.data = &s;
     assert_int_equal(dw_http_create(&s.http, &options, &err), DW_OK);
     assert_int_equal(dw_http_listen(s.http, address, &err), DW_OK);
     assert_int_equal(pthread_create(&s.thread, NULL, serve, &s), 0);
@@ -265,7 +278,7 @@ static void test_http_slow_readers(void **state)
     (void)close(fd);
 }
 
-/* Who reads nothing is given up. */
+/* Who reads nothing is given up, whatever it sends, and however often the server has more. */
 static void test_http_readers_of_nothing(void **state)
 {
     static const char request[] = "GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -273,6 +286,7 @@ static void test_http_readers_of_nothing(void **state)
     int fd = reach(s);
     say(fd, request, sizeof request - 1);
     for (int i = 0; i < 200 && s->gone == 0; i++) {
+        say(fd, "x", 1);
         rest(50);
     }
     assert_int_equal(s->gone, 1);
