@@ -102,19 +102,18 @@ static void put_clean(const line *own, char *text, size_t *used, size_t capacity
 {
     for (size_t i = 0; i < own->bytes;) {
         size_t bytes = dw_utf8_bytes(own->text + i, own->bytes - i);
-        bool blank = bytes == 1 && (own->text[i] <= ' ' || own->text[i] == 0x7f);
+        bool control = bytes == 1 ? own->text[i] < ' ' || own->text[i] == 0x7f
+                                  : bytes == 2 && own->text[i] == 0xc2 && own->text[i + 1] < 0xa0;
+        bool blank = control || own->text[i] == ' ';
         if (bytes == 0 || (blank && (*used == 0 || text[*used - 1] == ' '))) {
-            i++;
+            i += bytes > 0 ? bytes : 1;
             continue;
         }
         if (*used + bytes >= capacity) {
             return;
         }
-        memcpy(text + *used, own->text + i, bytes);
-        if (blank) {
-            text[*used] = ' ';
-        }
-        *used += bytes;
+        memcpy(text + *used, blank ? (const unsigned char *)" " : own->text + i, blank ? 1 : bytes);
+        *used += blank ? 1 : bytes;
         i += bytes;
     }
 }

@@ -150,7 +150,9 @@ static size_t put_number(mending *m, size_t at)
         exponent_end(m, has_point ? digits_end(m, whole_end + 1) : whole_end, &exponent);
     const bool negative = at > 0 && m->text[at - 1] == '-';
     const char *most = negative ? "9223372036854775808" : "9223372036854775807";
-    if (is_beyond(m, at, whole_end, end, exponent)) {
+    const bool is_number = (!has_point || digits_end(m, whole_end + 1) > whole_end + 1) &&
+                           (whole == 1 || m->text[at] != '0'); /* as JSON writes them */
+    if (is_number && is_beyond(m, at, whole_end, end, exponent)) {
         put(m, "1e308", 5); /* not longer than what it is for */
         m->mended = true;
         return end - at;

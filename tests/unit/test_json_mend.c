@@ -60,6 +60,7 @@ static void test_json_mend_numbers(void **state)
     expect("[1.8e308,1.7976931348623159e+308,-17.98E307,3e307]", "[1e308,1e308,-1e308,3e307]");
     expect("[0.5e400,-0.001E312,0.18e309,0.5e309]", "[1e308,-1e308,1e308,1e308]");
     expect("[0.1e309,0.0017e311,0.000e999,0.0,0]", NULL);
+    expect("[1.e999,01e999, 00.1e999]", NULL); /* no numbers of JSON either way */
     size_t count = 0;
     json_error_t problem;
     char *own = dw_json_mend("[18446744073709551615]", 22, &count);

@@ -35,6 +35,7 @@ static void test_last_words_of_languages(void **state)
     check("first\nforward: no room (E_LIMIT)\n", "it: forward: no room (E_LIMIT)");
     check("no end of the line", "it: no end of the line");
     check("a\tb\x01\x7f  c\xff\r\n", "it: a b c");
+    check("x\xc2\x9b\xc2\x85y\xc2\xa0z", "it: x y\xc2\xa0z"); /* controls of two bytes */
     check("  all of it is indented\n", "it");
 }
 

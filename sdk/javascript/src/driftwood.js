@@ -122,7 +122,7 @@ export function inputBytes() {
   }
 }
 
-/** A granted tool's answer, as text. The request is text, bytes, or an object that becomes JSON. */
+/** A granted tool's answer, as bytes. The request: text, bytes, or an object that becomes JSON. */
 export function callBytes(name, request) {
   const asked = request instanceof Uint8Array || typeof request === "string"
     ? bytesOf(request) : raw.encode(JSON.stringify(request));
@@ -132,6 +132,7 @@ export function callBytes(name, request) {
   return growingBytes(1 << 14, false, (to, room) => raw.call_answer(to, room));
 }
 
+/** The same, as text. */
 export function call(name, request) {
   const answer = callBytes(name, request);
   return raw.decode(answer, answer.length);

@@ -243,7 +243,7 @@ def _room_for(buffer, needed):
 
 
 def _rows_of(buffer, width, most):
-    if buffer is not None and not isinstance(buffer, Buffer):
+    if buffer is not None and (not isinstance(buffer, Buffer) or buffer.kind != "f"):
         raise TypeError(f"rows go to floats(n), not to {type(buffer).__name__}")
     return 0 if buffer is None else min(len(buffer) // width, most)
 
