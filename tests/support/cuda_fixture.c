@@ -4,6 +4,7 @@
 
 #include "device/cuda_node.h"
 #include "device/device_memory.h"
+#include "device/device_run.h"
 
 #define CONTEXT_BYTES ((size_t)1 << 20)
 
@@ -56,6 +57,16 @@ void cuda_set(struct ggml_tensor *tensor, const void *from)
 {
     dw_error err = {0};
     cuda_check(dw_device_tensor_set(cuda, tensor, from, 0, ggml_nbytes(tensor), &err), &err);
+}
+
+float *cuda_run(struct ggml_cgraph *graph, struct ggml_tensor *result)
+{
+    dw_error err = {0};
+    cuda_check(dw_device_run(cuda, graph, NULL, &err), &err);
+    float *values = malloc(ggml_nbytes(result));
+    assert_non_null(values);
+    cuda_check(dw_device_tensor_get(cuda, result, values, 0, ggml_nbytes(result), &err), &err);
+    return values;
 }
 
 void cuda_name_anew(struct ggml_tensor *result)

@@ -23,6 +23,8 @@ void cuda_set(struct ggml_tensor *tensor, const void *from);
  * the same addresses: also of one that was freed, for a device that a test forced to be able to
  * less. */
 void cuda_name_anew(struct ggml_tensor *result);
+/* Computes the graph. -> the bytes of `result`, the caller's to free */
+float *cuda_run(struct ggml_cgraph *graph, struct ggml_tensor *result);
 /* The same numbers in every run. */
 float cuda_random(float low, float high);
 

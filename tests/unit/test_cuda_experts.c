@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "device/device_memory.h"
-#include "device/device_run.h"
 #include "kernels/cuda_experts.h"
 #include "model/cuda_products.h"
 #include "cuda_fixture.h"
@@ -209,17 +208,6 @@ static void bench_close(bench *b)
     free(b->added_values);
 }
 
-/* The caller's to free. */
-static float *run(bench *b)
-{
-    dw_error err = {0};
-    cuda_check(dw_device_run(cuda, b->graph, NULL, &err), &err);
-    float *y = malloc(ggml_nbytes(b->y));
-    assert_non_null(y);
-    cuda_check(dw_device_tensor_get(cuda, b->y, y, 0, ggml_nbytes(b->y), &err), &err);
-    return y;
-}
-
 /* ---- in doubles ---- */
 
 static double dot(const float *weights, const double *x, int64_t count)
@@ -371,7 +359,7 @@ static void check_runs(bench *b, const float *y, const dw_cuda_product_limits *h
         if (i % 10 == 0) {
             cuda_name_anew(b->y);
         }
-        float *again = run(b);
+        float *again = cuda_run(b->graph, b->y);
         for (int64_t at = 0; at < b->of->n; at++) {
             check_bits(b, y + at * b->of->columns, again + at * b->of->columns, "again");
         }
@@ -391,7 +379,7 @@ static void check_alone(const bench *b, const float *y)
     for (int64_t at = 0; at < b->of->n; at++) {
         cuda_set(alone.x, b->x_values + at * one.columns);
         cuda_set(alone.added, b->added_values + at * one.columns);
-        float *row = run(&alone);
+        float *row = cuda_run(alone.graph, alone.y);
         check_bits(b, y + at * one.columns, row, "alone");
         free(row);
     }
@@ -404,7 +392,7 @@ static void check_case(const mixture_case *of, const dw_cuda_product_limits *her
     bench b;
     dw_cuda_products_force(here);
     bench_open(&b, of);
-    float *y = run(&b);
+    float *y = cuda_run(b.graph, b.y);
     check_values(&b, y);
     check_alone(&b, y);
     check_runs(&b, y, here);
@@ -484,7 +472,7 @@ static void test_cuda_experts_of_odd_values(void **state)
         b.x_values[100] = NAN;
         memset(b.x_values + 256, 0, 256 * sizeof(float));
         cuda_set(b.x, b.x_values);
-        float *y = run(&b);
+        float *y = cuda_run(b.graph, b.y);
         for (int row = 0; row < 256; row++) {
             assert_true(isnan(y[row]));
             assert_true(y[256 + row] == 0);

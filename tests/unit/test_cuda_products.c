@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "device/device_memory.h"
-#include "device/device_run.h"
 #include "kernels/cuda_wide.h"
 #include "model/cuda_products.h"
 #include "cuda_fixture.h"
@@ -186,17 +185,6 @@ static void bench_close(bench *b)
     free(b->added_values);
 }
 
-/* The caller's to free. */
-static float *run(bench *b)
-{
-    dw_error err = {0};
-    cuda_check(dw_device_run(cuda, b->graph, NULL, &err), &err);
-    float *y = malloc(ggml_nbytes(b->y));
-    assert_non_null(y);
-    cuda_check(dw_device_tensor_get(cuda, b->y, y, 0, ggml_nbytes(b->y), &err), &err);
-    return y;
-}
-
 /* ---- in doubles ---- */
 
 /* A value, and how far ours may be off. */
@@ -323,7 +311,7 @@ static void check_values(const bench *b, const float *y)
 static void check_same(bench *b, const float *y, const dw_cuda_product_limits *limits, int number)
 {
     dw_cuda_products_force(limits);
-    float *again = run(b);
+    float *again = cuda_run(b->graph, b->y);
     for (int64_t i = 0; i < ggml_nelements(b->y); i++) {
         if (memcmp(again + i, y + i, sizeof *y) != 0) {
             fail_msg("%s, %d columns: row %d of %d: %d is %.9g, then %.9g in run %d",
@@ -374,7 +362,7 @@ static void check_alone(const bench *b, const float *y)
     for (int64_t at = 0; at < b->of->n; at++) {
         cuda_set(alone.x, b->x_values + at * one.columns);
         cuda_set(alone.added, b->added_values + at * length_of_y(&one));
-        float *row = run(&alone);
+        float *row = cuda_run(alone.graph, alone.y);
         if (memcmp(row, y + at * length_of_y(&one), ggml_nbytes(alone.y)) != 0) {
             fail_msg("%s: row %d of %d differs alone: begins with %.9g, not %.9g (%.9g)",
                      ggml_type_name(one.type), (int)at, (int)b->of->n, row[0],
@@ -391,7 +379,7 @@ static void check_case(const product_case *of, const dw_cuda_product_limits *her
     bench b;
     dw_cuda_products_force(here);
     bench_open(&b, of);
-    float *y = run(&b);
+    float *y = cuda_run(b.graph, b.y);
     check_values(&b, y);
     if (of->n <= DW_CUDA_PRODUCT_ROWS) {
         check_alone(&b, y);
@@ -532,7 +520,7 @@ static void test_cuda_products_of_odd_values(void **state)
         memset(b.x_values + 1024, 0, 1024 * sizeof(float));
         b.x_values[2048 + 5] = 3e30f;
         cuda_set(b.x, b.x_values);
-        float *y = run(&b);
+        float *y = cuda_run(b.graph, b.y);
         for (int row = 0; row < 128; row++) {
             assert_true(isnan(y[row]));
             assert_true(y[128 + row] == 0);
