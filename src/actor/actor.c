@@ -697,6 +697,17 @@ static void commit_effects(dw_actor *actor)
     actor->received++;
 }
 
+dw_status dw_actor_call_ended(const dw_actor *actor, dw_status status, int exit_code, dw_error *err)
+{
+    if (status == DW_OK && dw_instance_has_left(actor->instance)) {
+        status = dw_fail(err, DW_E_TRAP, "the guest left with code %d", exit_code);
+    }
+    if (status == DW_E_TRAP) {
+        dw_last_words_append(&actor->said, err->message, sizeof err->message);
+    }
+    return status;
+}
+
 dw_status dw_actor_fail_with(const dw_actor *actor, const char *who, int32_t result, dw_error *err)
 {
     const dw_error *last = dw_instance_error(actor->instance);
@@ -716,12 +727,7 @@ dw_status dw_actor_fail_with(const dw_actor *actor, const char *who, int32_t res
 static dw_status judge(dw_actor *actor, dw_status status, int32_t result, int exit_code,
                        dw_error *local)
 {
-    if (status == DW_OK && dw_instance_has_left(actor->instance)) {
-        status = dw_fail(local, DW_E_TRAP, "the guest left with code %d", exit_code);
-    }
-    if (status == DW_E_TRAP) {
-        dw_last_words_append(&actor->said, local->message, sizeof local->message);
-    }
+    status = dw_actor_call_ended(actor, status, exit_code, local);
     if (status != DW_OK) {
         (void)snprintf(actor->broken, sizeof actor->broken, "%.190s", local->message);
         return status;

@@ -100,6 +100,10 @@ void dw__frozen_release(dw_frozen *frozen);
 void dw_actor_log_key(const char *id, const char *identity, int32_t handle, struct dw_kv_key *key);
 /* Whether the files hold a part of the log of the context with this handle. */
 bool dw_actor_files_hold(const dw_frozen *frozen, int32_t handle);
+/* What a call of the guest's code came to, where it is a failure: a guest that left is one, and a
+ * trap has what the guest said of it in `err`. */
+dw_status dw_actor_call_ended(const dw_actor *actor, dw_status status, int exit_code,
+                              dw_error *err);
 /* `who` answered that failure: with what the guest said of it, else what the host refused last. */
 dw_status dw_actor_fail_with(const dw_actor *actor, const char *who, int32_t result, dw_error *err);
 /* DW_E_STATE while a call is under way, or after one was aborted. */

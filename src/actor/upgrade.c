@@ -119,14 +119,8 @@ static dw_status call(dw_actor *actor, const char *name, dw_error *err)
     dw_error local = {.message = ""};
     int32_t result = 0;
     int exit_code = 0;
-    dw_instance *instance = actor->instance;
-    dw_status status = dw_instance_call_export(instance, name, &result, &exit_code, &local);
-    if (status == DW_OK && dw_instance_has_left(instance)) {
-        status = dw_fail(&local, DW_E_TRAP, "the guest left with code %d", exit_code);
-    }
-    if (status == DW_E_TRAP) {
-        dw_last_words_append(&actor->said, local.message, sizeof local.message);
-    }
+    dw_status status = dw_instance_call_export(actor->instance, name, &result, &exit_code, &local);
+    status = dw_actor_call_ended(actor, status, exit_code, &local);
     if (status != DW_OK) {
         return dw_fail(err, status, "upgrade: %s: %s", name, local.message);
     }
